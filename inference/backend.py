@@ -1,0 +1,149 @@
+"""The seam: what the page may ask of an engine, wherever it runs. Opening a backend is the first heavy import."""
+
+import threading
+from collections.abc import Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from pathlib import Path
+from queue import SimpleQueue
+from typing import Any, Protocol
+
+from inference.errors import BackendError
+from inference.records import AdapterInfo, Comparison, Event, ModelInfo, Progress, Request
+from inference.settings import AttentionMode, BackendKind, Settings
+
+
+class Backend(Protocol):
+    """Answers requests; one request at a time, others wait their turn."""
+
+    def model_info(self) -> ModelInfo:
+        """The base model."""
+
+    def adapters(self) -> tuple[AdapterInfo, ...]:
+        """The adapters on offer, families in step order; those that cannot be used say why in `notes`."""
+
+    def compare(self, request: Request) -> Comparison:
+        """Answer one request.
+
+        Raises:
+            VisualizerError: whatever went wrong, as the member of the tree that fits.
+        """
+
+    def stream(self, request: Request) -> Iterator[Event]:
+        """Answer one request while saying what happens: `Progress` and `AnswerToken`, then exactly one `Comparison`.
+
+        Closing the iterator stops the work. Raises what `compare` raises.
+        """
+
+    def close(self) -> None:
+        """Stop the work and free the model."""
+
+
+class LocalBackend:
+    """The engine in this process, on one worker thread: the model sees one request at a time, whatever is thrown."""
+
+    def __init__(self, settings: Settings, adapters: Mapping[str, str] | None = None) -> None:
+        from inference.adapter_files import find_adapters
+        from inference.engine import Engine
+
+        named, descriptions = dict(adapters or {}), {}
+        if settings.model == "demo":
+            from inference.demo import ADAPTER_DESCRIPTIONS, ADAPTERS_DIR
+
+            descriptions = dict(ADAPTER_DESCRIPTIONS)
+            named = {name: str(ADAPTERS_DIR / name) for name in descriptions} | named
+        folder = Path(settings.adapters_dir) if settings.adapters_dir else None
+        self._engine = Engine(settings, find_adapters(named, folder, descriptions))
+        self._adapters = self._engine.adapters()
+        self._model_info = self._engine.model_info
+        self._worker = ThreadPoolExecutor(max_workers=1, thread_name_prefix="engine")
+        self._stops: set[threading.Event] = set()
+
+    def model_info(self) -> ModelInfo:
+        return self._model_info
+
+    def adapters(self) -> tuple[AdapterInfo, ...]:
+        return self._adapters
+
+    def compare(self, request: Request) -> Comparison:
+        *_, comparison = self.stream(request)
+        assert isinstance(comparison, Comparison)
+        return comparison
+
+    def stream(self, request: Request) -> Iterator[Event]:
+        events: SimpleQueue[Event | BaseException] = SimpleQueue()
+        stop = threading.Event()
+
+        def work() -> None:
+            try:
+                events.put(self._engine.compare(request, events.put, stop.is_set))
+            except BaseException as error:  # noqa: BLE001 - carried to the caller's thread and raised there
+                events.put(error)
+
+        try:
+            future = self._worker.submit(work)
+        except RuntimeError as error:
+            raise _closed() from error
+        future.add_done_callback(lambda done: events.put(_closed()) if done.cancelled() else None)
+        self._stops.add(stop)
+        try:
+            if not (future.running() or future.done()):
+                yield Progress("queue", "waiting for the request before this one", None, 0.0)
+            while True:
+                event = events.get()
+                if isinstance(event, BaseException):
+                    raise event
+                yield event
+                if isinstance(event, Comparison):
+                    return
+        finally:
+            stop.set()
+            self._stops.discard(stop)
+            future.cancel()
+
+    def close(self) -> None:
+        for stop in tuple(self._stops):
+            stop.set()
+        self._worker.shutdown(wait=True, cancel_futures=True)
+        self.__dict__.pop("_engine", None)  # the model goes with it
+
+
+def _closed() -> BackendError:
+    return BackendError("The engine was closed.", "Open the backend again.")
+
+
+def open_backend(
+    kind: BackendKind,
+    *,
+    model: str | None = None,
+    adapters: Mapping[str, str] | None = None,
+    adapters_dir: str | Path | None = None,
+    attention: AttentionMode | None = None,
+    device: str | None = None,
+    dtype: str | None = None,
+    settings: Settings | None = None,
+) -> Backend:
+    """Open an engine.
+
+    Args:
+        kind: "local" (in this process) or "modal".
+        model: "demo" (the default), a checkpoint folder, or a Hub id such as `Qwen/Qwen3-VL-2B-Instruct`.
+        adapters: name → folder or Hub id.
+        adapters_dir: a folder of adapters.
+        attention: "eager" (upstream's matrices), "rows" (the same rows beside SDPA) or "auto" (eager while they fit).
+        device: "auto", "cpu", "cuda" or "cuda:N".
+        dtype: "auto", "float32", "bfloat16" or "float16".
+        settings: every tunable; what is given above wins over it.
+
+    Raises:
+        InputError: an unknown kind, adapter names or folders that cannot be.
+        ModelError: the model cannot be loaded.
+        BackendError: the engine cannot be reached.
+    """
+    folder = str(adapters_dir) if adapters_dir else None
+    given = {"model": model, "attention": attention, "device": device, "dtype": dtype, "adapters_dir": folder}
+    named: dict[str, Any] = {name: value for name, value in given.items() if value is not None}
+    chosen = replace(settings or Settings(), backend=kind, **named)
+    if chosen.backend == "local":
+        return LocalBackend(chosen, adapters)
+    raise BackendError("This version has no Modal backend.", "Use --backend local.")

@@ -1,0 +1,178 @@
+"""Every error a person can cause or meet, as one tree; it knows nothing of frameworks.
+
+A message says what was wrong, what was got and what was expected; `hint` says what to do next.
+
+    VisualizerError
+    ├── InputError                  the request itself
+    │   ├── ImageError              … its image
+    │   │   ├── NotAnImageError         bytes that are no image, or a truncated one
+    │   │   ├── ImageTooLargeError      too many bytes, pixels or image tokens
+    │   │   └── ImageTooThinError       more than 200 : 1
+    │   ├── PromptError             … its words (empty, too long)
+    │   └── SelectionError          … a layer, head, token, view or option that does not exist
+    ├── AdapterError
+    │   ├── UnknownAdapterError         no adapter of that name
+    │   └── AdapterRefusedError         its files, its kind or its fit with the base model
+    ├── ModelError
+    │   ├── ModelLoadError              folder or id that cannot be loaded
+    │   └── UnsupportedModelError       not a Qwen3-VL checkpoint
+    ├── CaptureError                our own reading of the attention failed: never drawn, always said
+    ├── OutOfMemoryError            the device had no room for this request
+    ├── BackendError                the engine cannot be reached
+    │   └── DeadlineError               … in time
+    ├── BusyError                   too many requests
+    └── CancelledError              the person pressed Stop
+"""
+
+from typing import ClassVar
+
+
+class VisualizerError(Exception):
+    """The root of the tree.
+
+    Args:
+        message: what was wrong, what was got, what was expected.
+        hint: what to do next; may be empty.
+
+    Attributes:
+        code: a stable snake_case name for programs.
+        status: the HTTP status that the routes answer with.
+    """
+
+    code: ClassVar[str] = "error"
+    status: ClassVar[int] = 500
+
+    def __init__(self, message: str, hint: str = "") -> None:
+        super().__init__(message, hint)  # both in `args`, so the error survives pickling across processes
+        self.message = message
+        self.hint = hint
+
+    def __str__(self) -> str:
+        return f"{self.message} {self.hint}".strip()
+
+
+class InputError(VisualizerError):
+    """The request cannot be answered as it stands."""
+
+    code = "invalid_input"
+    status = 422
+
+
+class ImageError(InputError):
+    """The image of the request cannot be used."""
+
+    code = "invalid_image"
+
+
+class NotAnImageError(ImageError):
+    """The bytes are not an image that can be read to its end."""
+
+    code = "not_an_image"
+    status = 415
+
+
+class ImageTooLargeError(ImageError):
+    """The image has more bytes, pixels or image tokens than the limit."""
+
+    code = "image_too_large"
+    status = 413
+
+
+class ImageTooThinError(ImageError):
+    """One side is more than 200 times the other: Qwen's image processor refuses it."""
+
+    code = "image_too_thin"
+
+
+class PromptError(InputError):
+    """The prompt is empty or too long."""
+
+    code = "invalid_prompt"
+
+
+class SelectionError(InputError):
+    """A layer, head, token, view or option that this result or model does not have."""
+
+    code = "invalid_selection"
+
+
+class AdapterError(VisualizerError):
+    """Something about a LoRA adapter."""
+
+    code = "adapter_error"
+    status = 422
+
+
+class UnknownAdapterError(AdapterError):
+    """No adapter of that name is offered."""
+
+    code = "unknown_adapter"
+    status = 404
+
+
+class AdapterRefusedError(AdapterError):
+    """The adapter's files, kind or fit with the base model would make the picture untrue."""
+
+    code = "adapter_refused"
+
+
+class ModelError(VisualizerError):
+    """Something about the base model."""
+
+    code = "model_error"
+    status = 503
+
+
+class ModelLoadError(ModelError):
+    """The base model's folder or Hub id cannot be loaded."""
+
+    code = "model_load_failed"
+
+
+class UnsupportedModelError(ModelError):
+    """The checkpoint is not of the Qwen3-VL family."""
+
+    code = "unsupported_model"
+    status = 422
+
+
+class CaptureError(VisualizerError):
+    """The attention that was read is incomplete, has the wrong shape or is not finite."""
+
+    code = "capture_failed"
+    status = 500
+
+
+class OutOfMemoryError(VisualizerError):
+    """The device had no room for this request."""
+
+    code = "out_of_memory"
+    status = 503
+
+
+class BackendError(VisualizerError):
+    """The engine cannot be reached."""
+
+    code = "backend_unavailable"
+    status = 503
+
+
+class DeadlineError(BackendError):
+    """The engine did not answer in time."""
+
+    code = "deadline_exceeded"
+    status = 504
+
+
+class BusyError(VisualizerError):
+    """Too many requests at once."""
+
+    code = "too_many_requests"
+    status = 429
+
+
+class CancelledError(VisualizerError):
+    """The person pressed Stop; nothing is wrong."""
+
+    code = "cancelled"
+    status = 503

@@ -1,0 +1,199 @@
+"""Turn whatever a person hands in as an image into an upright RGB picture, or say why not; it knows no model.
+
+Photos are turned by their EXIF orientation, colour profiles are converted to sRGB, transparency is laid on white,
+16-bit grey is scaled by value (PIL's own RGB conversion clips it to black and white) and an animation gives its first
+frame. What was done is said in notes.
+"""
+
+import io
+import struct
+import warnings
+import zlib
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, ImageCms, ImageOps
+
+from inference.errors import ImageError, ImageTooLargeError, ImageTooThinError, NotAnImageError
+from inference.settings import Limits
+
+#: What a visitor's bytes are read as: no format that needs another program (EPS) or is rarely exercised.
+FORMATS = ("PNG", "JPEG", "WEBP", "GIF", "TIFF", "BMP")
+#: What Pillow's readers throw at damaged files, by fuzzing.
+_DAMAGE = (
+    ArithmeticError,
+    AttributeError,
+    EOFError,
+    LookupError,
+    NotImplementedError,
+    OSError,
+    RuntimeError,
+    SyntaxError,
+    TypeError,
+    ValueError,
+    struct.error,
+    zlib.error,
+)
+_ORIENTATION = 0x0112
+
+
+@dataclass(frozen=True, slots=True)
+class Photo:
+    """An upright picture and what was done to get it.
+
+    Attributes:
+        image: PIL image, mode RGB, 8 bits, sRGB.
+        notes: sentences for the person, in order.
+    """
+
+    image: Image.Image
+    notes: tuple[str, ...]
+
+
+def decode_photo(content: bytes, limits: Limits) -> Photo:
+    """Decode an uploaded file.
+
+    Args:
+        content: the file's bytes.
+        limits: `max_upload_bytes`, `max_pixels` and `max_aspect_ratio` are checked, the pixels before they are decoded.
+
+    Raises:
+        NotAnImageError: not an image, or a truncated one.
+        ImageTooLargeError: too many bytes or pixels.
+        ImageTooThinError: beyond the aspect ratio.
+    """
+    if len(content) > limits.max_upload_bytes:
+        raise ImageTooLargeError(
+            f"The image file has {len(content):,} bytes; the limit is {limits.max_upload_bytes:,}.",
+            "Save it smaller, or as JPEG.",
+        )
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # our own limit of pixels is stricter, and damage is said below
+            opened = Image.open(io.BytesIO(content), formats=FORMATS)
+    except Image.DecompressionBombError as error:
+        raise ImageTooLargeError(
+            f"The image has more pixels than the limit of {limits.max_pixels:,}.", "Make it smaller first."
+        ) from error
+    except _DAMAGE as error:
+        raise NotAnImageError(
+            "The file is not an image that can be read.", "Use a PNG, JPEG, WebP, GIF, TIFF or BMP file."
+        ) from error
+    return upright_rgb(opened, limits)
+
+
+def upright_rgb(source: Image.Image | NDArray[np.uint8], limits: Limits) -> Photo:
+    """Turn a PIL image or an array into an upright RGB picture.
+
+    Args:
+        source: a PIL image of any mode, or an array `(height, width, 3)` uint8, 0–255, already upright.
+        limits: `max_pixels` and `max_aspect_ratio` are checked.
+
+    Raises:
+        ImageError: an array of another shape or dtype, or something that is neither.
+        NotAnImageError: a lazily opened file that is truncated.
+        ImageTooLargeError: too many pixels.
+        ImageTooThinError: beyond the aspect ratio.
+    """
+    if isinstance(source, np.ndarray):
+        if source.ndim != 3 or source.shape[2] != 3 or source.dtype != np.uint8:
+            raise ImageError(
+                f"An image array must be (height, width, 3) uint8; got {source.shape} {source.dtype}.",
+                "Convert it, or pass a PIL image.",
+            )
+        source = Image.fromarray(np.ascontiguousarray(source))
+    if not isinstance(source, Image.Image):
+        raise ImageError(f"An image must be a PIL image or a uint8 array; got {type(source).__name__}.")
+    _check_size(source, limits)
+    notes: list[str] = []
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of damaged EXIF, which is then as good as none
+            upright = _upright(source, notes)
+    except _DAMAGE as error:
+        raise NotAnImageError(
+            "The image file is damaged or cut short: its pixels cannot be read to the end.", "Save or upload it again."
+        ) from error
+    return Photo(_to_rgb(upright, notes), tuple(notes))
+
+
+def _upright(source: Image.Image, notes: list[str]) -> Image.Image:
+    frames: int = getattr(source, "n_frames", 1)
+    if frames > 1:
+        notes.append(f"The image is an animation of {frames} frames; the first one is shown.")
+    source.load()
+    if source.getexif().get(_ORIENTATION, 1) != 1:
+        notes.append("The photo was turned upright (EXIF orientation).")
+    return ImageOps.exif_transpose(source)
+
+
+def _check_size(image: Image.Image, limits: Limits) -> None:
+    width, height = image.size
+    if width == 0 or height == 0:
+        raise NotAnImageError(f"The image has no pixels ({width} × {height}).")
+    if width * height > limits.max_pixels:
+        raise ImageTooLargeError(
+            f"The image has {width:,} × {height:,} pixels; the limit is {limits.max_pixels:,} in all.",
+            "Make it smaller first: the model itself sees at most 16.8 million.",
+        )
+    ratio = max(width, height) / min(width, height)
+    if ratio > limits.max_aspect_ratio:
+        raise ImageTooThinError(
+            f"The image is {width:,} × {height:,} pixels, {ratio:.0f} : 1; "
+            f"the limit is {limits.max_aspect_ratio:.0f} : 1.",
+            "Cut it, or pad it to a less extreme shape.",
+        )
+
+
+def _to_rgb(image: Image.Image, notes: list[str]) -> Image.Image:
+    if image.mode.startswith("I") or image.mode == "F":
+        return _grey_by_value(image, notes)
+    image = _to_srgb(image, notes)
+    if image.has_transparency_data:
+        notes.append("Transparent parts were laid on white.")
+        layer = image.convert("RGBA")
+        ground = Image.new("RGBA", layer.size, (255, 255, 255, 255))
+        return Image.alpha_composite(ground, layer).convert("RGB")
+    # a copy, free of the file it came from
+    return image.convert("RGB") if image.mode != "RGB" else image.copy()
+
+
+def _grey_by_value(image: Image.Image, notes: list[str]) -> Image.Image:
+    """Scale 16-bit grey by its full range (65,535), 32-bit and float grey by their own extremes."""
+    values: NDArray[np.float64] = np.asarray(image, dtype=np.float64)
+    if not np.isfinite(values).all():
+        raise ImageError("The image has pixels that are not finite numbers.", "Save it as 8-bit RGB.")
+    low, high = float(values.min()), float(values.max())
+    if image.mode.startswith("I;16"):
+        low, high = 0.0, 65_535.0
+        notes.append("16-bit grey was scaled to 8 bits by value.")
+    else:
+        notes.append(f"Grey values {low:g} … {high:g} were scaled to black … white.")
+    grey = np.round((values - low) / max(high - low, 1e-12) * 255).astype(np.uint8)
+    return Image.fromarray(grey).convert("RGB")
+
+
+def _to_srgb(image: Image.Image, notes: list[str]) -> Image.Image:
+    """Convert an embedded colour profile to sRGB; a profile that does not fit the pixels is said, not guessed at."""
+    profile: Any = image.info.get("icc_profile")
+    if not profile or image.mode not in ("RGB", "RGBA", "CMYK", "L"):
+        return image
+    try:
+        embedded = ImageCms.ImageCmsProfile(io.BytesIO(profile))
+        name = ImageCms.getProfileDescription(embedded).strip()
+        if "srgb" in name.lower():
+            return image
+        mode = "RGBA" if image.mode == "RGBA" else "RGB"
+        converted = ImageCms.profileToProfile(image, embedded, ImageCms.createProfile("sRGB"), outputMode=mode)
+    except (ImageCms.PyCMSError, OSError) as error:
+        notes.append(
+            f"The image's colour profile could not be read ({type(error).__name__}); its values were used as sRGB."
+        )
+        return image
+    if converted is None:
+        return image
+    # an L image with transparency in `info` keeps it: profileToProfile copies info
+    notes.append("The image's colour profile was converted to sRGB.")
+    return converted

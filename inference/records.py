@@ -1,0 +1,518 @@
+"""Every value that crosses a boundary, checked where it is made; numpy and pillow only.
+
+Axes have one order everywhere, `(tokens, layers, heads, grid_h, grid_w)`; axes may be missing, never swapped. Sizes are
+`(height, width)`. Attention values are float32 shares of one query's attention, 0–1. The difference of two variants is
+always adapter − base.
+"""
+
+import json
+import math
+import re
+import zipfile
+import zlib
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field, fields
+from pathlib import Path
+from typing import Any, Literal, get_args
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from inference.errors import CaptureError, InputError, PromptError, SelectionError
+from inference.photo import upright_rgb
+from inference.settings import Limits
+
+FloatArray = NDArray[np.float32]
+Role = Literal["prompt", "template", "answer", "end"]
+CapturePath = Literal["eager", "rows"]
+
+#: Columns of `Recording.group_share`.
+GROUPS = ("image", "question", "template and system", "answer")
+#: Names that an adapter may not have: they mean something else on the page, in the routes or in `answer_from`.
+RESERVED_NAMES = frozenset({"base", "own", "none"})
+MAX_SCALE = 4.0
+
+_NAME = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9._-]{0,62}[A-Za-z0-9])?")
+_FORMAT = "lora-attention-visualizer/1"
+
+
+def check_adapter_name(name: object) -> str:
+    """Return `name` if it is a plain label an adapter may have.
+
+    Raises:
+        InputError: not 1–64 letters, digits, `.`, `_`, `-` (a letter or digit first and last), or a reserved name.
+    """
+    if not isinstance(name, str) or not _NAME.fullmatch(name):
+        shown = repr(name if not isinstance(name, str) else name[:80])
+        raise InputError(
+            f"{shown} cannot be an adapter's name.",
+            "Use 1–64 letters, digits, '.', '_' or '-', starting and ending with a letter or digit.",
+        )
+    if name.lower() in RESERVED_NAMES:
+        raise InputError(f"{name!r} is reserved and cannot be an adapter's name.", "Choose another name.")
+    return name
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """One question about one image, to be answered by some variants of one model.
+
+    Args:
+        image: PIL image, or array `(height, width, 3)` uint8; becomes an upright RGB PIL image.
+        prompt: the person's words, always plain text: a `<|image_pad|>` in it is just characters.
+        system: system text or None.
+        adapters: variants in order; None is the base model; each at most once.
+        answer_from: whose answer is replayed through all variants: one of `adapters`, or `"own"` (each its own). The
+            default is the first that is not base, else base.
+        answer: text or token ids to replay instead of generating.
+        focus: indices into `Comparison.tokens` that `by_head` averages; None is the first answer token.
+        max_new_tokens: most answer tokens.
+        max_image_tokens: most image tokens, checked after the processor's resizing; None is the operator's limit.
+        scale: strength of the adapters, 1 as trained.
+        modules: names of target modules that stay on (`"q_proj"`, `"visual"`, …); None is all.
+        vision_tower: also record what each patch receives inside the vision tower.
+        limits: bounds on image and words that this request was checked against.
+
+    Raises:
+        InputError: whatever is wrong, as the member of the tree that fits.
+    """
+
+    image: Image.Image
+    prompt: str
+    system: str | None = None
+    adapters: tuple[str | None, ...] = (None,)
+    answer_from: str | None = field(default="")
+    answer: str | tuple[int, ...] | None = None
+    focus: tuple[int, ...] | None = None
+    max_new_tokens: int = 32
+    max_image_tokens: int | None = None
+    scale: float = 1.0
+    modules: tuple[str, ...] | None = None
+    vision_tower: bool = False
+    limits: Limits = field(default_factory=Limits, repr=False)
+    image_notes: tuple[str, ...] = field(init=False, default=())
+
+    def __post_init__(self) -> None:
+        photo = upright_rgb(self.image, self.limits)
+        self._set("image", photo.image)
+        self._set("image_notes", photo.notes)
+        self._check_words()
+        self._check_variants()
+        self._check_answer()
+        self._check_bounds()
+
+    def _set(self, name: str, value: object) -> None:
+        object.__setattr__(self, name, value)
+
+    def _check_words(self) -> None:
+        limit = self.limits.max_prompt_characters
+        if not isinstance(self.prompt, str) or not self.prompt.strip():
+            raise PromptError("The prompt is empty.", "Ask something about the image.")
+        answer = self.answer if isinstance(self.answer, str) else ""
+        for name, text in (("prompt", self.prompt), ("system text", self.system or ""), ("answer", answer)):
+            if not isinstance(text, str):
+                raise PromptError(f"The {name} must be text; got {type(text).__name__}.")
+            if len(text) > limit:
+                raise PromptError(f"The {name} has {len(text):,} characters; the limit is {limit:,}.", "Shorten it.")
+            try:
+                text.encode("utf-8")
+            except UnicodeEncodeError as error:
+                raise PromptError(f"The {name} holds half of a surrogate pair: it is not text.") from error
+
+    def _check_variants(self) -> None:
+        if not _is_sequence(self.adapters) or not self.adapters:
+            raise InputError(f"adapters must be a sequence of names or None, not empty; got {self.adapters!r}.")
+        if len(self.adapters) > self.limits.max_variants:
+            raise InputError(
+                f"{len(self.adapters)} variants were asked for; the limit is {self.limits.max_variants}.", "Ask twice."
+            )
+        variants = tuple(None if name is None else check_adapter_name(name) for name in self.adapters)
+        if len(set(variants)) != len(variants):
+            raise InputError(f"Each variant may appear once; got {variants}.")
+        self._set("adapters", variants)
+        if self.answer_from == "":
+            self._set("answer_from", next((name for name in variants if name is not None), None))
+        if self.answer_from != "own" and self.answer_from not in variants:
+            raise InputError(f"answer_from must be one of {variants} or 'own'; not {self.answer_from!r}.")
+
+    def _check_answer(self) -> None:
+        if self.answer is not None and not isinstance(self.answer, str):
+            if not _is_sequence(self.answer):
+                raise InputError(f"answer must be text or token ids; got {type(self.answer).__name__}.")
+            ids = tuple(_integer("a token id of answer", each, 0) for each in self.answer)
+            self._set("answer", ids)
+        if self.answer is not None and not self.answer:
+            raise InputError("answer is empty.", "Pass None to let the model write it.")
+        if isinstance(self.answer, tuple) and len(self.answer) > self.limits.max_new_tokens:
+            raise InputError(
+                f"The answer has {len(self.answer):,} tokens; the limit is {self.limits.max_new_tokens:,}.",
+                "Shorten it.",
+            )
+        if self.focus is not None and not _is_sequence(self.focus):
+            raise InputError(f"focus must be a sequence of token indices; got {self.focus!r}.")
+        if self.focus is not None:
+            focus = tuple(_integer("an index of focus", each, 0) for each in self.focus)
+            if not focus or len(set(focus)) != len(focus):
+                raise SelectionError(f"focus must hold different token indices, at least one; got {focus}.")
+            self._set("focus", focus)
+
+    def _check_bounds(self) -> None:
+        new, limit = _integer("max_new_tokens", self.max_new_tokens, 1), self.limits.max_new_tokens
+        if new > limit:
+            raise InputError(f"max_new_tokens is {new}; the limit is {limit}.", "Ask for fewer tokens.")
+        if self.max_image_tokens is not None:
+            _integer("max_image_tokens", self.max_image_tokens, 1)
+        if not (isinstance(self.scale, (int, float)) and math.isfinite(self.scale) and 0 <= self.scale <= MAX_SCALE):
+            raise InputError(f"scale must be a number from 0 to {MAX_SCALE:g}; not {self.scale!r}.")
+        if self.modules is not None:
+            if not _is_sequence(self.modules) or not all(isinstance(each, str) and each for each in self.modules):
+                raise InputError(f"modules must be a sequence of module names; got {self.modules!r}.")
+            self._set("modules", tuple(self.modules))
+
+
+def _is_sequence(value: object) -> bool:
+    return isinstance(value, Sequence) and not isinstance(value, (str, bytes))
+
+
+def _integer(what: str, value: object, least: int) -> int:
+    if isinstance(value, bool) or not isinstance(value, (int, np.integer)) or value < least:
+        raise InputError(f"{what} must be a whole number, {least} or more; not {value!r}.")
+    return int(value)
+
+
+@dataclass(frozen=True, slots=True)
+class Token:
+    """One token of the recorded sequence.
+
+    Attributes:
+        id: id in the model's vocabulary.
+        text: the piece that decoding adds at this token: pieces joined give the text; empty while a character is
+            incomplete.
+        role: `"prompt"` (the person's words), `"template"`, `"answer"` or `"end"`.
+        position: index in the model's input sequence.
+        query: row shown for it: its own for prompt and template, `position − 1` (the row that predicts it) for answer
+            and end.
+    """
+
+    id: int
+    text: str
+    role: Role
+    position: int
+    query: int
+
+    def __post_init__(self) -> None:
+        own = self.role in ("prompt", "template")
+        if self.role not in get_args(Role) or self.query != self.position - (0 if own else 1):
+            raise CaptureError(f"token {self.text!r} ({self.role}) at {self.position} cannot show row {self.query}.")
+
+
+@dataclass(frozen=True, slots=True)
+class ModelInfo:
+    """The base model and the shapes of its attention; `revision` is a commit or "", `version` this package's."""
+
+    id: str
+    revision: str
+    family: str
+    num_layers: int
+    num_heads: int
+    num_vision_layers: int
+    num_vision_heads: int
+    patch_size: int
+    merge_size: int
+    dtype: str
+    device: str
+    version: str
+
+
+@dataclass(frozen=True, slots=True)
+class AdapterInfo:
+    """What an adapter's files say of it.
+
+    Attributes:
+        kind: "LoRA", "rsLoRA" or "DoRA".
+        rank, alpha: the config's `r` and `lora_alpha`; `rank_pattern` and `alpha_pattern` are said in `notes`.
+        target_modules: names of the adapted modules' last parts, sorted, e.g. `("k_proj", "q_proj")`.
+        touches_vision: whether anything under the vision tower changes.
+        parameters: numbers stored in its file.
+        base_model: the base model it names; may differ from ours, which is a note, never a refusal.
+        family, step: name of the training run and its step, for a folder of `checkpoint-N`; else "" and None.
+    """
+
+    name: str
+    description: str
+    kind: str
+    rank: int
+    alpha: float
+    target_modules: tuple[str, ...]
+    touches_vision: bool
+    parameters: int
+    base_model: str
+    notes: tuple[str, ...] = ()
+    family: str = ""
+    step: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """What is happening now: a stage's name, a sentence for a person, its fraction (0–1 or None) and seconds so far."""
+
+    stage: str
+    sentence: str
+    fraction: float | None
+    elapsed: float
+
+
+@dataclass(frozen=True, slots=True)
+class AnswerToken:
+    """A token just written: whose (None = base), its index in the answer, the text it adds ("" if an end token)."""
+
+    adapter: str | None
+    index: int
+    text: str
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Recording:
+    """What one variant attended to. Arrays are float32, shares of one query's attention, 0–1.
+
+    Attributes:
+        adapter: name, or None for the base model.
+        answer: the text this variant wrote itself; None where an answer was given.
+        answer_ids: its ids, end token included; empty where an answer was given.
+        tokens: the recorded sequence, see `Comparison.tokens`.
+        focus: indices into `tokens` that `by_head` averages.
+        attention: `"eager"` or `"rows"`, the path that read it.
+        logprobs: `(answer tokens,)`, natural log of the probability given to each replayed answer token (≤ 0).
+        by_token: `(tokens, layers, grid_h, grid_w)`, mean over heads.
+        by_head: `(layers, heads, grid_h, grid_w)`, mean over `focus`.
+        group_share: `(tokens, layers, heads, 4)`, share on `GROUPS`; sums to 1.
+        background: `(layers, grid_h, grid_w)`, mean over the prompt and template rows after the image, and over heads.
+        background_low: the same shape, 10th percentile over those rows.
+        background_rows: how many rows those are.
+        vision_received: `(vision_layers, patch_h, patch_w)`, mean over heads and queries, in image order; or None.
+
+    Raises:
+        CaptureError: shapes that disagree, a value that is not finite, shares that do not sum to 1.
+    """
+
+    adapter: str | None
+    answer: str | None
+    answer_ids: tuple[int, ...]
+    tokens: tuple[Token, ...]
+    focus: tuple[int, ...]
+    attention: CapturePath
+    logprobs: FloatArray
+    by_token: FloatArray
+    by_head: FloatArray
+    group_share: FloatArray
+    background: FloatArray
+    background_low: FloatArray
+    background_rows: int
+    vision_received: FloatArray | None = None
+
+    def __post_init__(self) -> None:
+        tokens, layers, height, width = self._axes()
+        heads = self.by_head.shape[1]
+        answers = sum(token.role in ("answer", "end") for token in self.tokens)
+        for name, shape in {
+            "logprobs": (answers,),
+            "by_token": (len(self.tokens), layers, height, width),
+            "by_head": (layers, heads, height, width),
+            "group_share": (tokens, layers, heads, len(GROUPS)),
+            "background": (layers, height, width),
+            "background_low": (layers, height, width),
+        }.items():
+            _check_array(name, getattr(self, name), shape)
+        if self.vision_received is not None:
+            _check_array("vision_received", self.vision_received, (self.vision_received.shape[0], *self._patches()))
+        if not self.focus or max(self.focus) >= len(self.tokens):
+            raise CaptureError(f"focus {self.focus} does not fit {len(self.tokens)} tokens.")
+        self._check_sums()
+
+    @property
+    def image_share(self) -> FloatArray:
+        """Share of each row's attention on the image: `(tokens, layers, heads)`."""
+        return self.group_share[..., 0]
+
+    @property
+    def grid(self) -> tuple[int, int]:
+        """Cells of the image, (grid_h, grid_w)."""
+        return self.by_token.shape[2], self.by_token.shape[3]
+
+    def _axes(self) -> tuple[int, int, int, int]:
+        if self.by_token.ndim != 4 or self.by_head.ndim != 4:
+            raise CaptureError(f"by_token {self.by_token.shape} and by_head {self.by_head.shape} must have 4 axes.")
+        tokens, layers, height, width = self.by_token.shape
+        return tokens, layers, height, width
+
+    def _patches(self) -> tuple[int, int]:
+        assert self.vision_received is not None
+        height, width = self.grid
+        merge = round(math.sqrt(self.vision_received[0].size / (height * width)))
+        return height * merge, width * merge
+
+    def _check_sums(self) -> None:
+        sums = self.group_share.sum(axis=-1, dtype=np.float64)
+        tolerance = 4e-3  # upstream rounds each weight to the model's dtype: in bfloat16 by up to 2⁻⁹ of itself
+        if not np.allclose(sums, 1, atol=tolerance):
+            raise CaptureError(f"a row's attention sums to {sums.flat[np.abs(sums - 1).argmax()]:.6f}, not to 1.")
+        mean_share = self.image_share.mean(axis=2, dtype=np.float64)
+        gap = np.abs(self.by_token.sum(axis=(2, 3), dtype=np.float64) - mean_share).max(initial=0)
+        if gap > tolerance:
+            raise CaptureError(f"by_token's sum over the grid differs from the image share by {gap:.2e}.")
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Comparison:
+    """Recordings of several variants on one image and prompt.
+
+    Attributes:
+        model: the base model.
+        prompt, system: the words of the request.
+        image: the upright photo, `(height, width, 3)` uint8, 0–255; what the maps lie on.
+        grid: the image's cells, (grid_h, grid_w).
+        tokens: every token after the last image token, then the replayed answer with its end token if it has one; `()`
+            where each variant replayed its own answer.
+        recordings: in the order of `Request.adapters`.
+        timings: seconds per stage.
+        notes: warnings for the person.
+    """
+
+    model: ModelInfo
+    prompt: str
+    system: str | None
+    image: NDArray[np.uint8]
+    grid: tuple[int, int]
+    tokens: tuple[Token, ...]
+    recordings: tuple[Recording, ...]
+    timings: Mapping[str, float] = field(default_factory=dict)
+    notes: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        if self.image.ndim != 3 or self.image.shape[2] != 3 or self.image.dtype != np.uint8:
+            raise CaptureError(f"image must be (height, width, 3) uint8; got {self.image.shape} {self.image.dtype}.")
+        if not self.recordings:
+            raise CaptureError("a comparison holds at least one recording.")
+        for recording in self.recordings:
+            if recording.grid != self.grid or recording.by_head.shape != self.recordings[0].by_head.shape:
+                raise CaptureError(f"recording {recording.adapter!r} has another shape than its neighbours.")
+            if self.tokens and recording.tokens != self.tokens:
+                raise CaptureError(f"recording {recording.adapter!r} replayed other tokens than the comparison's.")
+
+    @property
+    def image_size(self) -> tuple[int, int]:
+        """(height, width) of the upright photo in pixels."""
+        return self.image.shape[0], self.image.shape[1]
+
+    def recording(self, adapter: str | None) -> Recording:
+        """The recording of one variant (None = base).
+
+        Raises:
+            SelectionError: it was not part of the request.
+        """
+        for each in self.recordings:
+            if each.adapter == adapter:
+                return each
+        have = ", ".join(each.adapter or "base" for each in self.recordings)
+        raise SelectionError(f"{adapter or 'base'!r} is not in this comparison; it has {have}.")
+
+    def save(self, path: str | Path) -> None:
+        """Write one `.npz`: the arrays, the photo, and everything else as JSON text; no pickle."""
+        arrays: dict[str, NDArray[Any]] = {"image": self.image}
+        rest = {each.name: getattr(self, each.name) for each in fields(self)}
+        rest.pop("image")
+        rest["model"], rest["timings"] = asdict(self.model), dict(self.timings)
+        rest["tokens"] = [asdict(token) for token in self.tokens]
+        rest["recordings"] = [
+            _split(recording, f"recording{index}", arrays) for index, recording in enumerate(self.recordings)
+        ]
+        header = json.dumps({"format": _FORMAT, **rest}, ensure_ascii=False).encode()
+        arrays["header"] = np.frombuffer(header, dtype=np.uint8)
+        with Path(path).open("wb") as file:
+            np.savez_compressed(file, allow_pickle=False, **arrays)
+
+    @classmethod
+    def load(cls, path: str | Path) -> "Comparison":
+        """Read what `save` wrote, bit for bit.
+
+        Raises:
+            InputError: not such a file.
+        """
+        try:
+            with Path(path).open("rb") as opened, np.load(opened, allow_pickle=False) as file:
+                arrays = {name: file[name] for name in file.files}
+            header = json.loads(arrays.pop("header").tobytes())
+            if header.pop("format") != _FORMAT:
+                raise ValueError("unknown format")
+            image = arrays.pop("image")
+            tokens = _tokens(header.pop("tokens"))
+            recordings = tuple(_join(each, f"recording{i}", arrays) for i, each in enumerate(header.pop("recordings")))
+            return cls(
+                model=ModelInfo(**header.pop("model")),
+                grid=tuple(header.pop("grid")),
+                notes=tuple(header.pop("notes")),
+                image=image,
+                tokens=tokens,
+                recordings=recordings,
+                **header,
+            )
+        except _NOT_A_COMPARISON as error:
+            raise InputError(f"{Path(path).name} is not a saved comparison of this tool, or it is damaged.") from error
+
+    def _repr_html_(self) -> str:
+        """Show the comparison in a notebook: the page's panes at the middle layer."""
+        from visualize import notebook_html  # the one late import: drawing knows the records, not the reverse
+
+        return notebook_html(self)
+
+
+Event = Progress | AnswerToken | Comparison
+
+_NOT_A_COMPARISON = (
+    AttributeError,
+    CaptureError,
+    EOFError,
+    LookupError,
+    OSError,
+    RecursionError,
+    TypeError,
+    ValueError,
+    zipfile.BadZipFile,
+    zlib.error,
+)
+
+
+def _check_array(name: str, array: NDArray[Any], shape: Sequence[int]) -> None:
+    if array.shape != tuple(shape):
+        raise CaptureError(f"{name} must have shape {tuple(shape)}; got {array.shape}.")
+    if array.dtype != np.float32:
+        raise CaptureError(f"{name} must be float32; got {array.dtype}.")
+    if not np.isfinite(array).all():
+        raise CaptureError(
+            f"{name} holds values that are not finite numbers: this model's arithmetic overflowed.",
+            "Try --dtype float32 or bfloat16.",
+        )
+
+
+def _split(recording: Recording, prefix: str, arrays: dict[str, NDArray[Any]]) -> dict[str, Any]:
+    """Move a recording's arrays into `arrays` under `prefix`, return the rest as JSON values."""
+    rest: dict[str, Any] = {}
+    for each in fields(recording):
+        value = getattr(recording, each.name)
+        if isinstance(value, np.ndarray):
+            arrays[f"{prefix}.{each.name}"] = value
+        else:
+            rest[each.name] = [asdict(token) for token in value] if each.name == "tokens" else value
+    return rest
+
+
+def _join(rest: dict[str, Any], prefix: str, arrays: dict[str, NDArray[Any]]) -> Recording:
+    own = {name.removeprefix(f"{prefix}."): array for name, array in arrays.items() if name.startswith(f"{prefix}.")}
+    rest["tokens"] = _tokens(rest["tokens"])
+    rest["answer_ids"], rest["focus"] = tuple(rest["answer_ids"]), tuple(rest["focus"])
+    return Recording(**(rest | own))
+
+
+def _tokens(rows: list[dict[str, Any]]) -> tuple[Token, ...]:
+    return tuple(Token(**row) for row in rows)
