@@ -1,0 +1,270 @@
+"""Find adapters on disk or the Hub, read what their files say, and refuse by the config alone; it touches no model.
+
+An adapter is a folder with `adapter_config.json` and `adapter_model.safetensors`, as PEFT saves it. A folder with
+`checkpoint-100`, `checkpoint-200`, … (as `transformers.Trainer` leaves it) is a family of adapters in step order; what
+lies beside the checkpoints is the finished adapter. Files are input from strangers: nothing is unpickled.
+"""
+
+import json
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from huggingface_hub import snapshot_download
+from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
+from safetensors import SafetensorError, safe_open
+
+from inference.errors import AdapterRefusedError, InputError
+from inference.records import AdapterInfo, check_adapter_name
+
+CONFIG_FILE, WEIGHTS_FILE = "adapter_config.json", "adapter_model.safetensors"
+_PICKLES = ("adapter_model.bin", "adapter_model.pt", "pytorch_model.bin")
+_CHECKPOINT = re.compile(r"checkpoint-(\d{1,12})")
+
+# Options that leave the base model as it is when the adapter is off; everything else that a config may hold is refused:
+# a bias stays on when the adapter is off; PiSSA, OLoRA, CorDA, EVA and LoftQ rewrite the base weights when they load.
+_HARMLESS_INITS = (True, False, "gaussian", "orthogonal")
+_REFUSED_OPTIONS = {
+    "alora_invocation_tokens": "an activated LoRA is on for a part of the tokens only",
+    "arrow_config": "a router mixes several adapters",
+    "layer_replication": "it repeats layers of the base model",
+    "lora_bias": "its bias cannot be compared with the base model by scaling · B · A",
+    "trainable_token_indices": "it replaces rows of the embedding",
+    "use_qalora": "QALoRA pools the input before A",
+    "use_bdlora": "block-diagonal LoRA is not read here",
+    "kasa_config": "KaSA takes singular values out of the base weights",
+    "monteclora_config": "its A is drawn at random",
+    "velora_config": "its projection is made for training",
+}
+_INERT_OPTIONS = frozenset(
+    """
+    alpha_pattern auto_mapping base_model_name_or_path bias corda_config ensure_weight_tying eva_config exclude_modules
+    fan_in_fan_out inference_mode init_lora_weights layers_pattern layers_to_transform loftq_config lora_alpha
+    lora_dropout lora_ga_config megatron_config megatron_core modules_to_save peft_type peft_version qalora_group_size r
+    rank_pattern revision runtime_config target_modules target_parameters task_type use_dora use_rslora
+    """.split()  # noqa: SIM905 - a list of thirty strings reads worse
+)
+
+
+@dataclass(frozen=True, slots=True)
+class AdapterSource:
+    """Where an adapter comes from: a folder or a Hub id, its description, and its place in a family."""
+
+    name: str
+    location: str
+    description: str = ""
+    family: str = ""
+    step: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class AdapterFiles:
+    """The two files of an adapter, its parsed config, and what they say."""
+
+    weights: Path
+    config: Mapping[str, Any]
+    info: AdapterInfo
+
+
+def find_adapters(
+    named: Mapping[str, str], adapters_dir: Path | None, descriptions: Mapping[str, str] | None = None
+) -> dict[str, AdapterSource]:
+    """Collect the adapters on offer by name, families in step order.
+
+    Args:
+        named: name → folder or Hub id, as the operator gave them.
+        adapters_dir: folder whose sub-folders are adapters or families; or itself a family.
+        descriptions: a sentence for each name that has one.
+
+    Raises:
+        InputError: a name that is not a plain label or appears twice, or a folder that is not there.
+    """
+    found: dict[str, AdapterSource] = {}
+    places = [(check_adapter_name(name), location) for name, location in named.items()]
+    if adapters_dir is not None:
+        if not adapters_dir.is_dir():
+            raise InputError(f"The adapters folder {adapters_dir.name!r} is not a folder.", "Check --adapters-dir.")
+        own = [adapters_dir] if _checkpoints(adapters_dir) or (adapters_dir / CONFIG_FILE).is_file() else []
+        folders = own or sorted(each for each in adapters_dir.iterdir() if _checkpoints(each) or _holds_adapter(each))
+        places += [(check_adapter_name(folder.name), str(folder)) for folder in folders]
+    for name, location in places:
+        for source in _expand(name, location):
+            if source.name in found:
+                raise InputError(f"Two adapters are called {source.name!r}.", "Give one of them another name.")
+            found[source.name] = replace(source, description=(descriptions or {}).get(source.name, ""))
+    return found
+
+
+def read_adapter(source: AdapterSource) -> AdapterFiles:
+    """Read and check an adapter's config and the header of its weights.
+
+    Raises:
+        AdapterRefusedError: files that are missing, damaged or pickled, or a kind whose picture would be untrue.
+    """
+    folder = _folder(source)
+    config = _config(source.name, folder)
+    weights = folder / WEIGHTS_FILE
+    if not weights.is_file():
+        pickled = next((each for each in _PICKLES if (folder / each).is_file()), None)
+        if pickled:
+            raise AdapterRefusedError(
+                f"Adapter {source.name!r} has only a pickle ({pickled}); pickles can run code and are not opened.",
+                "Save it again with save_pretrained(safe_serialization=True).",
+            )
+        raise AdapterRefusedError(f"Adapter {source.name!r} has no {WEIGHTS_FILE}.", "Is this the folder PEFT saved?")
+    try:
+        with safe_open(weights, framework="numpy") as file:
+            shapes = {key: tuple(file.get_slice(key).get_shape()) for key in file.keys()}  # noqa: SIM118 - not a mapping
+    except (SafetensorError, OSError) as error:
+        raise AdapterRefusedError(
+            f"Adapter {source.name!r}: {WEIGHTS_FILE} is damaged or not a safetensors file.", "Copy it again."
+        ) from error
+    _refuse_untrue_kinds(source.name, config)
+    return AdapterFiles(weights, config, _describe(source, config, shapes))
+
+
+def unusable(source: AdapterSource, reason: str) -> AdapterInfo:
+    """Describe an adapter that is on offer but cannot be used."""
+    return AdapterInfo(
+        name=source.name,
+        description=source.description,
+        kind="unusable",
+        rank=0,
+        alpha=0.0,
+        target_modules=(),
+        touches_vision=False,
+        parameters=0,
+        base_model="",
+        notes=(reason,),
+        family=source.family,
+        step=source.step,
+    )
+
+
+def _holds_adapter(folder: Path) -> bool:
+    return folder.is_dir() and any((folder / name).is_file() for name in (CONFIG_FILE, WEIGHTS_FILE, *_PICKLES))
+
+
+def _checkpoints(folder: Path) -> list[tuple[int, Path]]:
+    """(step, folder) of `checkpoint-N` sub-folders that hold an adapter, in step order."""
+    if not folder.is_dir():
+        return []
+    matches = [(_CHECKPOINT.fullmatch(each.name), each) for each in folder.iterdir()]
+    return sorted((int(match[1]), each) for match, each in matches if match and _holds_adapter(each))
+
+
+def _expand(name: str, location: str) -> list[AdapterSource]:
+    folder = Path(location)
+    steps = _checkpoints(folder)
+    if not steps:
+        return [AdapterSource(name, location)]
+    family = [
+        AdapterSource(check_adapter_name(f"{name}-{path.name}"), str(path), family=name, step=step)
+        for step, path in steps
+    ]
+    return family + ([AdapterSource(name, location, family=name)] if _holds_adapter(folder) else [])
+
+
+def _folder(source: AdapterSource) -> Path:
+    folder = Path(source.location)
+    if folder.is_dir():
+        return folder
+    try:
+        return Path(snapshot_download(source.location, allow_patterns=[CONFIG_FILE, WEIGHTS_FILE]))
+    except (HFValidationError, HfHubHTTPError, LocalEntryNotFoundError, OSError) as error:
+        raise AdapterRefusedError(
+            f"Adapter {source.name!r} is no folder here, and the Hugging Face Hub does not give it "
+            f"({type(error).__name__}).",
+            "Check the id, the network and, for a private one, HF_TOKEN.",
+        ) from error
+
+
+def _config(name: str, folder: Path) -> dict[str, Any]:
+    try:
+        config = json.loads((folder / CONFIG_FILE).read_text(encoding="utf-8"))
+    except FileNotFoundError as error:
+        raise AdapterRefusedError(
+            f"Adapter {name!r} has no {CONFIG_FILE}.", "Is this the folder PEFT saved?"
+        ) from error
+    except (OSError, ValueError, RecursionError) as error:
+        raise AdapterRefusedError(f"Adapter {name!r}: {CONFIG_FILE} is not valid JSON.", "Copy it again.") from error
+    if not isinstance(config, dict):
+        raise AdapterRefusedError(f"Adapter {name!r}: {CONFIG_FILE} is not a JSON object.", "Copy it again.")
+    return config
+
+
+def _refuse_untrue_kinds(name: str, config: Mapping[str, Any]) -> None:
+    def refuse(what: str, hint: str = "Train or convert it as plain LoRA, rsLoRA or DoRA.") -> None:
+        raise AdapterRefusedError(f"Adapter {name!r} {what}.", hint)
+
+    if config.get("peft_type") != "LORA":
+        refuse(f"is of PEFT type {str(config.get('peft_type'))[:40]!r}, not LORA")
+    if config.get("bias", "none") != "none":
+        refuse(f"trains biases (bias={str(config['bias'])[:40]!r}), which stay on when the adapter is off")
+    init = config.get("init_lora_weights", True)
+    if init not in _HARMLESS_INITS:
+        refuse(f"was initialised with {str(init)[:40]!r}, which rewrites the base model's weights when it loads")
+    for option, reason in _REFUSED_OPTIONS.items():
+        if config.get(option):
+            refuse(f"uses {option}: {reason}")
+    unknown = sorted(key for key, value in config.items() if value and key not in _INERT_OPTIONS)
+    if unknown:
+        refuse(f"uses options that are not known here: {', '.join(each[:40] for each in unknown[:5])}")
+    rank, alpha = config.get("r"), config.get("lora_alpha")
+    if not (_is_number(rank) and isinstance(rank, int) and rank > 0 and _is_number(alpha)):
+        refuse(f"has rank {str(rank)[:40]!r} and alpha {str(alpha)[:40]!r}", "Both must be numbers, the rank positive.")
+    for option in ("modules_to_save", "target_parameters"):
+        names = config.get(option)
+        if names and not (isinstance(names, list) and all(isinstance(each, str) for each in names)):
+            refuse(f"has {option} that is not a list of names", "Copy its config again.")
+    for option in ("rank_pattern", "alpha_pattern"):
+        pattern = config.get(option)
+        if pattern and not (isinstance(pattern, dict) and all(map(_is_number, pattern.values()))):
+            refuse(f"has {option} that does not map names to numbers", "Copy its config again.")
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, (int, float)) and not isinstance(value, bool) and abs(value) < 1e9  # neither NaN nor inf
+
+
+def _describe(source: AdapterSource, config: Mapping[str, Any], shapes: Mapping[str, tuple[int, ...]]) -> AdapterInfo:
+    modules = {_module_of(key) for key in shapes}
+    sizes = [_product(shape) for shape in shapes.values()]
+    notes = []
+    for option in ("rank_pattern", "alpha_pattern"):
+        if config.get(option):
+            notes.append(f"{option}: {json.dumps(config[option])[:200]}")
+    if config.get("modules_to_save"):
+        notes.append(f"Whole modules are replaced: {', '.join(map(str, config['modules_to_save']))[:200]}.")
+    touches_vision = any("visual" in module.split(".") for module in modules)
+    if touches_vision:
+        notes.append("It also changes the vision tower: the image's own features differ from the base model's.")
+    return AdapterInfo(
+        name=source.name,
+        description=source.description,
+        kind="DoRA" if config.get("use_dora") else "rsLoRA" if config.get("use_rslora") else "LoRA",
+        rank=int(config["r"]),
+        alpha=float(config["lora_alpha"]),
+        target_modules=tuple(sorted({module.rpartition(".")[2] for module in modules})),
+        touches_vision=touches_vision,
+        parameters=sum(sizes),
+        base_model=str(config.get("base_model_name_or_path") or ""),
+        notes=tuple(notes),
+        family=source.family,
+        step=source.step,
+    )
+
+
+def _module_of(key: str) -> str:
+    """Name of the base model's module that a key of the weights file adapts."""
+    module = re.sub(r"\.lora_(A|B|embedding_A|embedding_B|magnitude_vector)(\.weight)?$|\.(weight|bias)$", "", key)
+    return module.removeprefix("base_model.model.").replace(".base_layer", "")
+
+
+def _product(shape: tuple[int, ...]) -> int:
+    total = 1
+    for size in shape:
+        total *= size
+    return total
