@@ -1,0 +1,132 @@
+import numpy as np
+import pytest
+
+from inference.errors import SelectionError
+from tests.visualize.factory import HEADS, LAYERS, recording, tokens
+from visualize import Selection, answer_indices, difference, select
+
+
+@pytest.fixture
+def one():
+    return recording("find-red", seed=5)
+
+
+def test_a_token_of_a_layer_is_the_recorded_head_mean(one):
+    np.testing.assert_array_equal(select(one, Selection(2, 7)), one.by_token[7, 2])
+
+
+def test_a_window_is_the_mean_over_its_layers_both_ends_included(one):
+    expected = (one.by_token[7, 1].astype(float) + one.by_token[7, 2] + one.by_token[7, 3]) / 3
+    np.testing.assert_allclose(select(one, Selection((1, 3), 7)), expected, rtol=1e-6)
+
+
+def test_answer_is_the_mean_over_the_answer_tokens_without_the_end_token(one):
+    assert [token.role for token in one.tokens[7:]] == ["answer", "answer", "end"]
+    expected = (one.by_token[7, 0].astype(float) + one.by_token[8, 0]) / 2
+    np.testing.assert_allclose(select(one, Selection(0, "answer")), expected, rtol=1e-6)
+
+
+def test_an_empty_answer_is_its_end_token():
+    assert answer_indices(tokens(answer=())) == (7,)
+    assert answer_indices(tokens(answer=(), end=False)) == ()
+
+
+def test_one_head_is_the_recorded_row_of_the_focus_token(one):
+    assert one.focus == (7,)
+    np.testing.assert_array_equal(select(one, Selection(1, 7, head=2)), one.by_head[1, 2])
+
+
+def test_max_takes_the_largest_head_in_each_layer_then_the_mean_over_layers(one):
+    tops = [np.max([one.by_head[layer, head] for head in range(HEADS)], axis=0) for layer in (1, 2)]
+    np.testing.assert_allclose(select(one, Selection((1, 2), 7, head="max")), np.mean(tops, axis=0), rtol=1e-6)
+
+
+def test_the_mean_of_the_recorded_heads_is_the_recorded_head_mean(one):
+    heads = [select(one, Selection(3, 7, head=head)).astype(float) for head in range(HEADS)]
+    np.testing.assert_allclose(np.mean(heads, axis=0), select(one, Selection(3, 7)), atol=1e-7)
+
+
+@pytest.mark.parametrize("head", ["max", 0])
+@pytest.mark.parametrize("token", [3, 8, "answer"])
+def test_heads_of_a_token_that_was_not_in_focus_need_a_new_request(one, head, token):
+    with pytest.raises(SelectionError, match="recorded for tokens 7 only") as caught:
+        select(one, Selection(0, token, head=head))
+    assert "focus=" in caught.value.hint
+
+
+def test_heads_are_there_for_the_answer_where_the_whole_answer_was_in_focus():
+    both = recording(focus=(8, 7))
+    np.testing.assert_array_equal(select(both, Selection(0, "answer", head=1)), both.by_head[0, 1])
+    np.testing.assert_array_equal(select(both, Selection(0, "focus", head=1)), both.by_head[0, 1])
+
+
+def test_contrast_is_the_row_minus_the_mean_text_row(one):
+    expected = one.by_token[7, 2].astype(float) - one.background[2]
+    np.testing.assert_allclose(select(one, Selection(2, 7, view="contrast")), expected, atol=1e-7)
+
+
+@pytest.mark.parametrize("head", ["max", 1])
+def test_contrast_of_single_heads_is_refused_because_the_background_has_none(head):
+    with pytest.raises(SelectionError, match="mean over heads"):
+        Selection(0, 7, head=head, view="contrast")
+
+
+def test_the_sink_masked_view_is_the_raw_one_with_the_given_cells_at_0(one):
+    sinks = np.zeros((3, 5), bool)
+    sinks[0, 4] = True
+    raw, masked = select(one, Selection(0, 7)), select(one, Selection(0, 7, view="sink-masked"), sinks=sinks)
+    assert masked[0, 4] == 0
+    np.testing.assert_array_equal(masked[~sinks], raw[~sinks])
+
+
+def test_sinks_cannot_be_left_out_where_too_few_text_rows_tell_them():
+    with pytest.raises(SelectionError, match="has 2, at least 4"):
+        select(recording(rows=2), Selection(0, 7, view="sink-masked"))
+
+
+@pytest.mark.parametrize(
+    ("selection", "said"),
+    [
+        (Selection(LAYERS, 7), f"layer {LAYERS} does not exist: this result has layers 0–{LAYERS - 1}"),
+        (Selection((1, 9), 7), "layer 9 does not exist"),
+        (Selection(0, 10), "token 10 does not exist: this result has tokens 0–9"),
+        (Selection(0, 7, head=HEADS), f"head {HEADS} does not exist: this result has heads 0–{HEADS - 1}"),
+    ],
+)
+def test_what_this_result_does_not_have_is_refused_with_the_valid_range(one, selection, said):
+    with pytest.raises(SelectionError, match=said):
+        select(one, selection)
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        {"layer": -1},
+        {"layer": (2, 1)},
+        {"layer": (0, 1, 2)},
+        {"layer": True},
+        {"layer": 0.5},
+        {"layer": 0, "token": -1},
+        {"layer": 0, "token": "all"},
+        {"layer": 0, "head": "median"},
+        {"layer": 0, "view": "relative"},
+    ],
+)
+def test_a_selection_outside_its_choices_cannot_be_made(arguments):
+    with pytest.raises(SelectionError):
+        Selection(**arguments)
+
+
+def test_a_recording_without_an_answer_has_no_answer_map():
+    with pytest.raises(SelectionError, match="no answer tokens"):
+        select(recording(row=tokens(answer=(), end=False), focus=(0,)), Selection(0, "answer"))
+
+
+def test_a_difference_is_adapter_minus_base():
+    base, adapter = np.float32([[0.1, 0.4, 0.0]]), np.float32([[0.3, 0.1, 0.0]])
+    np.testing.assert_allclose(difference(adapter, base), [[0.2, -0.3, 0.0]], atol=1e-7)
+
+
+def test_a_difference_of_two_shapes_is_refused():
+    with pytest.raises(SelectionError, match=r"\(3, 5\).*\(5, 3\)"):
+        difference(np.zeros((3, 5), np.float32), np.zeros((5, 3), np.float32))

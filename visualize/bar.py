@@ -1,0 +1,126 @@
+"""Decide what a colour bar looks like: colours low to high, exact ends, round values between, the unit in words."""
+
+import base64
+import io
+from html import escape
+
+import numpy as np
+from matplotlib.ticker import MaxNLocator
+from numpy.typing import NDArray
+from PIL import Image, ImageDraw
+
+from visualize.palette import check_colormap, colour_table
+from visualize.scale import ColourLimits, number
+from visualize.typeface import typeface
+
+_MOST_BETWEEN = 3  # round values between the ends
+_APART = 0.17  # of the bar's length, so labels do not touch
+Colour = tuple[int, int, int]
+
+
+def ticks(limits: ColourLimits) -> tuple[tuple[float, str], ...]:
+    """Where labels stand on a bar and what they say.
+
+    Returns:
+        (place 0–1, text) in order; both ends exactly, and round values between them where there is room. Shares are
+        written in percent without the sign: the unit says it.
+    """
+    if limits.empty:
+        return ((0.5 if limits.signed else 0.0, "0"),)
+    low, high = limits.low, limits.high
+    chosen = [low, high, *([0.0] if limits.signed else [])]
+    places = list(limits.place(np.array(chosen, dtype=np.float32)))
+    for value in _round_values(limits):
+        place = float(limits.place(np.array([value], dtype=np.float32))[0])
+        if low < value < high and all(abs(place - each) >= _APART for each in places):
+            chosen.append(value)
+            places.append(np.float32(place))
+    ordered = sorted(zip(places, chosen, strict=True))
+    return tuple((float(place), number(value, limits.unit, sign=limits.signed)) for place, value in ordered)
+
+
+def colour_bar(
+    limits: ColourLimits,
+    *,
+    colormap: str | None = None,
+    width: int = 480,
+    text_size: int = 13,
+    ink: Colour = (32, 33, 36),
+    paper: Colour = (255, 255, 255),
+) -> Image.Image:
+    """A horizontal colour bar with its ticks and unit.
+
+    Args:
+        limits: the values of its ends.
+        colormap: see `overlay`.
+        width: in pixels, at least 120 to be legible; the height follows from `text_size`.
+        text_size: in pixels.
+        ink, paper: RGB of the writing and of the ground.
+
+    Returns:
+        PIL image, mode RGB.
+
+    Raises:
+        SelectionError: a colormap that does not fit the scale.
+    """
+    strip = _strip(limits, colormap)
+    font = typeface(text_size)
+    margin, thick = round(2.2 * text_size), round(1.1 * text_size)
+    length = max(width - 2 * margin, 16)
+    image = Image.new("RGB", (width, thick + round(3.5 * text_size)), paper)
+    image.paste(Image.fromarray(strip).resize((length, thick), Image.Resampling.NEAREST), (margin, 1))
+    draw = ImageDraw.Draw(image)
+    draw.rectangle((margin - 1, 0, margin + length, thick + 1), outline=ink)
+    for place, text in ticks(limits):
+        x = margin + place * (length - 1)
+        draw.line((x, thick + 2, x, thick + 2 + text_size // 3), fill=ink)
+        draw.text((x, thick + 2 + text_size // 2), text, font=font, fill=ink, anchor="ma")
+    draw.text((width / 2, image.height - 2), unit_line(limits), font=font, fill=ink, anchor="md")
+    return image
+
+
+def colour_bar_svg(limits: ColourLimits, *, colormap: str | None = None) -> str:
+    """The same bar as an SVG element, sharp at any size; its writing takes the colour of the text around it.
+
+    Raises:
+        SelectionError: a colormap that does not fit the scale.
+    """
+    buffer = io.BytesIO()
+    Image.fromarray(_strip(limits, colormap)).save(buffer, "PNG")
+    source = "data:image/png;base64," + base64.b64encode(buffer.getvalue()).decode()
+    margin, length = 34, 332
+    marks = "".join(
+        f'<path d="M{margin + place * length:.1f} 17v5" stroke="currentColor"/>'
+        f'<text x="{margin + place * length:.1f}" y="35" text-anchor="middle">{escape(text)}</text>'
+        for place, text in ticks(limits)
+    )
+    return (
+        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 400 56" role="img" width="100%" style="max-width:480px" '
+        f'font-family="DejaVu Sans, Verdana, sans-serif" font-size="13" fill="currentColor" '
+        f'aria-label="Colour scale: {escape(limits.words())}">'
+        f'<image href="{source}" x="{margin}" y="2" width="{length}" height="14" preserveAspectRatio="none"/>'
+        f'<rect x="{margin}" y="2" width="{length}" height="14" fill="none" stroke="currentColor"/>{marks}'
+        f'<text x="200" y="52" text-anchor="middle">{escape(unit_line(limits))}</text></svg>'
+    )
+
+
+def unit_line(limits: ColourLimits) -> str:
+    """What stands under a bar: the unit, and what is special about the scale."""
+    if limits.empty:
+        return f"{limits.unit_words}: all 0"
+    log = " · logarithmic" if limits.log else ""
+    clipped = f" · clipped at percentile {limits.percentile:g}" if limits.percentile < 100 else ""
+    return limits.unit_words + log + clipped
+
+
+def _strip(limits: ColourLimits, colormap: str | None) -> NDArray[np.uint8]:
+    return colour_table(check_colormap(colormap, signed=limits.signed))[None]  # (1, 256, 3)
+
+
+def _round_values(limits: ColourLimits) -> list[float]:
+    factor = 100 if limits.unit in ("share", "share difference") else 1  # round as people read them
+    low, high = limits.low * factor, limits.high * factor
+    if limits.log:
+        return [10.0**power / factor for power in range(-12, 4)]
+    steps = MaxNLocator(_MOST_BETWEEN + 1, steps=[1, 2, 2.5, 5, 10]).tick_values(low, high)
+    return [float(value) / factor for value in steps]

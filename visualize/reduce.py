@@ -1,0 +1,180 @@
+"""Decide which numbers a picture shows: from a recording to one map of the image's cells; knows nothing of pixels.
+
+A recording holds two reductions: `by_token` (every token, head mean) and `by_head` (every head, mean over `focus`).
+What neither holds is an error that names the request which would record it, never the nearest thing that is there.
+"""
+
+from dataclasses import dataclass
+from typing import Any, Literal, get_args
+
+import numpy as np
+from numpy.typing import NDArray
+
+from inference.errors import SelectionError
+from inference.records import FloatArray, Recording, Token
+from visualize.sinks import check_sinks_known, sink_cells
+
+Layer = int | tuple[int, int]
+TokenChoice = int | Literal["answer", "focus"]
+Head = int | Literal["mean", "max"]
+View = Literal["raw", "sink-masked", "contrast"]
+
+
+@dataclass(frozen=True, slots=True)
+class Selection:
+    """Which layer, token, head and view a picture shows.
+
+    Args:
+        layer: 0-based index, or a window `(first, last)`, both included, whose layers are averaged.
+        token: index into the recording's tokens; `"answer"` is the mean over the tokens with role answer (the end token
+            is not one of them); `"focus"` the mean over the recording's `focus`.
+        head: `"mean"` or `"max"` over the heads of each layer, or one 0-based head. `"max"` and one head exist only for
+            the tokens in the recording's `focus`. A window takes the maximum in each layer, then the mean over layers.
+        view: `"raw"` is the attention itself; `"sink-masked"` the same without the sink cells; `"contrast"` the row
+            minus the recording's `background` (signed, and head means only: the background has no heads).
+
+    Raises:
+        SelectionError: a value outside these choices.
+    """
+
+    layer: Layer
+    token: TokenChoice = "answer"
+    head: Head = "mean"
+    view: View = "raw"
+
+    def __post_init__(self) -> None:
+        window = self.layer if isinstance(self.layer, tuple) else (self.layer, self.layer)
+        if len(window) != 2 or not all(_index(each) for each in window) or window[0] > window[1]:
+            raise SelectionError(
+                f"layer must be a 0-based index or a window (first, last) with first ≤ last; not {self.layer!r}."
+            )
+        if self.token not in ("answer", "focus") and not _index(self.token):
+            raise SelectionError(f"token must be a 0-based index, 'answer' or 'focus'; not {self.token!r}.")
+        if self.head not in ("mean", "max") and not _index(self.head):
+            raise SelectionError(f"head must be 'mean', 'max' or a 0-based index; not {self.head!r}.")
+        if self.view not in get_args(View):
+            raise SelectionError(f"view must be one of {', '.join(get_args(View))}; not {self.view!r}.")
+        if self.view == "contrast" and self.head != "mean":
+            raise SelectionError(
+                f"The contrast view subtracts a background that is a mean over heads; head {self.head!r} has none.",
+                "Choose head mean, or another view.",
+            )
+
+    @property
+    def layers(self) -> slice:
+        """The chosen layers as a slice of the layer axis."""
+        first, last = self.layer if isinstance(self.layer, tuple) else (self.layer, self.layer)
+        return slice(first, last + 1)
+
+
+def select(recording: Recording, selection: Selection, *, sinks: NDArray[np.bool_] | None = None) -> FloatArray:
+    """Reduce a recording to the one map that a selection names.
+
+    Args:
+        recording: what one variant attended to.
+        selection: layer or window, token, head and view.
+        sinks: for the sink-masked view, the cells to leave out, `(grid_h, grid_w)` bool; None takes this recording's
+            own (`sink_cells`). Maps that stand side by side must leave out the same cells: pass the union.
+
+    Returns:
+        `(grid_h, grid_w)` float32, shares of one row's attention: 0–1, in the contrast view −1–1. Cells left out of the
+        sink-masked view are 0.
+
+    Raises:
+        SelectionError: a layer, head or token this recording does not have, or sinks that cannot be told.
+    """
+    raw = _raw(recording, selection)
+    if selection.view == "contrast":
+        background = recording.background[selection.layers].mean(axis=0, dtype=np.float64)
+        return np.asarray(raw - background, dtype=np.float32)
+    if selection.view == "sink-masked":
+        check_sinks_known(recording)
+        left_out = sink_cells(recording, selection.layer) if sinks is None else sinks
+        return np.where(left_out, 0, raw).astype(np.float32)
+    return raw.astype(np.float32)
+
+
+def difference(adapter_map: FloatArray, base_map: FloatArray) -> FloatArray:
+    """Adapter − base, always that sign: positive where the adapter looks more.
+
+    Args:
+        adapter_map, base_map: `(grid_h, grid_w)` (or any equal shapes), shares of attention.
+
+    Returns:
+        The same shape, float32, −1–1.
+
+    Raises:
+        SelectionError: the shapes differ.
+    """
+    if adapter_map.shape != base_map.shape:
+        raise SelectionError(
+            f"A difference needs two maps of one shape; got adapter {adapter_map.shape} and base {base_map.shape}.",
+            "Compare variants on the same image.",
+        )
+    return (adapter_map.astype(np.float64) - base_map).astype(np.float32)
+
+
+def answer_indices(tokens: tuple[Token, ...]) -> tuple[int, ...]:
+    """Indices of the tokens with role answer; where the answer is empty, the end token's."""
+    answer = tuple(index for index, token in enumerate(tokens) if token.role == "answer")
+    return answer or tuple(index for index, token in enumerate(tokens) if token.role == "end")
+
+
+def token_indices(recording: Recording, token: TokenChoice) -> tuple[int, ...]:
+    """The indices that a selection's `token` stands for.
+
+    Raises:
+        SelectionError: an index past the last token, or an answer without tokens.
+    """
+    if token == "focus":
+        return recording.focus
+    if token == "answer":
+        indices = answer_indices(recording.tokens)
+        if not indices:
+            raise SelectionError("This recording has no answer tokens.", "Choose a prompt token.")
+        return indices
+    _check_range("token", token, len(recording.tokens))
+    return (token,)
+
+
+def check_layers(layer: Layer, count: int) -> slice:
+    """The slice of layers that `layer` stands for, if the model has them.
+
+    Raises:
+        SelectionError: a layer past the last.
+    """
+    layers = Selection(layer).layers
+    _check_range("layer", layers.stop - 1, count)
+    return layers
+
+
+def _raw(recording: Recording, selection: Selection) -> NDArray[np.float64]:
+    layers = check_layers(selection.layer, recording.by_head.shape[0])
+    tokens = token_indices(recording, selection.token)
+    if selection.head == "mean":
+        rows = recording.by_token[list(tokens), layers]  # (chosen tokens, chosen layers, grid_h, grid_w)
+        return np.asarray(rows.mean(axis=(0, 1), dtype=np.float64))
+    if selection.head != "max":
+        _check_range("head", selection.head, recording.by_head.shape[1])
+    if set(tokens) != set(recording.focus):
+        raise SelectionError(
+            f"Single heads are recorded for tokens {_listed(recording.focus)} only; asked for {_listed(tokens)}.",
+            f"Send a new request with focus=({', '.join(map(str, tokens))},), or choose head mean.",
+        )
+    heads = recording.by_head[layers].astype(np.float64)  # (chosen layers, heads, grid_h, grid_w)
+    return np.asarray((heads.max(axis=1) if selection.head == "max" else heads[:, selection.head]).mean(axis=0))
+
+
+def _index(value: Any) -> bool:
+    return isinstance(value, (int, np.integer)) and not isinstance(value, bool) and bool(value >= 0)
+
+
+def _check_range(what: str, value: int, count: int) -> None:
+    if value >= count:
+        raise SelectionError(
+            f"{what} {value} does not exist: this result has {what}s 0–{count - 1}.", "Choose one of them."
+        )
+
+
+def _listed(indices: tuple[int, ...]) -> str:
+    return ", ".join(map(str, indices[:8])) + (", …" if len(indices) > 8 else "")
