@@ -1,0 +1,241 @@
+"""The seam: events in order, one request at a time, Stop that stops, checkpoints of every kind through one door."""
+
+import threading
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from inference import AnswerToken, Comparison, Progress, Request, open_backend
+from inference.errors import BackendError, CancelledError, ModelLoadError, SelectionError, UnsupportedModelError
+from tests.adapters import write_adapter
+from tests.checkpoints import write_checkpoint
+from tests.conftest import picture
+
+
+@pytest.fixture(scope="module")
+def backend(dense, tmp_path_factory):
+    folder = write_adapter(tmp_path_factory.mktemp("adapter") / "one", dense)
+    opened = open_backend("local", device="cpu", model=str(dense), adapters={"one": str(folder)})
+    yield opened
+    opened.close()
+
+
+def ask(**more) -> Request:
+    return Request(**{"image": picture(96, 160), "prompt": "What is it?", "max_new_tokens": 6} | more)
+
+
+def test_a_stream_says_what_happens_and_ends_with_exactly_one_comparison(backend):
+    events = list(backend.stream(ask(adapters=(None, "one"))))
+    assert [isinstance(event, Comparison) for event in events].count(True) == 1
+    comparison = events[-1]
+    assert isinstance(comparison, Comparison)
+    stages = [event.stage for event in events if isinstance(event, Progress)]
+    assert next(stage for stage in stages if stage != "queue") == "image"
+    assert {"vision", "prompt", "answer", "replay"} <= set(stages)
+    for recording in comparison.recordings:
+        pieces = [e.text for e in events if isinstance(e, AnswerToken) and e.adapter == recording.adapter]
+        assert len(pieces) == len(recording.answer_ids)
+        assert "".join(pieces) == recording.answer
+    assert {"image", "prompt", "total"} <= set(comparison.timings)
+
+
+def test_own_answers_are_replayed_each_through_its_own_variant(backend):
+    comparison = backend.compare(ask(adapters=(None, "one"), answer_from="own"))
+    assert comparison.tokens == ()
+    for recording in comparison.recordings:
+        own = tuple(token.id for token in recording.tokens if token.role in ("answer", "end"))
+        assert own == recording.answer_ids
+        alone = backend.compare(ask(adapters=(recording.adapter,))).recordings[0]
+        assert np.array_equal(alone.by_token, recording.by_token)
+
+
+def test_the_base_models_answer_can_be_replayed_through_the_adapter(backend):
+    comparison = backend.compare(ask(adapters=(None, "one"), answer_from=None))
+    replayed = tuple(token.id for token in comparison.tokens if token.role in ("answer", "end"))
+    assert replayed == comparison.recording(None).answer_ids
+
+
+def test_leaving_a_stream_stops_the_work(backend, monkeypatch):
+    """Counted at the model itself: after Stop at most the pass that was under way is finished."""
+    model, passes = backend._engine._model, []
+    original = type(model).forward
+
+    def counting(self, *arguments, **options):
+        passes.append(1)
+        time.sleep(0.01)
+        return original(self, *arguments, **options)
+
+    monkeypatch.setattr(type(model), "forward", counting)
+    stream = backend.stream(ask(max_new_tokens=256, adapters=(None, "one"), prompt="Count."))
+    for event in stream:
+        if isinstance(event, AnswerToken) and event.index == 2:
+            break
+    stream.close()
+    seen = len(passes)
+    time.sleep(0.5)
+    assert len(passes) <= seen + 1
+    monkeypatch.undo()
+    assert backend.compare(ask(max_new_tokens=1))
+
+
+def test_closing_stops_the_work_and_tells_those_who_wait(dense):
+    opened = open_backend("local", device="cpu", model=str(dense))
+    outcomes: list[str] = []
+
+    def visitor() -> None:
+        try:
+            opened.compare(ask(max_new_tokens=256))
+            outcomes.append("answered")
+        except (BackendError, CancelledError) as error:
+            outcomes.append(error.code)
+
+    threads = [threading.Thread(target=visitor) for _ in range(3)]
+    for thread in threads:
+        thread.start()
+    time.sleep(0.3)
+    opened.close()
+    for thread in threads:
+        thread.join(10)
+    assert not any(thread.is_alive() for thread in threads)
+    assert len(outcomes) == 3
+    assert "backend_unavailable" in outcomes
+
+
+def test_settings_count_where_nothing_else_is_said(dense):
+    from inference import Settings
+
+    settings = Settings(model=str(dense), device="cpu", dtype="bfloat16", attention="rows")
+    opened = open_backend("local", settings=settings)
+    assert opened.model_info().dtype == "bfloat16"
+    assert opened.compare(ask()).recordings[0].attention == "rows"
+    assert open_backend("local", settings=settings, dtype="float32").model_info().dtype == "float32"
+
+
+def test_requests_of_many_threads_are_answered_one_after_another_and_alike(backend):
+    expected = {name: backend.compare(ask(adapters=(name,))).recordings[0].by_token for name in (None, "one")}
+    results: list[bool] = []
+
+    def visitor(name):
+        for _ in range(3):
+            got = backend.compare(ask(adapters=(name,))).recordings[0].by_token
+            results.append(np.array_equal(got, expected[name]))
+
+    threads = [threading.Thread(target=visitor, args=(name,)) for name in (None, "one", None, "one")]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert results == [True] * 12
+
+
+def test_a_token_out_of_range_is_refused_and_the_backend_still_works(backend):
+    with pytest.raises(SelectionError, match="tokens 0–"):
+        backend.compare(ask(focus=(10_000,)))
+    with pytest.raises(SelectionError):
+        backend.compare(ask(focus=(12,), answer=(70,), prompt="x"))
+    assert backend.compare(ask())
+
+
+@pytest.mark.parametrize("kind", ["dense", "dense-untied", "moe", "moe-tied"])
+def test_every_kind_of_checkpoint_layout_loads_through_the_same_door(kind, tmp_path):
+    folder = write_checkpoint(tmp_path / kind, kind)
+    opened = open_backend("local", device="cpu", model=str(folder))
+    info = opened.model_info()
+    assert info.family == ("Qwen3-VL MoE" if "moe" in kind else "Qwen3-VL")
+    assert (info.num_layers, info.num_heads, info.num_vision_layers, info.patch_size) == (3, 4, 3, 16)
+    assert info.id == kind
+    comparison = opened.compare(ask(image=picture(96, 224)))
+    assert comparison.grid == (3, 7)
+    opened.close()
+
+
+def test_a_half_precision_checkpoint_runs_in_float32_on_a_cpu(tmp_path):
+    import torch
+
+    folder = write_checkpoint(tmp_path / "half", "dense", dtype=torch.float16)
+    opened = open_backend("local", model=str(folder), device="cpu")
+    assert opened.model_info().dtype == "float32"
+    assert open_backend("local", model=str(folder), device="cpu", dtype="bfloat16").model_info().dtype == "bfloat16"
+
+
+def test_models_that_cannot_be_loaded_are_refused_with_a_reason(tmp_path, dense):
+    import json
+    import shutil
+
+    with pytest.raises(ModelLoadError, match="could not be loaded"):
+        open_backend("local", model=str(tmp_path / "nothing"))
+    with pytest.raises(ModelLoadError):
+        open_backend("local", model="nobody/no-such-model")  # offline: the Hub cannot give it
+    other = tmp_path / "other"
+    other.mkdir()
+    (other / "config.json").write_text(json.dumps({"model_type": "gpt2"}))
+    with pytest.raises(UnsupportedModelError, match="gpt2"):
+        open_backend("local", device="cpu", model=str(other))
+    cut = shutil.copytree(dense, tmp_path / "cut")
+    weights = cut / "model.safetensors"
+    weights.write_bytes(weights.read_bytes()[:1_000])
+    with pytest.raises(ModelLoadError):
+        open_backend("local", device="cpu", model=str(cut))
+    from safetensors.torch import load_file, save_file
+
+    holed = shutil.copytree(dense, tmp_path / "holed")
+    tensors = load_file(holed / "model.safetensors")
+    del tensors["model.language_model.layers.1.self_attn.q_proj.weight"]
+    save_file(tensors, holed / "model.safetensors", {"format": "pt"})
+    with pytest.raises(ModelLoadError, match="do not hold the whole model"):
+        open_backend("local", model=str(holed))
+    for option in ({"device": "toaster"}, {"device": "cuda:9"}, {"dtype": "int4"}):
+        with pytest.raises(ModelLoadError):
+            open_backend("local", model=str(dense), **option)
+
+
+def test_a_closed_backend_and_the_missing_one_say_so(dense):
+    opened = open_backend("local", device="cpu", model=str(dense))
+    opened.close()
+    with pytest.raises(BackendError, match="closed"):
+        opened.compare(ask())
+    with pytest.raises(BackendError, match="no Modal backend"):
+        open_backend("modal")
+
+
+def test_an_overflow_is_an_error_and_not_a_picture(backend, monkeypatch):
+    from inference.errors import CaptureError
+
+    engine = backend._engine
+    head = engine._model.lm_head
+    import torch
+
+    handle = head.register_forward_hook(lambda module, arguments, output: output * torch.inf)
+    try:
+        with pytest.raises(CaptureError, match="not finite"):
+            backend.compare(ask(answer=(70, 71)))
+    finally:
+        handle.remove()
+    assert backend.compare(ask())
+
+
+def test_out_of_memory_is_told_with_what_to_reduce(backend, monkeypatch):
+    import torch
+
+    from inference.errors import OutOfMemoryError
+
+    def full_gpu(*arguments, **options):
+        raise torch.OutOfMemoryError("CUDA out of memory")
+
+    def full_host(*arguments, **options):
+        return torch.empty(2**60, dtype=torch.uint8)
+
+    for full in (full_gpu, full_host):
+        monkeypatch.setattr(backend._engine, "_read", full)
+        with pytest.raises(OutOfMemoryError, match="max_image_tokens"):
+            backend.compare(ask())
+        monkeypatch.undo()
+    assert backend.compare(ask())
+
+
+def test_files_of_the_checkpoint_are_only_read(dense: Path):
+    before = {path: path.stat().st_mtime_ns for path in dense.iterdir()}
+    open_backend("local", device="cpu", model=str(dense)).compare(ask())
+    assert {path: path.stat().st_mtime_ns for path in dense.iterdir()} == before

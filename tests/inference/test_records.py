@@ -1,0 +1,180 @@
+"""Requests and records are checked where they are made; what is saved comes back bit for bit."""
+
+import pickle
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from inference import errors
+from inference.errors import CaptureError, InputError, PromptError, SelectionError
+from inference.records import Comparison, Request, Token, check_adapter_name
+from inference.settings import Limits, Settings
+from tests.conftest import picture
+from tests.visualize.factory import comparison
+
+
+def ask(**changes) -> Request:
+    return Request(**{"image": picture(20, 30), "prompt": "What is it?"} | changes)
+
+
+def test_a_request_fills_in_whose_answer_is_replayed():
+    assert ask().answer_from is None
+    assert ask(adapters=(None, "a", "b")).answer_from == "a"
+    assert ask(adapters=("b", None)).answer_from == "b"
+    assert ask(adapters=(None, "a"), answer_from=None).answer_from is None
+    assert ask(adapters=(None, "a"), answer_from="own").answer_from == "own"
+
+
+@pytest.mark.parametrize(
+    ("changes", "kind"),
+    [
+        ({"prompt": ""}, PromptError),
+        ({"prompt": " \n\t"}, PromptError),
+        ({"prompt": "x" * 8_001}, PromptError),
+        ({"prompt": "half a pair \ud800"}, PromptError),
+        ({"prompt": None}, PromptError),
+        ({"system": "x" * 8_001}, PromptError),
+        ({"adapters": ()}, InputError),
+        ({"adapters": "find-red"}, InputError),
+        ({"adapters": ("a", "a")}, InputError),
+        ({"adapters": ("base",)}, InputError),
+        ({"adapters": ("../x",)}, InputError),
+        ({"answer_from": "a"}, InputError),
+        ({"answer": ""}, InputError),
+        ({"answer": ()}, InputError),
+        ({"answer": (1, -1)}, InputError),
+        ({"answer": (1, True)}, InputError),
+        ({"answer": "x" * 8_001}, PromptError),
+        ({"answer": "\ud800"}, PromptError),
+        ({"answer": (1,) * 257}, InputError),
+        ({"answer": 5}, InputError),
+        ({"adapters": 5}, InputError),
+        ({"adapters": tuple("abcdefghi")}, InputError),
+        ({"focus": 3}, InputError),
+        ({"modules": 5}, InputError),
+        ({"system": 5}, PromptError),
+        ({"focus": ()}, SelectionError),
+        ({"focus": (1, 1)}, SelectionError),
+        ({"focus": (-1,)}, InputError),
+        ({"max_new_tokens": 0}, InputError),
+        ({"max_new_tokens": 257}, InputError),
+        ({"max_new_tokens": 2.5}, InputError),
+        ({"max_image_tokens": 0}, InputError),
+        ({"scale": float("nan")}, InputError),
+        ({"scale": -1}, InputError),
+        ({"scale": "1"}, InputError),
+        ({"modules": "q_proj"}, InputError),
+    ],
+)
+def test_what_is_wrong_is_refused_when_the_request_is_made(changes, kind):
+    with pytest.raises(kind) as caught:
+        ask(**changes)
+    assert caught.value.message
+    assert len(str(caught.value)) < 500
+
+
+def test_names_that_are_not_plain_labels_are_refused():
+    for good in ("a", "find-red", "run.v1_2-checkpoint-100", "keys", "x" * 64):
+        assert check_adapter_name(good) == good
+    for bad in ("", "-a", "a-", "a/b", "a b", "a\n", "<b>", "Base", "OWN", "x" * 65, None, 3, "é"):
+        with pytest.raises(InputError):
+            check_adapter_name(bad)
+
+
+def test_a_request_may_hold_at_most_what_its_limits_say():
+    with pytest.raises(PromptError, match="limit is 5"):
+        ask(prompt="123456", limits=Limits(max_prompt_characters=5))
+
+
+def test_an_answer_token_shows_the_row_before_it_and_nothing_else():
+    assert Token(1, "a", "answer", 5, 4).query == 4
+    for role, query in (("answer", 5), ("prompt", 4), ("end", 6), ("nobody", 5)):
+        with pytest.raises(CaptureError):
+            Token(1, "a", role, 5, query)
+
+
+def test_a_saved_comparison_comes_back_bit_for_bit(tmp_path):
+    original = comparison()
+    original.save(tmp_path / "run.npz")
+    loaded = Comparison.load(tmp_path / "run.npz")
+    for name in ("model", "prompt", "system", "grid", "tokens", "timings", "notes"):
+        assert getattr(loaded, name) == getattr(original, name)
+    assert np.array_equal(loaded.image, original.image)
+    for ours, theirs in zip(loaded.recordings, original.recordings, strict=True):
+        for name in ("adapter", "answer", "answer_ids", "tokens", "focus", "attention", "background_rows"):
+            assert getattr(ours, name) == getattr(theirs, name)
+        for name in ("by_token", "by_head", "group_share", "logprobs", "background", "background_low"):
+            assert np.array_equal(getattr(ours, name), getattr(theirs, name))
+
+
+def test_files_that_are_no_comparison_are_refused_and_nothing_is_unpickled(tmp_path):
+    (tmp_path / "text.npz").write_text("hello")
+    np.savez(tmp_path / "other.npz", a=np.zeros(3))
+    np.savez(tmp_path / "pickled.npz", header=np.array([{"a": 1}], dtype=object))
+    (tmp_path / "pickle.npz").write_bytes(pickle.dumps({"a": 1}))
+    comparison().save(tmp_path / "good.npz")
+    content = (tmp_path / "good.npz").read_bytes()
+    (tmp_path / "empty.npz").write_bytes(b"")
+    (tmp_path / "cut.npz").write_bytes(content[: len(content) // 2])
+    middle = len(content) // 2
+    (tmp_path / "flipped.npz").write_bytes(content[:middle] + bytes([content[middle] ^ 255]) + content[middle + 1 :])
+    for name in ("text", "other", "pickled", "pickle", "missing", "empty", "cut", "flipped"):
+        with pytest.raises(InputError, match="not a saved comparison"):
+            Comparison.load(tmp_path / f"{name}.npz")
+
+
+@pytest.mark.parametrize("damage", ["nan", "shape", "dtype", "sum", "focus"])
+def test_a_recording_that_cannot_be_true_is_an_error(damage: str):
+    good = comparison().recordings[0]
+    changes = {
+        "nan": {"by_head": good.by_head * np.float32("nan")},
+        "shape": {"background": good.background[:, :-1]},
+        "dtype": {"logprobs": good.logprobs.astype(np.float64)},
+        "sum": {"group_share": good.group_share * np.float32(1.1)},
+        "focus": {"focus": (99,)},
+    }[damage]
+    with pytest.raises(CaptureError):
+        replace(good, **changes)
+
+
+def test_variants_that_replayed_other_tokens_cannot_be_one_comparison():
+    good = comparison()
+    first, second = good.recordings[:2]
+    with pytest.raises(CaptureError, match="other tokens"):
+        replace(good, tokens=good.tokens[:-1], recordings=(first, second))
+
+
+def test_every_error_keeps_its_message_and_hint_across_processes_and_has_a_code_and_a_status():
+    kinds = [
+        each for each in vars(errors).values() if isinstance(each, type) and issubclass(each, errors.VisualizerError)
+    ]
+    assert len(kinds) > 15
+    for kind in kinds:
+        copy = pickle.loads(pickle.dumps(kind("what", "do")))  # noqa: S301 - our own object
+        assert (type(copy), copy.message, copy.hint, str(copy)) == (kind, "what", "do", "what do")
+        assert 400 <= kind.status < 600
+        assert kind.__name__ in errors.__doc__ or kind is errors.VisualizerError
+
+
+def test_settings_are_read_from_the_environment_and_wrong_values_name_the_variable():
+    settings = Settings.from_environment(
+        {
+            "VISUALIZER_PORT": "9000",
+            "VISUALIZER_SHARE": "true",
+            "VISUALIZER_ADAPTER": "a=x, b=y",
+            "VISUALIZER_MAX_IMAGE_TOKENS": "64",
+            "UNRELATED": "1",
+        }
+    )
+    assert (settings.port, settings.share, settings.adapter) == (9000, True, ("a=x", "b=y"))
+    assert settings.limits.max_image_tokens == 64
+    for variable, value in (("PORT", "many"), ("SHARE", "perhaps"), ("BACKEND", "cloud"), ("PORT", "70000")):
+        with pytest.raises(InputError):
+            Settings.from_environment({f"VISUALIZER_{variable}": value})
+    with pytest.raises(InputError):
+        Settings.from_environment({"VISUALIZER_AUTH": "nocolon"})
+    with pytest.raises(InputError):
+        Limits(max_pixels=0)
+    with pytest.raises(InputError):
+        Settings(vision_cache_images=0)

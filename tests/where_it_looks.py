@@ -1,0 +1,114 @@
+"""Where the embedded model looks at the first answer token, through the engine: `python -m tests.where_it_looks`.
+
+Held-out scenes of several sizes with 2–4 objects, one of them the target (the red object, or the circle), which is
+never the largest. Neither training nor the choice of heads has seen seeds of this range; the head is the one that
+the training's report chose on other scenes.
+"""
+
+import argparse
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+
+from inference import Backend, Request, open_backend
+from inference.demo import WEIGHTS_DIR
+from inference.demo.world import Scene, SceneObject, scene
+from visualize import measures
+
+FIRST_SEED = 5_000_000_000  # beyond the ranges of training, choice and score in inference.demo.localisation
+SIZES = ((160, 160), (192, 256), (224, 224), (200, 310), (300, 210), (256, 320), (240, 180), (352, 256))
+TARGETS = {"find-red": "red", "find-circle": "circle"}
+
+
+@dataclass(frozen=True)
+class Row:
+    """Means over the scenes for one variant's head: what the table shows."""
+
+    target: str
+    variant: str
+    layer: int
+    head: int
+    pointing: float
+    in_box: float
+    ratio: float
+
+
+def scenes(word: str, count: int) -> Iterator[Scene]:
+    """Scenes with 2, 3 and 4 objects in turn, exactly one of them `word`, and that one not the largest."""
+    seed, found = FIRST_SEED, 0
+    while found < count:
+        drawn = scene(seed, 2 + found % 3, SIZES[found % len(SIZES)], (word,))
+        seed += 1
+        if target(drawn, word) is not max(drawn.objects, key=area):
+            found += 1
+            yield drawn
+
+
+def target(drawn: Scene, word: str) -> SceneObject:
+    (only,) = [each for each in drawn.objects if word in (each.colour, each.shape)]
+    return only
+
+
+def area(each: SceneObject) -> int:
+    top, left, bottom, right = each.box
+    return (bottom - top) * (right - left)
+
+
+def chosen_heads() -> dict[str, tuple[int, int]]:
+    """(layer, head) that training's report chose for each adapter."""
+    report = json.loads((WEIGHTS_DIR / "report.json").read_text(encoding="utf-8"))
+    return {each["adapter"]: (each["layer"], each["head"]) for each in report["localisation"]}
+
+
+def measure(backend: Backend, count: int) -> list[Row]:
+    """Pointing game, in-box mass and attention ratio of base and adapter on the same head, and of a random cell."""
+    rows = []
+    for adapter, word in TARGETS.items():
+        layer, head = chosen_heads()[adapter]
+        values: dict[str, list[tuple[float, float, float]]] = {"base": [], adapter: [], "a random cell": []}
+        for drawn in scenes(word, count):
+            box = target(drawn, word).box
+            request = Request(drawn.image, "Describe the image.", adapters=(None, adapter), max_new_tokens=1)
+            comparison = backend.compare(request)
+            for variant in (None, adapter):
+                heat = comparison.recording(variant).by_head[layer, head]
+                values[variant or "base"].append(scores(heat, box, comparison.image_size))
+            covered = measures.cell_coverage(box, comparison.image_size, comparison.grid)
+            even = np.full(comparison.grid, 1 / covered.size, np.float32)
+            in_box = measures.in_box_mass(even, box, comparison.image_size)
+            values["a random cell"].append((float((covered > 0).mean()), in_box, 1.0))
+        means = {variant: np.mean(each, axis=0).tolist() for variant, each in values.items()}
+        rows += [Row(word, variant, layer, head, *mean) for variant, mean in means.items()]
+    return rows
+
+
+def scores(heat: np.ndarray, box: tuple[int, int, int, int], image_size: tuple[int, int]) -> tuple[float, float, float]:
+    return (
+        float(measures.pointing_game(heat, box, image_size)),
+        float(measures.in_box_mass(heat, box, image_size)),
+        float(measures.attention_ratio(heat, box, image_size)),
+    )
+
+
+def table(rows: list[Row], count: int) -> str:
+    lines = [
+        f"{count} held-out scenes per target, first answer token, layer and head chosen on other scenes",
+        "",
+        "| target | variant | layer / head | pointing game | in-box mass | attention ratio |",
+        "|---|---|---|---|---|---|",
+    ]
+    for row in rows:
+        place = "–" if row.variant == "a random cell" else f"{row.layer} / {row.head}"
+        lines.append(
+            f"| {row.target} | {row.variant} | {place} | {row.pointing:.1%} | {row.in_box:.1%} | {row.ratio:.2f} |"
+        )
+    return "\n".join(lines)
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--scenes", type=int, default=400)
+    wanted = parser.parse_args().scenes
+    print(table(measure(open_backend("local"), wanted), wanted))
