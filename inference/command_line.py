@@ -1,0 +1,110 @@
+"""The command line of `app.py`, made from the flags of `Settings`: flag over environment variable over default."""
+
+import argparse
+from collections.abc import Mapping, Sequence
+from dataclasses import MISSING, Field, fields, replace
+from typing import Any, Literal, NoReturn, get_args, get_origin
+
+from inference.errors import InputError
+from inference.records import check_adapter_name
+from inference.settings import Limits, Settings, environment_variable
+
+DESCRIPTION = (
+    "See where Qwen3-VL looks, before and after a LoRA adapter, side by side. Without flags: the embedded model."
+)
+
+
+def parse(arguments: Sequence[str], environ: Mapping[str, str], *, prog: str = "app.py") -> Settings:
+    """Read the settings of this process.
+
+    Args:
+        arguments: the command line without the program's name.
+        environ: usually `os.environ`.
+        prog: the program's name in messages.
+
+    Raises:
+        SystemExit: code 0 after `--help`; code 2 after one line that says what is wrong.
+    """
+    parser = _Parser(prog=prog, description=DESCRIPTION, formatter_class=_OneLine, allow_abbrev=False)
+    for each in _flags(Settings) + _flags(Limits):
+        _add(parser, each)
+    given = vars(parser.parse_args(arguments))
+    try:
+        settings = Settings.from_environment(environ)
+        own = {name: given[name] for name in _names(Settings) if name in given}
+        limits = {name: given[name] for name in _names(Limits) if name in given}
+        if "adapter" in own:
+            own["adapter"] = tuple(own["adapter"])
+        settings = replace(settings, limits=replace(settings.limits, **limits), **own)
+        named_adapters(settings)
+    except InputError as error:
+        parser.error(str(error))
+    return settings
+
+
+def named_adapters(settings: Settings) -> dict[str, str]:
+    """The operator's adapters: name → folder or Hub id.
+
+    Raises:
+        InputError: not `NAME=FOLDER_OR_HUB_ID`, a name that an adapter may not have, or a name twice.
+    """
+    adapters: dict[str, str] = {}
+    for given in settings.adapter:
+        name, equals, source = given.partition("=")
+        if not equals or not source:
+            raise InputError(f"--adapter must be NAME=FOLDER_OR_HUB_ID; got {given!r}.")
+        if check_adapter_name(name) in adapters:
+            raise InputError(f"--adapter names {name!r} twice.", "Give each adapter its own name.")
+        adapters[name] = source
+    return adapters
+
+
+class _Parser(argparse.ArgumentParser):
+    """argparse, but an error is one line, without the usage."""
+
+    def error(self, message: str) -> NoReturn:
+        self.exit(2, f"{self.prog}: error: {message}\n")
+
+
+class _OneLine(argparse.HelpFormatter):
+    """Each flag on one line, however wide."""
+
+    def __init__(self, prog: str) -> None:
+        super().__init__(prog, max_help_position=36, width=220)
+
+
+def _flags(owner: type[Settings] | type[Limits]) -> list[Field[Any]]:
+    return [each for each in fields(owner) if each.metadata.get("flag")]
+
+
+def _names(owner: type[Settings] | type[Limits]) -> list[str]:
+    return [each.name for each in _flags(owner)]
+
+
+def _add(parser: argparse.ArgumentParser, each: Field[Any]) -> None:
+    flag = "--" + each.name.replace("_", "-")
+    shown: dict[str, Any] = {"default": argparse.SUPPRESS, "help": _help(each)}
+    if each.type is bool:
+        parser.add_argument(flag, action=argparse.BooleanOptionalAction, **shown)
+    elif get_origin(each.type) is tuple:
+        parser.add_argument(flag, action="append", metavar="NAME=SOURCE", **shown)
+    elif get_origin(each.type) is Literal:
+        parser.add_argument(flag, choices=get_args(each.type), **shown)
+    else:
+        kind = each.type if each.type in (int, float) else str
+        parser.add_argument(flag, type=kind, metavar=_METAVARS.get(each.name, "N" if kind is int else "VALUE"), **shown)
+
+
+_METAVARS = {
+    "model": "ID_OR_FOLDER",
+    "adapters_dir": "FOLDER",
+    "auth": "USER:PASSWORD",
+    "host": "ADDRESS",
+}
+
+
+def _help(each: Field[Any]) -> str:
+    default = each.default if each.default is not MISSING else None
+    stated = "" if default in (None, "", ()) or each.type is bool else f"; default {default}"
+    text = f"{each.metadata['help']} [{environment_variable(each.name)}{stated}]"
+    return text.replace("%", "%%")

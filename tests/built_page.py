@@ -1,0 +1,37 @@
+"""`app`, imported and built inside a running event loop: outside one, Gradio makes loops and never closes them."""
+
+import asyncio
+import importlib
+from collections.abc import Callable
+from types import ModuleType
+from typing import Any
+
+from gradio.routes import App
+
+from inference import Backend, Settings
+
+
+async def _import() -> ModuleType:
+    return importlib.import_module("app")
+
+
+app = asyncio.run(_import())
+
+
+def build(settings: Settings, open_: Callable[[], Backend]) -> Any:
+    """The page, as `app.build` makes it."""
+
+    async def inside() -> Any:
+        return app.build(settings, open_)
+
+    return asyncio.run(inside())
+
+
+def build_server(settings: Settings, open_: Callable[[], Backend]) -> App:
+    """The page with its routes as one ASGI application."""
+
+    async def inside() -> App:
+        demo = app.build(settings, open_)
+        return App.create_app(demo, app_kwargs=demo.launch_options()["app_kwargs"])
+
+    return asyncio.run(inside())

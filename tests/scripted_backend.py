@@ -1,0 +1,153 @@
+"""A backend that plays a script: real records with made-up numbers, fast, deterministic, with hostile words."""
+
+import threading
+import time
+from collections.abc import Iterator
+
+import numpy as np
+
+from inference.errors import SelectionError, UnknownAdapterError
+from inference.records import (
+    AdapterInfo,
+    AnswerToken,
+    Comparison,
+    Event,
+    ModelInfo,
+    Progress,
+    Recording,
+    Request,
+    Token,
+)
+
+HOSTILE = "<img src=x onerror=alert(1)>"
+TEMPLATE = "${globalThis.owned = 1}{{value}}`"
+LAYERS, HEADS, CELL = 6, 4, 32
+PROMPT = [" What", " is", " here", "?"]
+ANSWER = ["The", " red", f" {HOSTILE}", TEMPLATE]
+
+MODEL = ModelInfo("scripted", "", "Qwen3-VL", LAYERS, HEADS, 3, 4, 16, 2, "float32", "cpu", "0")
+
+
+def adapter(name: str, touches_vision: bool = False) -> AdapterInfo:
+    return AdapterInfo(name, f"Says {HOSTILE}", "LoRA", 8, 16.0, ("q_proj",), touches_vision, 1_024, "scripted")
+
+
+ADAPTERS = (adapter("find-red"), adapter("vision-lora", touches_vision=True), adapter("silent"))
+
+
+class ScriptedBackend:
+    """Every request is answered by the same words; the maps follow from the request alone.
+
+    Args:
+        pause: seconds between events.
+        fail: raised instead of an answer.
+        gate: an answer waits here, where given.
+    """
+
+    def __init__(self, pause: float = 0.0, fail: Exception | None = None, gate: threading.Event | None = None) -> None:
+        self.pause, self.fail, self.gate = pause, fail, gate
+        self.requests: list[Request] = []
+        self.closed_early = 0
+
+    def model_info(self) -> ModelInfo:
+        return MODEL
+
+    def adapters(self) -> tuple[AdapterInfo, ...]:
+        return ADAPTERS
+
+    def compare(self, request: Request) -> Comparison:
+        *_, comparison = self.stream(request)
+        assert isinstance(comparison, Comparison)
+        return comparison
+
+    def stream(self, request: Request) -> Iterator[Event]:
+        self.requests.append(request)
+        known = {each.name for each in ADAPTERS}
+        for name in request.adapters:
+            if name is not None and name not in known:
+                raise UnknownAdapterError(
+                    f"No adapter is called {name!r}.", f"Choose one of {', '.join(sorted(known))}."
+                )
+        if request.focus and max(request.focus) >= len(_tokens()):
+            raise SelectionError(f"focus {request.focus} does not fit {len(_tokens())} tokens.")
+        done = False
+        try:
+            yield Progress("vision", "Looking at the image", None, 0.0)
+            if self.gate is not None:
+                self.gate.wait(10)
+            if self.fail is not None:
+                raise self.fail
+            if request.answer is None:
+                for name in request.adapters:
+                    for index, text in enumerate(ANSWER):
+                        time.sleep(self.pause)
+                        yield AnswerToken(name, index, text)
+            done = True
+            yield comparison(request)
+        finally:
+            self.closed_early += not done
+
+    def close(self) -> None:
+        pass
+
+
+def comparison(request: Request) -> Comparison:
+    grid = max(2, request.image.height // CELL), max(2, request.image.width // CELL)
+    tokens = _tokens()
+    recordings = tuple(
+        _recording(name, tokens, grid, request, 0 if name in (None, "silent") else 1 + index)
+        for index, name in enumerate(request.adapters)
+    )
+    own = request.answer_from == "own"
+    return Comparison(
+        model=MODEL,
+        prompt=request.prompt,
+        system=request.system,
+        image=np.asarray(request.image),
+        grid=grid,
+        tokens=() if own else tokens,
+        recordings=recordings,
+        timings={"vision": 0.1, "answers": 0.2},
+        notes=(f"A note with {HOSTILE}",),
+    )
+
+
+def _tokens() -> tuple[Token, ...]:
+    start = 100
+    texts = [(text, "prompt") for text in PROMPT] + [("<|im_end|>", "template")]
+    texts += [(text, "answer") for text in ANSWER] + [("", "end")]
+    tokens = []
+    for index, (text, role) in enumerate(texts):
+        position = start + index
+        query = position if role in ("prompt", "template") else position - 1
+        tokens.append(Token(1_000 + index, text, role, position, query))  # type: ignore[arg-type]
+    return tuple(tokens)
+
+
+def _recording(
+    name: str | None, tokens: tuple[Token, ...], grid: tuple[int, int], request: Request, seed: int
+) -> Recording:
+    rng = np.random.default_rng(seed)
+    cells = rng.random((len(tokens), LAYERS, HEADS, *grid), dtype=np.float32) ** 8
+    share = rng.uniform(0.05, 0.6, (len(tokens), LAYERS, HEADS)).astype(np.float32)
+    by_all = cells / cells.sum(axis=(-2, -1), keepdims=True) * share[..., None, None]
+    rest = (1 - share)[..., None] * np.array([0.5, 0.3, 0.2], dtype=np.float32)
+    first = next(index for index, token in enumerate(tokens) if token.role == "answer")
+    focus = request.focus or (first,)
+    rows = by_all[:first].mean(axis=2)  # (rows, layers, grid_h, grid_w)
+    written = request.answer is None
+    return Recording(
+        adapter=name,
+        answer="".join(ANSWER) if written else None,
+        answer_ids=tuple(token.id for token in tokens if token.role in ("answer", "end")) if written else (),
+        tokens=tokens,
+        focus=focus,
+        attention="eager",
+        logprobs=np.full(len(ANSWER) + 1, -0.5, dtype=np.float32),
+        by_token=by_all.mean(axis=2),
+        by_head=by_all[list(focus)].mean(axis=0),
+        group_share=np.concatenate([share[..., None], rest], axis=-1),
+        background=rows.mean(axis=0),
+        background_low=np.percentile(rows, 10, axis=0).astype(np.float32),
+        background_rows=first,
+    )

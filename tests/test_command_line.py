@@ -1,0 +1,84 @@
+"""The command line: flags over environment over defaults, one line per error, one line per flag."""
+
+from dataclasses import fields
+
+import pytest
+
+from inference.command_line import named_adapters, parse
+from inference.errors import InputError
+from inference.settings import Limits, Settings, environment_variable
+
+FLAGS = [each for owner in (Settings, Limits) for each in fields(owner) if each.metadata.get("flag")]
+
+
+def test_nothing_given_is_the_embedded_model_on_this_machine():
+    settings = parse([], {})
+    assert settings == Settings()
+    assert (settings.model, settings.host, settings.port) == ("demo", "127.0.0.1", 7860)
+
+
+def test_a_flag_wins_over_the_environment_and_that_over_the_default():
+    environ = {"VISUALIZER_PORT": "9000", "VISUALIZER_MODEL": "Qwen/Qwen3-VL-2B-Instruct", "VISUALIZER_SHARE": "true"}
+    settings = parse(["--port", "9001", "--no-share"], environ)
+    assert (settings.port, settings.model, settings.share) == (9001, "Qwen/Qwen3-VL-2B-Instruct", False)
+
+
+def test_limits_have_flags_too_and_keep_what_the_environment_says_of_others():
+    settings = parse(["--max-image-tokens", "99"], {"VISUALIZER_MAX_NEW_TOKENS": "7"})
+    assert (settings.limits.max_image_tokens, settings.limits.max_new_tokens) == (99, 7)
+
+
+def test_adapters_are_repeatable_and_named():
+    settings = parse(["--adapter", "a=some/where", "--adapter", "b=someone/something=1"], {})
+    assert named_adapters(settings) == {"a": "some/where", "b": "someone/something=1"}
+
+
+@pytest.mark.parametrize(
+    ("arguments", "environ", "words"),
+    [
+        (["--port", "many"], {}, "--port"),
+        (["--port", "70000"], {}, "0–65535"),
+        (["--backend", "cloud"], {}, "cloud"),
+        (["--attention", "flash"], {}, "flash"),
+        (["--auth", "nobody"], {}, "USER:PASSWORD"),
+        (["--adapter", "folder"], {}, "NAME=FOLDER_OR_HUB_ID"),
+        (["--adapter", "base=folder"], {}, "reserved"),
+        (["--adapter", "a=x", "--adapter", "a=y"], {}, "twice"),
+        (["--max-image-tokens", "0"], {}, "positive"),
+        (["--colour", "red"], {}, "--colour"),
+        ([], {"VISUALIZER_PORT": "many"}, "VISUALIZER_PORT"),
+        ([], {"VISUALIZER_SHARE": "perhaps"}, "VISUALIZER_SHARE"),
+    ],
+)
+def test_an_error_is_one_clear_line_and_code_2(arguments, environ, words, capsys):
+    with pytest.raises(SystemExit) as stopped:
+        parse(arguments, environ)
+    assert stopped.value.code == 2
+    said = capsys.readouterr().err
+    assert said.count("\n") == 1
+    assert said.startswith("app.py: error: ")
+    assert words in said
+
+
+def test_help_explains_every_flag_in_one_line_with_its_variable(capsys):
+    with pytest.raises(SystemExit) as stopped:
+        parse(["--help"], {})
+    assert stopped.value.code == 0
+    lines = capsys.readouterr().out.splitlines()
+    for each in FLAGS:
+        flag = "--" + each.name.replace("_", "-")
+        about = [line for line in lines if line.strip().startswith((flag + " ", flag + ","))]
+        assert len(about) == 1, flag
+        assert environment_variable(each.name) in about[0]
+        assert each.metadata["help"] in about[0]
+
+
+def test_the_password_is_never_shown(capsys):
+    with pytest.raises(SystemExit):
+        parse(["--help"], {"VISUALIZER_AUTH": "me:secret-word"})
+    assert "secret-word" not in capsys.readouterr().out
+
+
+def test_an_adapter_without_a_source_is_refused():
+    with pytest.raises(InputError, match="NAME=FOLDER_OR_HUB_ID"):
+        named_adapters(Settings(adapter=("name=",)))

@@ -1,0 +1,303 @@
+"""The HTTP routes: what they answer, every refusal, who gets in."""
+
+import base64
+import io
+import threading
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+from starlette.testclient import TestClient
+
+from inference.errors import BackendError, DeadlineError, OutOfMemoryError
+from inference.settings import Limits, Settings
+from tests.built_page import build_server
+from tests.conftest import picture
+from tests.scripted_backend import ADAPTERS, ANSWER, HEADS, LAYERS, ScriptedBackend
+
+
+def client_for(backend: ScriptedBackend | None = None, **settings: Any) -> TestClient:
+    played = backend or ScriptedBackend()
+    server = build_server(Settings(model="scripted", **settings), lambda: played)
+    return TestClient(server, raise_server_exceptions=False)
+
+
+@pytest.fixture(scope="module")
+def client() -> Iterator[TestClient]:
+    with client_for(limits=Limits(requests_per_minute=10_000)) as client:
+        yield client
+
+
+def png(height: int = 64, width: int = 96, seed: int = 0) -> bytes:
+    buffer = io.BytesIO()
+    picture(height, width, seed).save(buffer, "PNG")
+    return buffer.getvalue()
+
+
+def ask(client: TestClient, content: bytes | None = None, **fields: Any) -> Any:
+    return client.post(
+        "/api/analyze", files={"image": ("photo.png", content or png())}, data={"prompt": "What?", **fields}
+    )
+
+
+def refused(response: Any, status: int, code: str) -> dict[str, str]:
+    assert response.status_code == status, response.text
+    assert set(response.json()) == {"error"}
+    error = response.json()["error"]
+    assert set(error) == {"code", "message", "hint"}
+    assert error["code"] == code
+    assert "Traceback" not in response.text
+    assert "/work" not in response.text
+    assert "site-packages" not in response.text
+    return dict(error)
+
+
+def test_health_says_what_runs_and_needs_no_model():
+    gate = threading.Event()
+
+    def slow() -> ScriptedBackend:
+        gate.wait(10)
+        return ScriptedBackend()
+
+    with TestClient(build_server(Settings(model="scripted"), slow)) as client:
+        answer = client.get("/api/health").json()
+        gate.set()
+    assert answer == {"status": "ok", "backend": "local", "model": "scripted", "ready": False}
+
+
+def test_adapters_and_layers(client: TestClient):
+    listed = client.get("/api/adapters").json()
+    assert [each["name"] for each in listed] == [each.name for each in ADAPTERS]
+    assert {"description", "rank", "alpha", "target_modules", "touches_vision", "base_model"} <= set(listed[0])
+    layers = client.get("/api/layers").json()
+    assert (layers["layers"], layers["heads"], layers["patch_size"], layers["merge_size"]) == (LAYERS, HEADS, 16, 2)
+    assert (layers["vision_layers"], layers["vision_heads"]) == (3, 4)
+
+
+def test_the_defaults_are_base_the_middle_layer_the_mean_and_the_first_answer_token(client: TestClient):
+    answer = ask(client).json()
+    (only,) = answer["maps"]
+    first = next(each for each in answer["tokens"] if each["role"] == "answer")
+    assert (only["adapter"], only["layer"], only["head"], only["token"]) == (
+        "base",
+        LAYERS // 2,
+        "mean",
+        first["index"],
+    )
+    assert first["text"] == ANSWER[0]
+    assert answer["view"] == "raw"
+    assert answer["grid"] == [2, 3] == [len(only["heatmap"]), len(only["heatmap"][0])]
+    assert answer["image_size"] == [64, 96]
+    assert np.sum(only["heatmap"]) == pytest.approx(only["image_share"], rel=1e-5)
+    assert "overlay" not in only
+    assert answer["answers"] == [{"adapter": "base", "text": "".join(ANSWER)}]
+
+
+def test_all_maps_share_one_scale_and_overlays_have_the_images_own_size(client: TestClient):
+    answer = ask(client, png(70, 101), adapter=["base", "find-red"], layer=1, overlay="true").json()
+    assert [each["adapter"] for each in answer["maps"]] == ["base", "find-red"]
+    highest = max(np.max(each["heatmap"]) for each in answer["maps"])
+    assert answer["limits"] == {"low": 0.0, "high": pytest.approx(highest, rel=1e-6), "unit": "share", "log": False}
+    for each in answer["maps"]:
+        head, _, encoded = each["overlay"].partition(",")
+        assert head == "data:image/png;base64"
+        assert Image.open(io.BytesIO(base64.b64decode(encoded))).size == (101, 70)
+
+
+@pytest.mark.parametrize("prefix", ["", "data:image/png;base64,"])
+def test_the_json_body_with_base64_works(client: TestClient, prefix: str):
+    encoded = prefix + base64.b64encode(png()).decode()
+    body = {"image": encoded, "prompt": "What?", "adapter_name": "find-red", "layer": 2}
+    (only,) = client.post("/api/analyze", json=body).json()["maps"]
+    assert (only["adapter"], only["layer"]) == ("find-red", 2)
+    form = ask(client, adapter="find-red", layer=2).json()["maps"][0]
+    assert form["heatmap"] == only["heatmap"]
+
+
+def test_single_heads_of_any_token(client: TestClient):
+    for head in (1, "max"):
+        (only,) = ask(client, head=head, token=2).json()["maps"]
+        assert (only["head"], only["token"]) == (head, 2)
+    assert ask(client, head="max", token=2).json()["maps"][0]["image_share"] is None
+
+
+def test_the_mean_over_the_answer_and_the_contrast_view(client: TestClient):
+    assert ask(client, token="answer").json()["maps"][0]["token"] == "answer"
+    contrast = ask(client, view="contrast").json()
+    assert contrast["limits"]["low"] == -contrast["limits"]["high"] < 0
+
+
+@pytest.mark.parametrize("name", ["image_path", "image_url"])
+def test_a_path_is_refused_with_a_sentence(client: TestClient, name: str):
+    error = refused(client.post("/api/analyze", json={name: "/etc/passwd"}), 422, "invalid_input")
+    assert "reads no paths" in error["message"]
+    assert "passwd" not in str(error)
+
+
+@pytest.mark.parametrize(
+    ("fields", "status", "code"),
+    [
+        ({"adapter": "nobody"}, 404, "unknown_adapter"),
+        ({"adapter": "../../etc"}, 422, "invalid_input"),
+        ({"adapter": ["base", "base"]}, 422, "invalid_input"),
+        ({"layer": 99}, 422, "invalid_selection"),
+        ({"layer": "two"}, 422, "invalid_selection"),
+        ({"layer": -1}, 422, "invalid_selection"),
+        ({"head": 44}, 422, "invalid_selection"),
+        ({"head": "best"}, 422, "invalid_selection"),
+        ({"head": "1", "token": "answer"}, 422, "invalid_selection"),
+        ({"token": "99"}, 422, "invalid_selection"),
+        ({"view": "beautiful"}, 422, "invalid_selection"),
+        ({"view": "contrast", "head": "1"}, 422, "invalid_selection"),
+        ({"overlay": "perhaps"}, 422, "invalid_input"),
+        ({"prompt": " "}, 422, "invalid_prompt"),
+        ({"prompt": "x" * 9_000}, 422, "invalid_prompt"),
+        ({"max_new_tokens": "9999"}, 422, "invalid_input"),
+        ({"scale": "nan"}, 422, "invalid_input"),
+        ({"scale": "much"}, 422, "invalid_input"),
+        ({"colour": "red"}, 422, "invalid_input"),
+    ],
+)
+def test_what_cannot_be_answered_is_refused_in_json(client: TestClient, fields: dict[str, Any], status: int, code: str):
+    refused(ask(client, **fields), status, code)
+
+
+def test_images_that_cannot_be_used(client: TestClient):
+    refused(ask(client, b"no image at all"), 415, "not_an_image")
+    refused(ask(client, png()[:-60]), 415, "not_an_image")
+    refused(ask(client, png(2, 900)), 422, "image_too_thin")
+    refused(client.post("/api/analyze", data={"prompt": "What?"}), 422, "invalid_input")
+    refused(client.post("/api/analyze", json={"image": "@@@"}), 415, "not_an_image")
+    refused(client.post("/api/analyze", json={"image": 3}), 415, "not_an_image")
+
+
+def test_bodies_that_cannot_be_read(client: TestClient):
+    for content, kind in ((b"{", "application/json"), (b"[1]", "application/json"), (b"x", "text/plain")):
+        refused(client.post("/api/analyze", content=content, headers={"content-type": kind}), 400, "bad_request")
+    broken = {"content-type": "multipart/form-data"}
+    refused(client.post("/api/analyze", content=b"--x", headers=broken), 400, "bad_request")
+    deep = b'{"image":' + b"[" * 100_000
+    refused(client.post("/api/analyze", content=deep, headers={"content-type": "application/json"}), 400, "bad_request")
+
+
+def test_unknown_routes_answer_json_too(client: TestClient):
+    refused(client.get("/api/nothing"), 404, "not_found")
+    refused(client.get("/api/analyze"), 404, "not_found")
+
+
+def test_too_many_pixels_and_too_many_bytes():
+    with client_for(limits=Limits(max_pixels=1_000, max_upload_bytes=5_000)) as client:
+        refused(ask(client, png()), 413, "image_too_large")
+        refused(ask(client, bytes(6_000)), 413, "image_too_large")
+
+
+def test_an_oversized_body_is_refused_without_reading_it_all():
+    read = 0
+
+    def endless() -> Iterator[bytes]:
+        nonlocal read
+        for _ in range(1_000):
+            read += 65_536
+            yield bytes(65_536)
+
+    with client_for(limits=Limits(max_upload_bytes=100_000)) as client:
+        headers = {"content-type": "multipart/form-data; boundary=x"}
+        refused(client.post("/api/analyze", content=bytes(2_000_000), headers=headers), 413, "image_too_large")
+        told = client.post("/api/analyze", content=endless(), headers=headers)
+        refused(told, 413, "image_too_large")
+
+
+@pytest.mark.parametrize(
+    ("error", "status", "code"),
+    [
+        (BackendError("The engine is away.", "Wait."), 503, "backend_unavailable"),
+        (DeadlineError("No answer in time."), 504, "deadline_exceeded"),
+        (OutOfMemoryError("No room."), 503, "out_of_memory"),
+        (RuntimeError("secret /work/path"), 500, "internal_error"),
+    ],
+)
+def test_failures_of_the_engine_have_their_own_status(error: Exception, status: int, code: str):
+    with client_for(ScriptedBackend(fail=error)) as client:
+        said = refused(ask(client), status, code)
+        assert "secret" not in str(said)
+        assert client.get("/api/health").status_code == 200
+
+
+def test_a_backend_that_cannot_be_opened_answers_503():
+    def cannot() -> ScriptedBackend:
+        raise BackendError("This version has no such backend.")
+
+    with TestClient(build_server(Settings(model="scripted"), cannot)) as client:
+        refused(client.get("/api/adapters"), 503, "backend_unavailable")
+        refused(ask(client), 503, "backend_unavailable")
+        assert client.get("/api/health").json()["status"] == "ok"
+
+
+def test_the_rate_limit_is_per_minute():
+    with client_for(limits=Limits(requests_per_minute=2)) as client:
+        assert [ask(client).status_code for _ in range(2)] == [200, 200]
+        error = refused(ask(client), 429, "too_many_requests")
+        assert "limit is 2" in error["message"]
+        assert client.get("/api/health").status_code == 200
+
+
+def test_a_full_line_answers_429():
+    gate = threading.Event()
+    backend = ScriptedBackend(gate=gate)
+    with client_for(backend, limits=Limits(queue_length=1)) as client:
+        codes: list[int] = []
+        threads = [threading.Thread(target=lambda: codes.append(ask(client).status_code)) for _ in range(4)]
+        for thread in threads:
+            thread.start()
+        while codes.count(429) < 2:
+            assert len(codes) <= 2
+        gate.set()
+        for thread in threads:
+            thread.join()
+    assert sorted(codes) == [200, 200, 429, 429]
+
+
+GUARDED = ("/api/health", "/api/adapters", "/api/layers", "/docs", "/openapi.json")
+
+
+def test_auth_guards_routes_docs_and_schema_alike():
+    with client_for(auth="me:pass:word") as client:
+        for path in GUARDED:
+            response = client.get(path)
+            refused(response, 401, "not_authenticated")
+            assert response.headers["www-authenticate"].startswith("Basic")
+            assert client.get(path, auth=("me", "pass:word")).status_code == 200
+            assert client.get(path, auth=("me", "other")).status_code == 401
+        refused(ask(client), 401, "not_authenticated")
+        for wrong in ("Basic", "Basic ä", "Basic bWU=", "Bearer x", "Basic " + "x" * 9_000):
+            assert client.get("/api/adapters", headers={"authorization": wrong.encode("latin-1")}).status_code == 401
+
+
+def test_the_cookie_of_the_pages_login_opens_the_routes_too():
+    with client_for(auth="me:word") as client:
+        client.app.tokens["shown"] = "me"  # type: ignore[attr-defined]
+        name = f"access-token-unsecure-{client.app.cookie_id}"  # type: ignore[attr-defined]
+        assert client.get("/api/adapters", headers={"cookie": f"{name}=shown"}).status_code == 200
+        assert client.get("/api/adapters", headers={"cookie": f"{name}=guessed"}).status_code == 401
+        assert client.get("/api/adapters", headers={"cookie": "other=shown"}).status_code == 401
+
+
+def test_without_auth_everything_is_open(client: TestClient):
+    assert [client.get(path).status_code for path in GUARDED] == [200] * len(GUARDED)
+
+
+def test_the_documentation_names_every_route_and_loads_nothing_from_elsewhere(client: TestClient):
+    schema = client.get("/openapi.json").json()
+    assert set(schema["paths"]) == {"/api/health", "/api/adapters", "/api/layers", "/api/analyze"}
+    body = schema["paths"]["/api/analyze"]["post"]["requestBody"]["content"]
+    assert set(body) == {"multipart/form-data", "application/json"}
+    page = client.get("/docs").text
+    assert "/api/analyze" in page
+    assert "://" not in page
+
+
+def test_nothing_of_a_visitor_is_kept(client: TestClient):
+    ask(client)
+    assert client.app.get_blocks().handlers.desk.results.nbytes == 0  # type: ignore[attr-defined]
