@@ -302,14 +302,14 @@ class Recording:
     tokens: tuple[Token, ...]
     focus: tuple[int, ...]
     attention: CapturePath
-    logprobs: FloatArray
-    by_token: FloatArray
-    by_head: FloatArray
-    group_share: FloatArray
-    background: FloatArray
-    background_low: FloatArray
+    logprobs: FloatArray = field(repr=False)
+    by_token: FloatArray = field(repr=False)
+    by_head: FloatArray = field(repr=False)
+    group_share: FloatArray = field(repr=False)
+    background: FloatArray = field(repr=False)
+    background_low: FloatArray = field(repr=False)
     background_rows: int
-    vision_received: FloatArray | None = None
+    vision_received: FloatArray | None = field(default=None, repr=False)
 
     def __post_init__(self) -> None:
         tokens, layers, height, width = self._axes()
@@ -382,7 +382,7 @@ class Comparison:
     model: ModelInfo
     prompt: str
     system: str | None
-    image: NDArray[np.uint8]
+    image: NDArray[np.uint8] = field(repr=False)
     grid: tuple[int, int]
     tokens: tuple[Token, ...]
     recordings: tuple[Recording, ...]
