@@ -96,6 +96,10 @@ class AdapterShelf:
         """Names on the model, least recently used first."""
         return tuple(self._loaded)
 
+    def loading(self, name: str) -> str:
+        """Names this loading of an adapter: another after it was evicted and read again, perhaps from other files."""
+        return self._loaded[name].peft_id
+
     def infos(self) -> tuple[AdapterInfo, ...]:
         """Describe every adapter on offer; those that cannot be used say why in `notes`."""
         infos = []

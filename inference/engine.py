@@ -243,7 +243,8 @@ class Engine:
         request = run.request
         own = self._touches_vision(adapter)
         digest = hashlib.sha256(prompt.pixel_values.tobytes()).hexdigest()
-        key = (digest, prompt.grid_thw, (adapter, request.scale, request.modules) if own else None)
+        variant = (self._shelf.loading(adapter), request.scale, request.modules) if adapter and own else None
+        key = (digest, prompt.grid_thw, variant)
         kept = self._vision_cache.get(key)
         if kept is not None and (kept.received is not None or not request.vision_tower):
             self._vision_cache.move_to_end(key)

@@ -229,6 +229,17 @@ def test_vision_features_are_computed_once_for_all_variants_that_leave_the_tower
     assert identical(own, ask(engine(dense, pair), "vision")[0])
 
 
+def test_files_that_changed_between_two_loadings_do_not_meet_the_old_vision_features(dense, pair, tmp_path):
+    folder = shutil.copytree(pair["vision"], tmp_path / "changing")
+    ours = engine(dense, {"changing": folder})
+    before = ask(ours, "changing")[0]
+    edit_weights(folder, lambda ts: {k: v * 2 for k, v in ts.items()})
+    ours._shelf._evict("changing")
+    after = ask(ours, "changing")[0]
+    assert not identical(before, after)
+    assert identical(after, ask(engine(dense, {"changing": folder}), "changing")[0])
+
+
 def test_adapters_are_evicted_least_recently_used_and_come_back_the_same(dense, pair):
     roomy = engine(dense, pair)
     size = roomy._shelf._loaded
