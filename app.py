@@ -134,7 +134,12 @@ class Page:
         opened = self.desk.warm()
         while not opened.done():
             time.sleep(POLL)
-        yield self.status(), *self._offered()
+        failure = self.desk.failure()
+        try:
+            offered = self._offered()
+        except VisualizerError as error:
+            failure, offered = error, (gr.skip(), gr.skip(), None)
+        yield self.status(), *offered, gr.skip() if failure is None else refusal(failure)
 
     def leave(self, request: gr.Request) -> None:
         """Forget a visit."""
@@ -152,6 +157,7 @@ class Page:
             photo = decode_photo(content, self.desk.settings.limits)
         except VisualizerError as error:
             return None, refusal(error)
+        self.desk.expect()
         return gr.skip(), said("info", " ".join(photo.notes)) if photo.notes else None
 
     def example(self, event: gr.EventData) -> tuple[Any, ...]:
@@ -195,6 +201,7 @@ class Page:
         try:
             for event in self.desk.answer(asked, address=_address(request), visit=visit, cancelled=stop):
                 if isinstance(event, Result):
+                    yield View(notice=said("busy", "Drawing…"))
                     yield self._shown(visit, event, controls)
                 else:
                     yield View(notice=happening(event, writing))
@@ -268,15 +275,16 @@ class Page:
 
     def status(self) -> Json:
         """The line on top: model, backend, device, queue."""
-        failure = self.desk.failure()
-        backend, waiting = self.desk.settings.backend, self.desk.line.waiting
+        failure, settings = self.desk.failure(), self.desk.settings
+        model = settings.base_model or "the deployed model"
         if failure is not None:
-            return {"state": "failed", "words": [self.desk.settings.model, backend, str(failure)]}
+            return {"state": "failed", "words": [model, settings.backend, str(failure)]}
         if not self.desk.ready():
-            return {"state": "loading", "words": [self.desk.settings.model, backend, "loading the model…"]}
-        model = self.desk.model_info()
+            opening = "loading the model…" if settings.backend == "local" else "reaching Modal…"
+            return {"state": "loading", "words": [model, settings.backend, opening]}
+        waiting = self.desk.line.waiting
         queue = "nobody is waiting" if not waiting else f"{waiting} waiting"
-        return {"state": "ready", "words": [model.id, backend, f"{model.device}, {model.dtype}", queue]}
+        return {"state": "ready", "words": [*self.desk.backend().standing(), queue]}
 
     def api_analyze(
         self,
@@ -562,7 +570,7 @@ def _bind(demo: Visualizer, its: Widgets) -> None:
     named = {"analyze": page.api_analyze, "adapters": page.api_adapters, "layers": page.api_layers}
     for name, endpoint in named.items():  # first: a name belongs to the endpoint that takes it first
         api(endpoint, api_name=name, concurrency_limit=at_once, concurrency_id="engine")
-    offered = [its.status, its.adapter, its.compare, its.about]
+    offered = [its.status, its.adapter, its.compare, its.about, its.notice]
     demo.load(page.wait, None, offered, **{**ours, "concurrency_limit": None})
     demo.unload(page.leave)
     its.image.input(page.receive, its.image, [its.image, its.notice], **ours)
@@ -593,7 +601,7 @@ def _script() -> str:
 def _open(settings: Settings) -> Backend:
     return open_backend(
         settings.backend,
-        model=settings.model,
+        model=settings.model or None,
         adapters=named_adapters(settings),
         adapters_dir=settings.adapters_dir or None,
         attention=settings.attention,
@@ -605,7 +613,7 @@ def _open(settings: Settings) -> Backend:
 
 def _examples(settings: Settings) -> list[Example]:
     """Two scenes of the embedded model's world, where that is the model, and a photo that matplotlib brings along."""
-    own = settings.model == "demo"
+    own = settings.base_model == "demo"
     scenes = [Example(each.title, "the kind the model was trained on", each.draw().image) for each in EXAMPLE_SCENES]
     photo = Image.open(Path(matplotlib.get_data_path(), "sample_data", "grace_hopper.jpg")).convert("RGB")
     photo.thumbnail((640, 640))
@@ -615,7 +623,7 @@ def _examples(settings: Settings) -> list[Example]:
 
 def _first_result(settings: Settings) -> Result | None:
     """The shipped result of the embedded model, with the request that the page's own fields would make of it."""
-    if settings.model != "demo" or not FIRST_VISIT.exists():
+    if settings.base_model != "demo" or not FIRST_VISIT.exists():
         return None
     comparison = Comparison.load(FIRST_VISIT)
     request = Request(

@@ -5,10 +5,12 @@ An adapter is a folder with `adapter_config.json` and `adapter_model.safetensors
 lies beside the checkpoints is the finished adapter. Files are input from strangers: nothing is unpickled.
 """
 
+import hashlib
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +20,7 @@ from safetensors import SafetensorError, safe_open
 
 from inference.errors import AdapterRefusedError, InputError
 from inference.records import AdapterInfo, check_adapter_name
+from inference.settings import Settings
 
 CONFIG_FILE, WEIGHTS_FILE = "adapter_config.json", "adapter_model.safetensors"
 _PICKLES = ("adapter_model.bin", "adapter_model.pt", "pytorch_model.bin")
@@ -50,13 +53,14 @@ _INERT_OPTIONS = frozenset(
 
 @dataclass(frozen=True, slots=True)
 class AdapterSource:
-    """Where an adapter comes from: a folder or a Hub id, its description, and its place in a family."""
+    """Where an adapter comes from (a folder or a Hub id), its place in a family, and why it cannot be used, if so."""
 
     name: str
     location: str
     description: str = ""
     family: str = ""
     step: int | None = None
+    problem: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,7 +83,7 @@ def find_adapters(
         descriptions: a sentence for each name that has one.
 
     Raises:
-        InputError: a name that is not a plain label or appears twice, or a folder that is not there.
+        InputError: a name in `named` that is not a plain label, a name twice, or a folder that is not there.
     """
     found: dict[str, AdapterSource] = {}
     places = [(check_adapter_name(name), location) for name, location in named.items()]
@@ -88,7 +92,7 @@ def find_adapters(
             raise InputError(f"The adapters folder {adapters_dir.name!r} is not a folder.", "Check --adapters-dir.")
         own = [adapters_dir] if _checkpoints(adapters_dir) or (adapters_dir / CONFIG_FILE).is_file() else []
         folders = own or sorted(each for each in adapters_dir.iterdir() if _checkpoints(each) or _holds_adapter(each))
-        places += [(check_adapter_name(folder.name), str(folder)) for folder in folders]
+        places += [(folder.name, str(folder)) for folder in folders]
     for name, location in places:
         for source in _expand(name, location):
             if source.name in found:
@@ -97,12 +101,53 @@ def find_adapters(
     return found
 
 
+def adapters_on_offer(settings: Settings, named: Mapping[str, str]) -> dict[str, AdapterSource]:
+    """Find what is on offer now: the operator's adapters, those of the adapters folder, and the embedded model's own.
+
+    Raises:
+        InputError: see `find_adapters`.
+    """
+    named, descriptions = dict(named), {}
+    if settings.model == "demo":
+        from inference.demo import ADAPTER_DESCRIPTIONS, ADAPTERS_DIR
+
+        descriptions = dict(ADAPTER_DESCRIPTIONS)
+        named = {name: str(ADAPTERS_DIR / name) for name in descriptions} | named
+    return find_adapters(named, Path(settings.adapters_dir) if settings.adapters_dir else None, descriptions)
+
+
+def describe(sources: Iterable[AdapterSource], model: str) -> tuple[AdapterInfo, ...]:
+    """Say what each adapter is; one that cannot be used, or names another base than `model`, says so in `notes`."""
+    infos, own = [], model.rpartition("/")[2].lower()
+    for source in sources:
+        try:
+            info = read_adapter(source).info
+        except AdapterRefusedError as error:
+            info = unusable(source, str(error))
+        if info.base_model and info.base_model.rstrip("/").rpartition("/")[2].lower() != own:
+            note = f"Its files name another base model: {info.base_model[:200]}."
+            info = replace(info, notes=(*info.notes, note))
+        infos.append(info)
+    return tuple(infos)
+
+
+def file_stamp(files: AdapterFiles) -> tuple[object, ...]:
+    """What changes when an adapter's files are replaced: their place, times and sizes; () where they are gone."""
+    try:
+        states = [path.stat() for path in (files.weights, files.weights.with_name(CONFIG_FILE))]
+    except OSError:
+        return ()
+    return (files.weights, *((state.st_mtime_ns, state.st_size) for state in states))
+
+
 def read_adapter(source: AdapterSource) -> AdapterFiles:
     """Read and check an adapter's config and the header of its weights.
 
     Raises:
         AdapterRefusedError: files that are missing, damaged or pickled, or a kind whose picture would be untrue.
     """
+    if source.problem:
+        raise AdapterRefusedError(source.problem, "Rename it.")
     folder = _folder(source)
     config = _config(source.name, folder)
     weights = folder / WEIGHTS_FILE
@@ -156,15 +201,20 @@ def _checkpoints(folder: Path) -> list[tuple[int, Path]]:
 
 
 def _expand(name: str, location: str) -> list[AdapterSource]:
-    folder = Path(location)
-    steps = _checkpoints(folder)
-    if not steps:
+    """The adapters of one place. A folder whose name cannot be an adapter's is offered as unusable, with the reason."""
+    try:
+        check_adapter_name(name)
+        family = [
+            AdapterSource(check_adapter_name(f"{name}-{path.name}"), str(path), family=name, step=step)
+            for step, path in _checkpoints(Path(location))
+        ]
+    except InputError as error:
+        label = re.sub(r"[^A-Za-z0-9]+", "-", name)[:48].strip("-")
+        digest = hashlib.sha256(name.encode("utf-8", "surrogateescape")).hexdigest()[:6]
+        return [AdapterSource("-".join(filter(None, [label, "folder", digest])), location, problem=str(error))]
+    if not family:
         return [AdapterSource(name, location)]
-    family = [
-        AdapterSource(check_adapter_name(f"{name}-{path.name}"), str(path), family=name, step=step)
-        for step, path in steps
-    ]
-    return family + ([AdapterSource(name, location, family=name)] if _holds_adapter(folder) else [])
+    return family + ([AdapterSource(name, location, family=name)] if _holds_adapter(Path(location)) else [])
 
 
 def _folder(source: AdapterSource) -> Path:
@@ -172,13 +222,19 @@ def _folder(source: AdapterSource) -> Path:
     if folder.is_dir():
         return folder
     try:
-        return Path(snapshot_download(source.location, allow_patterns=[CONFIG_FILE, WEIGHTS_FILE]))
+        return _from_hub(source.location)
     except (HFValidationError, HfHubHTTPError, LocalEntryNotFoundError, OSError) as error:
         raise AdapterRefusedError(
             f"Adapter {source.name!r} is no folder here, and the Hugging Face Hub does not give it "
             f"({type(error).__name__}).",
             "Check the id, the network and, for a private one, HF_TOKEN.",
         ) from error
+
+
+@cache
+def _from_hub(identifier: str) -> Path:
+    """Fetch an adapter once per process (an exception is not kept); its files stay in the Hub's own cache."""
+    return Path(snapshot_download(identifier, allow_patterns=[CONFIG_FILE, WEIGHTS_FILE]))
 
 
 def _config(name: str, folder: Path) -> dict[str, Any]:

@@ -24,7 +24,7 @@ from peft.utils.other import ModulesToSaveWrapper
 from safetensors import SafetensorError
 from safetensors.torch import load_file
 
-from inference.adapter_files import AdapterFiles, AdapterSource, read_adapter, unusable
+from inference.adapter_files import AdapterFiles, AdapterSource, file_stamp, read_adapter
 from inference.errors import AdapterRefusedError, InputError, ModelLoadError, UnknownAdapterError
 from inference.records import AdapterInfo
 
@@ -50,6 +50,7 @@ class _Loaded:
     peft_id: str
     files: AdapterFiles
     bytes: int
+    stamp: tuple[object, ...]
 
 
 class BaseChangedError(RuntimeError):
@@ -100,15 +101,13 @@ class AdapterShelf:
         """Names this loading of an adapter: another after it was evicted and read again, perhaps from other files."""
         return self._loaded[name].peft_id
 
-    def infos(self) -> tuple[AdapterInfo, ...]:
-        """Describe every adapter on offer; those that cannot be used say why in `notes`."""
-        infos = []
-        for source in self._sources.values():
-            try:
-                infos.append(read_adapter(source).info)
-            except AdapterRefusedError as error:
-                infos.append(unusable(source, str(error)))
-        return tuple(infos)
+    def offer(self, sources: Mapping[str, AdapterSource]) -> None:
+        """Replace the adapters on offer; those on the model whose files are gone or were replaced leave it."""
+        for name, adapter in list(self._loaded.items()):
+            gone = name not in sources or sources[name].location != self._sources[name].location
+            if gone or file_stamp(adapter.files) != adapter.stamp:
+                self._evict(name)
+        self._sources = dict(sources)
 
     def load(self, name: str) -> AdapterInfo:
         """Put an adapter on the model, off, if it is not there yet.
@@ -125,6 +124,7 @@ class AdapterShelf:
             offered = ", ".join(self._sources) or "none"
             raise UnknownAdapterError(f"There is no adapter {name!r}.", f"Adapters on offer: {offered}.")
         files = read_adapter(self._sources[name])
+        stamp = file_stamp(files)
         weights = _read_weights(name, files.weights)
         config = self._check_fit(name, files.config, weights)
         peft_id = f"variant{next(self._ids)}"
@@ -137,7 +137,7 @@ class AdapterShelf:
             raise BaseChangedError(name) from error
         if not unchanged:
             raise BaseChangedError(name)
-        self._loaded[name] = _Loaded(peft_id, files, size)
+        self._loaded[name] = _Loaded(peft_id, files, size, stamp)
         return files.info
 
     @contextlib.contextmanager

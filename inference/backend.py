@@ -1,14 +1,15 @@
 """The seam: what the page may ask of an engine, wherever it runs. Opening a backend is the first heavy import."""
 
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from queue import SimpleQueue
 from typing import Any, Protocol
 
-from inference.errors import BackendError
+from inference.errors import BackendError, VisualizerError
 from inference.records import AdapterInfo, Comparison, Event, ModelInfo, Progress, Request
 from inference.settings import AttentionMode, BackendKind, Settings
 
@@ -17,10 +18,16 @@ class Backend(Protocol):
     """Answers requests; one request at a time, others wait their turn."""
 
     def model_info(self) -> ModelInfo:
-        """The base model."""
+        """The base model. Where it is not loaded yet this waits for it."""
+
+    def standing(self) -> tuple[str, ...]:
+        """Words for a person: which model, and on what it runs now. Never waits."""
 
     def adapters(self) -> tuple[AdapterInfo, ...]:
-        """The adapters on offer, families in step order; those that cannot be used say why in `notes`."""
+        """The adapters on offer now, families in step order; those that cannot be used say why in `notes`."""
+
+    def warm(self) -> None:
+        """A request is likely to come soon: begin what it would have to wait for. Never waits, never fails."""
 
     def compare(self, request: Request) -> Comparison:
         """Answer one request.
@@ -35,6 +42,18 @@ class Backend(Protocol):
         Closing the iterator stops the work. Raises what `compare` raises.
         """
 
+    def compare_many(self, requests: Iterable[Request]) -> Iterator[tuple[int, Comparison | VisualizerError]]:
+        """Answer many requests, in any order: each request's index, with its answer or with its error in its place.
+
+        A request that fails does not stop the others. Closing the iterator stops the work.
+
+        Args:
+            requests: may be lazy: it is read on as answers are taken, so that photos and answers do not pile up.
+
+        Raises:
+            Exception: what `requests` itself raises; and anything that is no `VisualizerError`, which is a bug.
+        """
+
     def close(self) -> None:
         """Stop the work and free the model."""
 
@@ -43,27 +62,36 @@ class LocalBackend:
     """The engine in this process, on one worker thread: the model sees one request at a time, whatever is thrown."""
 
     def __init__(self, settings: Settings, adapters: Mapping[str, str] | None = None) -> None:
-        from inference.adapter_files import find_adapters
-        from inference.engine import Engine
-
-        named, descriptions = dict(adapters or {}), {}
-        if settings.model == "demo":
-            from inference.demo import ADAPTER_DESCRIPTIONS, ADAPTERS_DIR
-
-            descriptions = dict(ADAPTER_DESCRIPTIONS)
-            named = {name: str(ADAPTERS_DIR / name) for name in descriptions} | named
-        folder = Path(settings.adapters_dir) if settings.adapters_dir else None
-        self._engine = Engine(settings, find_adapters(named, folder, descriptions))
-        self._adapters = self._engine.adapters()
+        try:
+            from inference.adapter_files import adapters_on_offer
+            from inference.engine import Engine
+        except ModuleNotFoundError as error:
+            raise BackendError(
+                f"The engine cannot run here: {error.name} is not installed.",
+                "Install the package with its requirements, or use --backend modal.",
+            ) from error
+        settings = replace(settings, model=settings.base_model)
+        self._find = partial(adapters_on_offer, settings, dict(adapters or {}))
+        self._engine = Engine(settings, self._find())
         self._model_info = self._engine.model_info
         self._worker = ThreadPoolExecutor(max_workers=1, thread_name_prefix="engine")
         self._stops: set[threading.Event] = set()
+        self._busy = False
 
     def model_info(self) -> ModelInfo:
         return self._model_info
 
+    def standing(self) -> tuple[str, ...]:
+        info = self._model_info
+        return info.id, "local", f"{info.device}, {info.dtype}"
+
+    def warm(self) -> None:
+        """The model is loaded: there is nothing to begin."""
+
     def adapters(self) -> tuple[AdapterInfo, ...]:
-        return self._adapters
+        from inference.adapter_files import describe
+
+        return describe(self._find().values(), self._model_info.id)
 
     def compare(self, request: Request) -> Comparison:
         *_, comparison = self.stream(request)
@@ -75,10 +103,14 @@ class LocalBackend:
         stop = threading.Event()
 
         def work() -> None:
+            self._busy = True
             try:
+                self._engine.offer(self._find())
                 events.put(self._engine.compare(request, events.put, stop.is_set))
             except BaseException as error:  # noqa: BLE001 - carried to the caller's thread and raised there
                 events.put(error)
+            finally:
+                self._busy = False
 
         try:
             future = self._worker.submit(work)
@@ -101,11 +133,25 @@ class LocalBackend:
             self._stops.discard(stop)
             future.cancel()
 
+    def compare_many(self, requests: Iterable[Request]) -> Iterator[tuple[int, Comparison | VisualizerError]]:
+        for index, request in enumerate(requests):
+            yield index, self._outcome(request)
+
+    def busy(self) -> bool:
+        """Whether a request is being worked on now, also one whose caller has left."""
+        return self._busy
+
     def close(self) -> None:
         for stop in tuple(self._stops):
             stop.set()
         self._worker.shutdown(wait=True, cancel_futures=True)
         self.__dict__.pop("_engine", None)  # the model goes with it
+
+    def _outcome(self, request: Request) -> Comparison | VisualizerError:
+        try:
+            return self.compare(request)
+        except VisualizerError as error:
+            return error
 
 
 def _closed() -> BackendError:
@@ -127,7 +173,8 @@ def open_backend(
 
     Args:
         kind: "local" (in this process) or "modal".
-        model: "demo" (the default), a checkpoint folder, or a Hub id such as `Qwen/Qwen3-VL-2B-Instruct`.
+        model: "demo" (the default), a checkpoint folder, or a Hub id such as `Qwen/Qwen3-VL-2B-Instruct`; on Modal the
+            default is what was deployed.
         adapters: name → folder or Hub id.
         adapters_dir: a folder of adapters.
         attention: "eager" (upstream's matrices), "rows" (the same rows beside SDPA) or "auto" (eager while they fit).
@@ -146,4 +193,6 @@ def open_backend(
     chosen = replace(settings or Settings(), backend=kind, **named)
     if chosen.backend == "local":
         return LocalBackend(chosen, adapters)
-    raise BackendError("This version has no Modal backend.", "Use --backend local.")
+    from inference.modal_backend import ModalBackend
+
+    return ModalBackend(chosen, adapters)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import copy
 import logging
 from dataclasses import dataclass
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +14,7 @@ from transformers import AutoConfig, AutoImageProcessor, AutoModelForImageTextTo
 
 from inference.errors import ModelLoadError, UnsupportedModelError
 from inference.records import ModelInfo
+from inference.version import VERSION
 
 logger = logging.getLogger(__name__)
 
@@ -156,12 +156,5 @@ def _info(name: str, model: Any, place: torch.device) -> ModelInfo:
         merge_size=vision.spatial_merge_size,
         dtype=str(model.dtype).removeprefix("torch."),
         device=torch.cuda.get_device_name(place) if place.type == "cuda" else place.type,
-        version=_version(),
+        version=VERSION,
     )
-
-
-def _version() -> str:
-    try:
-        return version("lora-attention-visualizer")
-    except PackageNotFoundError:  # run from a folder that was not installed, as on a Space
-        return "source"

@@ -1,7 +1,7 @@
-"""The command line of `app.py`, made from the flags of `Settings`: flag over environment variable over default."""
+"""Command lines made from the flags of `Settings`: flag over environment variable over default."""
 
 import argparse
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import MISSING, Field, fields, replace
 from typing import Any, Literal, NoReturn, get_args, get_origin
 
@@ -25,20 +25,46 @@ def parse(arguments: Sequence[str], environ: Mapping[str, str], *, prog: str = "
     Raises:
         SystemExit: code 0 after `--help`; code 2 after one line that says what is wrong.
     """
-    parser = _Parser(prog=prog, description=DESCRIPTION, formatter_class=_OneLine, allow_abbrev=False)
-    for each in _flags(Settings) + _flags(Limits):
-        _add(parser, each)
+    parser = settings_parser(prog, DESCRIPTION)
     given = vars(parser.parse_args(arguments))
     try:
-        settings = Settings.from_environment(environ)
-        own = {name: given[name] for name in _names(Settings) if name in given}
-        limits = {name: given[name] for name in _names(Limits) if name in given}
-        if "adapter" in own:
-            own["adapter"] = tuple(own["adapter"])
-        settings = replace(settings, limits=replace(settings.limits, **limits), **own)
-        named_adapters(settings)
+        return settings_from(given, environ)
     except InputError as error:
         parser.error(str(error))
+
+
+def settings_parser(prog: str, description: str, *, without: Collection[str] = ()) -> argparse.ArgumentParser:
+    """A parser with one flag per setting; more may be added to it. Its errors are one line, with code 2.
+
+    Args:
+        prog: the program's name in messages.
+        description: what `--help` says first.
+        without: names of settings that this program does not have.
+    """
+    parser = _Parser(prog=prog, description=description, formatter_class=_OneLine, allow_abbrev=False)
+    for each in _flags(Settings) + _flags(Limits):
+        if each.name not in without:
+            _add(parser, each)
+    return parser
+
+
+def settings_from(given: Mapping[str, Any], environ: Mapping[str, str]) -> Settings:
+    """The settings that a parsed command line and the environment give.
+
+    Args:
+        given: what the parser read, by name; names that are no setting's are left alone.
+        environ: usually `os.environ`.
+
+    Raises:
+        InputError: a value of the wrong type or outside its choices, or adapters that cannot be named so.
+    """
+    settings = Settings.from_environment(environ)
+    own = {name: given[name] for name in _names(Settings) if name in given}
+    limits = {name: given[name] for name in _names(Limits) if name in given}
+    if "adapter" in own:
+        own["adapter"] = tuple(own["adapter"])
+    settings = replace(settings, limits=replace(settings.limits, **limits), **own)
+    named_adapters(settings)
     return settings
 
 

@@ -151,6 +151,11 @@ class Desk:
         """
         return self.warm().result()
 
+    def expect(self) -> None:
+        """A request is likely to come soon; do not wait."""
+        if self.ready():
+            self.backend().warm()
+
     def model_info(self) -> ModelInfo:
         """The base model; waits for the backend."""
         return self.backend().model_info()
@@ -257,7 +262,8 @@ class Desk:
                     yield Progress("queue", _waiting(ahead), None, time.monotonic() - started)
             opened = self.warm()
             if not opened.done():
-                yield Progress("loading", "Loading the model…", None, time.monotonic() - started)
+                opening = "loading the model" if self.settings.backend == "local" else "reaching Modal"
+                yield Progress("loading", opening, None, time.monotonic() - started)
             while not opened.done():
                 _check(stop)
                 time.sleep(POLL)

@@ -16,7 +16,7 @@ import time
 from collections import OrderedDict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any, Literal
 
 import numpy as np
@@ -24,7 +24,7 @@ import torch
 from PIL import Image
 from transformers import DynamicCache
 
-from inference.adapter_files import AdapterSource
+from inference.adapter_files import AdapterSource, describe
 from inference.adapters import AdapterShelf, BaseChangedError
 from inference.capture import EAGER, ROWS, TextRecorder, VisionRecorder, register_attention
 from inference.checkpoint import load_checkpoint
@@ -133,14 +133,14 @@ class Engine:
         self._ready = True
 
     def adapters(self) -> tuple[AdapterInfo, ...]:
-        """The adapters on offer; one that names another base model says so in its notes."""
-        own = self.model_info.id.rpartition("/")[2].lower()
-        return tuple(
-            replace(info, notes=(*info.notes, f"Its files name another base model: {info.base_model[:200]}."))
-            if info.base_model and info.base_model.rstrip("/").rpartition("/")[2].lower() != own
-            else info
-            for info in self._shelf.infos()
-        )
+        """The adapters on offer; one that cannot be used or names another base model says so in its notes."""
+        return describe(self._sources.values(), self.model_info.id)
+
+    def offer(self, sources: Mapping[str, AdapterSource]) -> None:
+        """Replace the adapters on offer, between two requests; one whose files were replaced is loaded again."""
+        self._sources = dict(sources)
+        if self._ready:
+            self._shelf.offer(self._sources)
 
     def compare(self, request: Request, emit: Emit = lambda event: None, stop: Stop = lambda: False) -> Comparison:
         """Answer one request.

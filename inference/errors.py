@@ -19,7 +19,14 @@ A message says what was wrong, what was got and what was expected; `hint` says w
     ├── CaptureError                our own reading of the attention failed: never drawn, always said
     ├── OutOfMemoryError            the device had no room for this request
     ├── BackendError                the engine cannot be reached
+    │   ├── CredentialsError            … for want of a token that Modal takes
+    │   ├── NotDeployedError            … because nobody deployed it
+    │   ├── VersionMismatchError        … because another version of this package is deployed
+    │   ├── UnreachableError            … because Modal does not answer
+    │   ├── CrashedError                its container died, again and again
+    │   ├── ResultSizeError             its result is too large to travel
     │   └── DeadlineError               … in time
+    │       └── NoGpuError              no GPU was to be had in time
     ├── BusyError                   too many requests
     └── CancelledError              the person pressed Stop
 """
@@ -157,11 +164,54 @@ class BackendError(VisualizerError):
     status = 503
 
 
+class CredentialsError(BackendError):
+    """There is no token for Modal, or Modal does not take it."""
+
+    code = "backend_credentials"
+
+
+class NotDeployedError(BackendError):
+    """The class is not deployed on Modal."""
+
+    code = "backend_not_deployed"
+
+
+class VersionMismatchError(BackendError):
+    """What is deployed on Modal is another version of this package than this process."""
+
+    code = "backend_version"
+
+
+class UnreachableError(BackendError):
+    """Modal does not answer."""
+
+    code = "backend_unreachable"
+
+
+class CrashedError(BackendError):
+    """The container that did the work died, and so did those that were started in its place."""
+
+    code = "backend_crashed"
+
+
+class ResultSizeError(BackendError):
+    """The request or its result has more bytes than may travel."""
+
+    code = "result_too_large"
+    status = 413
+
+
 class DeadlineError(BackendError):
     """The engine did not answer in time."""
 
     code = "deadline_exceeded"
     status = 504
+
+
+class NoGpuError(DeadlineError):
+    """No GPU was to be had in time."""
+
+    code = "no_gpu"
 
 
 class BusyError(VisualizerError):

@@ -417,8 +417,8 @@ class Comparison:
         have = ", ".join(each.adapter or "base" for each in self.recordings)
         raise SelectionError(f"{adapter or 'base'!r} is not in this comparison; it has {have}.")
 
-    def save(self, path: str | Path) -> None:
-        """Write one `.npz`: the arrays, the photo, and everything else as JSON text; no pickle."""
+    def parts(self) -> tuple[dict[str, Any], dict[str, NDArray[Any]]]:
+        """Take it apart: everything but arrays as JSON values, and the arrays by name (`image`, …)."""
         arrays: dict[str, NDArray[Any]] = {"image": self.image}
         rest = {each.name: getattr(self, each.name) for each in fields(self)}
         rest.pop("image")
@@ -427,8 +427,36 @@ class Comparison:
         rest["recordings"] = [
             _split(recording, f"recording{index}", arrays) for index, recording in enumerate(self.recordings)
         ]
-        header = json.dumps({"format": _FORMAT, **rest}, ensure_ascii=False).encode()
-        arrays["header"] = np.frombuffer(header, dtype=np.uint8)
+        return {"format": _FORMAT, **rest}, arrays
+
+    @classmethod
+    def from_parts(cls, header: dict[str, Any], arrays: Mapping[str, NDArray[Any]]) -> "Comparison":
+        """Put together what `parts` gave.
+
+        Raises:
+            InputError: they are no parts of a comparison.
+        """
+        try:
+            rest = dict(header)
+            if rest.pop("format") != _FORMAT:
+                raise ValueError("unknown format")
+            recordings = tuple(_join(each, f"recording{i}", arrays) for i, each in enumerate(rest.pop("recordings")))
+            return cls(
+                model=ModelInfo(**rest.pop("model")),
+                grid=tuple(rest.pop("grid")),
+                notes=tuple(rest.pop("notes")),
+                image=arrays["image"],
+                tokens=_tokens(rest.pop("tokens")),
+                recordings=recordings,
+                **rest,
+            )
+        except _NOT_A_COMPARISON as error:
+            raise InputError("These are not the parts of a comparison of this tool, or they are damaged.") from error
+
+    def save(self, path: str | Path) -> None:
+        """Write one `.npz`: the arrays, the photo, and everything else as JSON text; no pickle."""
+        header, arrays = self.parts()
+        arrays["header"] = np.frombuffer(json.dumps(header, ensure_ascii=False).encode(), dtype=np.uint8)
         with Path(path).open("wb") as file:
             np.savez_compressed(file, allow_pickle=False, **arrays)
 
@@ -442,22 +470,8 @@ class Comparison:
         try:
             with Path(path).open("rb") as opened, np.load(opened, allow_pickle=False) as file:
                 arrays = {name: file[name] for name in file.files}
-            header = json.loads(arrays.pop("header").tobytes())
-            if header.pop("format") != _FORMAT:
-                raise ValueError("unknown format")
-            image = arrays.pop("image")
-            tokens = _tokens(header.pop("tokens"))
-            recordings = tuple(_join(each, f"recording{i}", arrays) for i, each in enumerate(header.pop("recordings")))
-            return cls(
-                model=ModelInfo(**header.pop("model")),
-                grid=tuple(header.pop("grid")),
-                notes=tuple(header.pop("notes")),
-                image=image,
-                tokens=tokens,
-                recordings=recordings,
-                **header,
-            )
-        except _NOT_A_COMPARISON as error:
+            return cls.from_parts(json.loads(arrays.pop("header").tobytes()), arrays)
+        except (*_NOT_A_COMPARISON, InputError) as error:
             raise InputError(f"{Path(path).name} is not a saved comparison of this tool, or it is damaged.") from error
 
     def _repr_html_(self) -> str:
@@ -507,7 +521,8 @@ def _split(recording: Recording, prefix: str, arrays: dict[str, NDArray[Any]]) -
     return rest
 
 
-def _join(rest: dict[str, Any], prefix: str, arrays: dict[str, NDArray[Any]]) -> Recording:
+def _join(rest: Mapping[str, Any], prefix: str, arrays: Mapping[str, NDArray[Any]]) -> Recording:
+    rest = dict(rest)
     own = {name.removeprefix(f"{prefix}."): array for name, array in arrays.items() if name.startswith(f"{prefix}.")}
     rest["tokens"] = _tokens(rest["tokens"])
     rest["answer_ids"], rest["focus"] = tuple(rest["answer_ids"]), tuple(rest["focus"])

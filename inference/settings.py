@@ -7,7 +7,8 @@ default.
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, is_dataclass
+from importlib.util import find_spec
 from typing import Any, Literal, get_args, get_origin
 
 from inference.errors import InputError
@@ -48,6 +49,49 @@ class Limits:
 
 
 @dataclass(frozen=True, slots=True)
+class Cloud:
+    """How the engine runs on Modal: read where it is deployed, and (names, waits) where it is called.
+
+    Raises:
+        InputError: a number out of its range, no GPU.
+    """
+
+    modal_app: str = _setting("lora-attention-visualizer", "name of the Modal app")
+    modal_gpu: tuple[str, ...] = _setting(
+        ("H100", "A100-80GB", "L40S"), "GPU types in order of preference; a comma-separated list"
+    )
+    modal_secret: str = _setting("", "name of a Modal secret that holds HF_TOKEN, for gated models and adapters")
+    modal_models_volume: str = _setting("lora-attention-visualizer-models", "Modal volume that keeps the Hub's files")
+    modal_adapters_volume: str = _setting("lora-attention-visualizer-adapters", "Modal volume of adapters")
+    modal_mount: str = _setting("/volumes", "folder in the container under which the volumes are mounted")
+    modal_timeout: int = _setting(600, "longest that one analysis may run, in seconds")
+    modal_startup_timeout: int = _setting(900, "longest that a container may take to start, in seconds")
+    modal_scaledown_window: int = _setting(300, "how long an idle container stays, in seconds (2–3,600)")
+    modal_min_containers: int = _setting(0, "containers that stay up without work")
+    modal_max_containers: int = _setting(4, "most containers at once; each has its own GPU")
+    modal_gpu_snapshot: bool = _setting(False, "snapshot the loaded model in GPU memory too (Modal calls it alpha)")
+    modal_float32: bool = _setting(False, "send maps as float32 instead of scaled float16: exact, twice the bytes")
+    modal_result_bytes: int = _setting(512 * MIB, "largest result that may travel, in bytes")
+    modal_probe_seconds: float = _setting(5.0, "how long Modal may take to answer at all, in seconds")
+    modal_start_seconds: float = _setting(420.0, "how long a GPU and the model may take to be there, in seconds")
+    modal_attempts: int = _setting(3, "how often a container may die over one analysis before it is given up")
+    modal_prewarm: bool = _setting(True, "start a GPU as soon as a visitor hands in a photo")
+
+    def __post_init__(self) -> None:
+        ranges = {"modal_min_containers": 0, "modal_scaledown_window": 2, "modal_max_containers": 1}
+        for each in fields(self):
+            value = getattr(self, each.name)
+            if each.type in (int, float) and not (math.isfinite(value) and value >= ranges.get(each.name, 1)):
+                raise InputError(f"{each.name} must be {ranges.get(each.name, 1)} or more, not {value!r}.")
+        if self.modal_scaledown_window > 3_600:
+            raise InputError(f"modal_scaledown_window must be 2–3,600 seconds, not {self.modal_scaledown_window}.")
+        if self.modal_min_containers > self.modal_max_containers:
+            raise InputError("modal_min_containers must not be larger than modal_max_containers.")
+        if not self.modal_gpu:
+            raise InputError("modal_gpu must name a GPU type.", "For example H100,A100-80GB,L40S.")
+
+
+@dataclass(frozen=True, slots=True)
 class Settings:
     """How this process runs; frozen, made once at the start.
 
@@ -56,7 +100,9 @@ class Settings:
     """
 
     model: str = _setting(
-        "demo", "'demo', a checkpoint folder or a Hub id such as Qwen/Qwen3-VL-2B-Instruct", flag=True
+        "",
+        "'demo' (the embedded model), a checkpoint folder or a Hub id; default: demo, on Modal what was deployed",
+        flag=True,
     )
     adapter: tuple[str, ...] = _setting((), "NAME=FOLDER_OR_HUB_ID of an adapter to offer; repeatable", flag=True)
     adapters_dir: str = _setting("", "folder whose sub-folders are adapters (or families of checkpoints)", flag=True)
@@ -82,6 +128,7 @@ class Settings:
     vision_cache_images: int = _setting(4, "images whose vision features are kept")
     result_cache_bytes: int = _setting(512 * MIB, "finished comparisons kept for the page's visitors, in bytes")
     limits: Limits = field(default_factory=Limits)
+    cloud: Cloud = field(default_factory=Cloud)
 
     def __post_init__(self) -> None:
         for each in fields(self):
@@ -99,18 +146,27 @@ class Settings:
         if self.auth and not all(self.auth.partition(":")[::2]):
             raise InputError("auth must have the form USER:PASSWORD, both not empty.")
 
+    @property
+    def base_model(self) -> str:
+        """The base model asked for: the embedded one where nothing is said; "" on Modal, where the deployment says."""
+        return self.model or ("demo" if self.backend == "local" else "")
+
     @classmethod
     def from_environment(cls, environ: Mapping[str, str]) -> "Settings":
         """Fill the fields from `VISUALIZER_…` variables; those that are absent keep their default.
 
         Args:
-            environ: usually `os.environ`. A tuple is given comma-separated, a bool as 1/0/true/false.
+            environ: usually `os.environ`. A tuple is given comma-separated, a bool as 1/0/true/false. On a Hugging Face
+                Space with a Modal token among its secrets, and where torch is not installed, the backend is Modal
+                unless said otherwise.
 
         Raises:
             InputError: a value that cannot be read as its field's type.
         """
-        limits = Limits(**_read(Limits, environ))
-        return cls(limits=limits, **_read(cls, environ))
+        given = _read(cls, environ)
+        if "backend" not in given and (_is_space_with_token(environ) or find_spec("torch") is None):
+            given["backend"] = "modal"
+        return cls(limits=Limits(**_read(Limits, environ)), cloud=Cloud(**_read(Cloud, environ)), **given)
 
 
 def environment_variable(name: str) -> str:
@@ -118,11 +174,15 @@ def environment_variable(name: str) -> str:
     return f"VISUALIZER_{name.upper()}"
 
 
-def _read(owner: type[Limits] | type[Settings], environ: Mapping[str, str]) -> dict[str, Any]:
+def _is_space_with_token(environ: Mapping[str, str]) -> bool:
+    return all(environ.get(name) for name in ("SPACE_ID", "MODAL_TOKEN_ID", "MODAL_TOKEN_SECRET"))
+
+
+def _read(owner: type[Limits] | type[Cloud] | type[Settings], environ: Mapping[str, str]) -> dict[str, Any]:
     values: dict[str, Any] = {}
     for each in fields(owner):
         text = environ.get(environment_variable(each.name), "")
-        if text and each.name != "limits":
+        if text and not is_dataclass(each.type):
             values[each.name] = _parse(each.name, each.type, text)
     return values
 

@@ -2,11 +2,12 @@
 
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from itertools import islice
 
 import numpy as np
 
-from inference.errors import SelectionError, UnknownAdapterError
+from inference.errors import SelectionError, UnknownAdapterError, VisualizerError
 from inference.records import (
     AdapterInfo,
     AnswerToken,
@@ -48,9 +49,16 @@ class ScriptedBackend:
         self.pause, self.fail, self.gate = pause, fail, gate
         self.requests: list[Request] = []
         self.closed_early = 0
+        self.warmed = 0
 
     def model_info(self) -> ModelInfo:
         return MODEL
+
+    def standing(self) -> tuple[str, ...]:
+        return MODEL.id, "local", f"{MODEL.device}, {MODEL.dtype}"
+
+    def warm(self) -> None:
+        self.warmed += 1
 
     def adapters(self) -> tuple[AdapterInfo, ...]:
         return ADAPTERS
@@ -86,6 +94,18 @@ class ScriptedBackend:
             yield comparison(request)
         finally:
             self.closed_early += not done
+
+    def compare_many(self, requests: Iterable[Request]) -> Iterator[tuple[int, Comparison | VisualizerError]]:
+        """Two at a time, the later of a pair first: nobody may rely on the order."""
+        numbered = enumerate(requests)
+        while waiting := list(islice(numbered, 2)):
+            while waiting:
+                index, request = waiting.pop()
+                try:
+                    outcome: Comparison | VisualizerError = self.compare(request)
+                except VisualizerError as error:
+                    outcome = error
+                yield index, outcome
 
     def close(self) -> None:
         pass

@@ -592,7 +592,8 @@ def test_the_status_line_names_model_backend_device_and_queue(page: Any):
 
 def test_adapters_are_offered_when_the_backend_is_open(page: Any):
     (waited,) = page.wait()
-    status, adapter, compare, about = waited
+    status, adapter, compare, about, notice = waited
+    assert "kind" not in notice
     assert status["state"] == "ready"
     assert adapter["choices"][0][0] == "find-red" or adapter["choices"][0] == "find-red"
     assert len(compare["choices"]) == len(adapter["choices"]) + 1

@@ -15,6 +15,8 @@ ALLOWED = {  # heavy packages that a room may import at its top, see the table o
     "inference/capture.py": {"torch", "transformers"},
     "inference/checkpoint.py": {"torch", "transformers"},
     "inference/engine.py": {"torch", "transformers"},
+    "inference/modal_backend.py": {"modal"},
+    "inference/remote.py": {"modal"},
     "app.py": {"gradio"},
 }
 

@@ -14,7 +14,7 @@ FLAGS = [each for owner in (Settings, Limits) for each in fields(owner) if each.
 def test_nothing_given_is_the_embedded_model_on_this_machine():
     settings = parse([], {})
     assert settings == Settings()
-    assert (settings.model, settings.host, settings.port) == ("demo", "127.0.0.1", 7860)
+    assert (settings.base_model, settings.host, settings.port) == ("demo", "127.0.0.1", 7860)
 
 
 def test_a_flag_wins_over_the_environment_and_that_over_the_default():

@@ -269,7 +269,8 @@ def happening(event: Progress | AnswerToken, writing: dict[str, str]) -> Json:
     """The notice of what runs: the stage's sentence and the answers so far, which `writing` collects."""
     if isinstance(event, AnswerToken):
         name = event.adapter or "base"
-        writing[name] = writing.get(name, "") + event.text
+        begun = writing.get(name, "") if event.index else ""  # from the first token again: it was begun anew
+        writing[name] = begun + event.text
         sentence, fraction = f"{name} writes its answer", None
     else:
         sentence, fraction = event.sentence[:1].upper() + event.sentence[1:], event.fraction

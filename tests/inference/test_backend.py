@@ -1,5 +1,6 @@
 """The seam: events in order, one request at a time, Stop that stops, checkpoints of every kind through one door."""
 
+import shutil
 import threading
 import time
 from pathlib import Path
@@ -8,7 +9,15 @@ import numpy as np
 import pytest
 
 from inference import AnswerToken, Comparison, Progress, Request, open_backend
-from inference.errors import BackendError, CancelledError, ModelLoadError, SelectionError, UnsupportedModelError
+from inference.errors import (
+    AdapterRefusedError,
+    BackendError,
+    CancelledError,
+    ModelLoadError,
+    SelectionError,
+    UnknownAdapterError,
+    UnsupportedModelError,
+)
 from tests.adapters import write_adapter
 from tests.checkpoints import write_checkpoint
 from tests.conftest import picture
@@ -191,13 +200,44 @@ def test_models_that_cannot_be_loaded_are_refused_with_a_reason(tmp_path, dense)
             open_backend("local", model=str(dense), **option)
 
 
-def test_a_closed_backend_and_the_missing_one_say_so(dense):
+def test_a_closed_backend_says_so(dense):
     opened = open_backend("local", device="cpu", model=str(dense))
     opened.close()
     with pytest.raises(BackendError, match="closed"):
         opened.compare(ask())
-    with pytest.raises(BackendError, match="no Modal backend"):
-        open_backend("modal")
+
+
+def test_an_adapter_that_appears_is_offered_and_one_that_was_replaced_is_read_again(dense, tmp_path):
+    """Against fresh backends: what a running one says after files changed is what a new one would say."""
+    folder = tmp_path / "runs"
+    write_adapter(folder / "first", dense, seed=1)
+    opened = open_backend("local", device="cpu", model=str(dense), adapters_dir=folder)
+    before = opened.compare(ask(adapters=("first",))).recordings[0].by_token
+    write_adapter(folder / "second", dense, seed=2)
+    assert [each.name for each in opened.adapters()] == ["first", "second"]
+    second = opened.compare(ask(adapters=("second",))).recordings[0].by_token
+    shutil.rmtree(folder / "first")
+    with pytest.raises(UnknownAdapterError):
+        opened.compare(ask(adapters=("first",)))
+    write_adapter(folder / "first", dense, seed=3)
+    after = opened.compare(ask(adapters=("first",))).recordings[0].by_token
+    fresh = open_backend("local", device="cpu", model=str(dense), adapters_dir=folder)
+    assert np.array_equal(fresh.compare(ask(adapters=("first",))).recordings[0].by_token, after)
+    assert np.array_equal(fresh.compare(ask(adapters=("second",))).recordings[0].by_token, second)
+    assert not np.array_equal(before, after)
+
+
+def test_a_folder_with_an_impossible_name_is_listed_with_the_reason_and_stops_nobody(dense, tmp_path):
+    folder = tmp_path / "runs"
+    write_adapter(folder / "good", dense)
+    write_adapter(folder / "so <bad>", dense)
+    opened = open_backend("local", device="cpu", model=str(dense), adapters_dir=folder)
+    good, bad = opened.adapters()
+    assert (good.name, bad.kind) == ("good", "unusable")
+    assert "'so <bad>' cannot be an adapter's name" in bad.notes[0]
+    with pytest.raises(AdapterRefusedError, match="cannot be an adapter's name"):
+        opened.compare(ask(adapters=(bad.name,)))
+    assert opened.compare(ask(adapters=("good",)))
 
 
 def test_an_overflow_is_an_error_and_not_a_picture(backend, monkeypatch):

@@ -1,0 +1,393 @@
+"""The engine on Modal: image, volumes, the GPU class, the list of adapters, and a smoke test from a terminal.
+
+    modal deploy -m inference.remote
+    modal run -m inference.remote --image photo.jpg --prompt "Describe the image." --adapter find-red
+
+What is deployed follows from `Settings` (`VISUALIZER_…` variables) when it is deployed; the same variables are set in
+the container, where this module is imported again. The class is a thin shell around `LocalBackend`: the same engine and
+the same records. `inference/modal_backend.py` is its caller.
+
+While a request runs, the container puts what happens into a queue partition of that request: plain dictionaries with
+`kind` "hello", "progress", "token", "alive" or "packed". The result is the function call's own output.
+"""
+
+import contextlib
+import logging
+import os
+import sys
+import time
+import tomllib
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import asdict, replace
+from importlib.metadata import PackageNotFoundError, requires
+from pathlib import Path
+from queue import Empty, SimpleQueue
+from threading import Thread
+from typing import Any
+
+import modal
+
+from inference.command_line import named_adapters
+from inference.errors import BackendError, CancelledError, ResultSizeError, VisualizerError
+from inference.records import AnswerToken, Comparison, ModelInfo, Progress, Request
+from inference.settings import Settings
+from inference.transport import pack_comparison, unpack_request
+from inference.version import VERSION
+
+#: The base model where VISUALIZER_MODEL says nothing.
+DEFAULT_MODEL = "Qwen/Qwen3-VL-8B-Instruct"
+#: What the page needs and the GPU class does not; and Modal itself, which the container has.
+NOT_NEEDED = ("gradio", "matplotlib", "modal")
+ALIVE_SECONDS = 5.0  # so often a container says that it is there
+RELOAD_SECONDS = 10.0  # so often at most a container looks for new adapters on the volume
+EVENTS_KEPT_SECONDS = 3_600
+
+_log = logging.getLogger(__name__)
+
+SETTINGS = Settings.from_environment({**os.environ, "VISUALIZER_BACKEND": "local"})
+CLOUD = SETTINGS.cloud
+MODEL = SETTINGS.model or DEFAULT_MODEL
+MODELS, ADAPTERS = f"{CLOUD.modal_mount}/models", f"{CLOUD.modal_mount}/adapters"
+
+
+def requirements() -> list[str]:
+    """The package's own pins without what the container does not need: pyproject.toml is the one place for versions.
+
+    Raises:
+        BackendError: this is neither the project's folder nor an installed package.
+    """
+    pyproject = Path(__file__).parents[1] / "pyproject.toml"
+    try:
+        if pyproject.is_file():
+            pins = tomllib.loads(pyproject.read_text(encoding="utf-8"))["project"]["dependencies"]
+        else:
+            pins = [pin for pin in requires("lora-attention-visualizer") or [] if "extra ==" not in pin]
+    except PackageNotFoundError as error:
+        raise BackendError("To deploy, the package must be installed.", "Run pip install . first.") from error
+    return [pin for pin in pins if not pin.startswith(NOT_NEEDED)]
+
+
+def _image() -> modal.Image:
+    image = modal.Image.debian_slim(python_version="3.11")
+    if modal.is_local():
+        image = image.uv_pip_install(*requirements())
+    # the container reads the same settings; the page's password has no business there
+    settings = {
+        name: value
+        for name, value in os.environ.items()
+        if name.startswith("VISUALIZER_") and name not in ("VISUALIZER_AUTH", "VISUALIZER_BACKEND")
+    }
+    weights = Path(__file__).parent / "demo" / "weights"
+    return (
+        image.env({"HF_HOME": f"{MODELS}/huggingface", **settings})
+        .add_local_dir(str(weights), "/root/inference/demo/weights")
+        .add_local_python_source("inference")
+    )
+
+
+app = modal.App(CLOUD.modal_app)
+models_volume = modal.Volume.from_name(CLOUD.modal_models_volume, create_if_missing=True)
+adapters_volume = modal.Volume.from_name(CLOUD.modal_adapters_volume, create_if_missing=True)
+events = modal.Queue.from_name(f"{CLOUD.modal_app}-events", create_if_missing=True)
+_everywhere: dict[str, Any] = {
+    "image": _image(),
+    "volumes": {MODELS: models_volume, ADAPTERS: adapters_volume},
+    "secrets": [modal.Secret.from_name(CLOUD.modal_secret)] if CLOUD.modal_secret else [],
+}
+
+
+@app.function(**_everywhere, timeout=300, scaledown_window=60, max_containers=2)
+def catalog(model: str = MODEL) -> dict[str, Any]:
+    """What is deployed and which adapters are on offer now; runs without a GPU and without torch.
+
+    Args:
+        model: the base model they are for.
+
+    Returns:
+        Plain values: `version`, `model`, `gpu` and `adapters`, each the fields of an `AdapterInfo`.
+    """
+    from inference.adapter_files import adapters_on_offer, describe
+
+    _look_again()
+    sources = adapters_on_offer(_engine_settings(model), named_adapters(SETTINGS))
+    infos = describe(sources.values(), model)
+    models_volume.commit()  # adapters of the Hub are fetched once
+    return {
+        "version": VERSION,
+        "model": model,
+        "gpu": list(CLOUD.modal_gpu),
+        "adapters": [asdict(info) for info in infos],
+    }
+
+
+@app.cls(
+    **_everywhere,
+    gpu=list(CLOUD.modal_gpu),
+    timeout=CLOUD.modal_timeout,
+    startup_timeout=CLOUD.modal_startup_timeout,
+    scaledown_window=CLOUD.modal_scaledown_window,
+    min_containers=CLOUD.modal_min_containers,
+    max_containers=CLOUD.modal_max_containers,
+    enable_memory_snapshot=True,
+    experimental_options={"enable_gpu_snapshot": True} if CLOUD.modal_gpu_snapshot else {},
+)
+class RemoteEngine:
+    """One base model with its adapters on one GPU; one request at a time."""
+
+    model: str = modal.parameter(default=MODEL)
+
+    @modal.enter(snap=True)
+    def prepare(self) -> None:
+        """Import what is slow to import, and with GPU snapshots load the model: the snapshot keeps it."""
+        import inference.engine  # noqa: F401
+
+        self._begin_anew()
+        if CLOUD.modal_gpu_snapshot:
+            self._opening().exception()  # waits; what failed is tried again by the first request
+            self._loader.shutdown()
+
+    @modal.enter(snap=False)
+    def open(self) -> None:
+        """Begin to load the model, beside whatever the first request has to say."""
+        self._loader = ThreadPoolExecutor(max_workers=1, thread_name_prefix="load")
+        self._opening()
+
+    @modal.exit()
+    def close(self) -> None:
+        """Let go of the model."""
+        if self._opened is not None and self._opened.done() and self._opened.exception() is None:
+            self._opened.result().close()
+
+    @modal.method()
+    def warm(self) -> None:
+        """Have a container that loads the model, and do not wait for it."""
+
+    @modal.method()
+    def model_info(self) -> ModelInfo:
+        """The base model, loaded.
+
+        Raises:
+            ModelError: it cannot be loaded.
+        """
+        info: ModelInfo = self._opening().result().model_info()
+        return info
+
+    @modal.method()
+    def status(self) -> dict[str, Any]:
+        """What this container did: requests `answered` and `stopped`, answer `tokens`; and whether it is `busy` now."""
+        opened = self._opened
+        busy = opened is not None and opened.done() and opened.exception() is None and opened.result().busy()
+        return {**self._counts, "busy": busy, "version": VERSION, "process": os.getpid()}
+
+    @modal.method()
+    def compare(self, packed: bytes, channel: str) -> bytes:
+        """Answer one request and say meanwhile what happens.
+
+        Args:
+            packed: see `inference.transport.pack_request`.
+            channel: the queue partition that is told.
+
+        Returns:
+            See `inference.transport.pack_comparison`; without the photo.
+
+        Raises:
+            VisualizerError: whatever went wrong, as the member of the tree that fits.
+        """
+        with _Telling(channel) as telling:
+            telling.say("hello", version=VERSION)
+            result = self._answer(packed, telling)
+            telling.say("packed", bytes=len(result))
+        return result
+
+    @modal.method()
+    def compare_item(self, index: int, packed: bytes, channel: str) -> tuple[int, bytes | VisualizerError]:
+        """Answer one of many requests: its index, and its packed comparison or the error in its place.
+
+        Args:
+            index: of the request.
+            packed: see `compare`.
+            channel: a queue partition; as soon as something is in it, what has not begun is not begun.
+        """
+        if events.len(partition=channel):
+            return index, CancelledError("The analysis was stopped.")
+        try:
+            return index, self._answer(packed, None)
+        except VisualizerError as error:
+            return index, error
+
+    def _begin_anew(self) -> None:
+        self._loader = ThreadPoolExecutor(max_workers=1, thread_name_prefix="load")
+        self._opened: Future[Any] | None = None
+        self._counts = {"answered": 0, "stopped": 0, "tokens": 0}
+
+    def _opening(self) -> "Future[Any]":
+        """The backend that is loaded, is being loaded, or, where that failed, is tried again."""
+        opened = self._opened
+        if opened is None or (opened.done() and opened.exception() is not None):
+            opened = self._opened = self._loader.submit(self._load)
+        return opened
+
+    def _load(self) -> Any:
+        from inference.backend import LocalBackend
+
+        backend = LocalBackend(_engine_settings(self.model), named_adapters(SETTINGS))
+        models_volume.commit()  # what came from the Hub is there for the next container
+        return backend
+
+    def _answer(self, packed: bytes, telling: "_Telling | None") -> bytes:
+        say = telling.say if telling is not None else _say_nothing
+        self._wait_until_open(say)
+        request = unpack_request(packed, SETTINGS.limits)
+        _look_again_for(request.adapters, self.model)
+        answered = False
+        try:
+            # closed on the way out, whatever was thrown: that is what stops the engine
+            with contextlib.closing(self._opening().result().stream(request)) as stream:
+                for event in stream:
+                    if isinstance(event, Comparison):
+                        break
+                    self._counts["tokens"] += isinstance(event, AnswerToken)
+                    say("token" if isinstance(event, AnswerToken) else "progress", **asdict(event))
+            answered = True
+        finally:
+            self._counts["answered" if answered else "stopped"] += 1
+        assert isinstance(event, Comparison)
+        result = pack_comparison(event, float32=CLOUD.modal_float32)
+        if len(result) > CLOUD.modal_result_bytes:
+            raise ResultSizeError(
+                f"The result has {len(result):,} bytes; at most {CLOUD.modal_result_bytes:,} may travel.",
+                "Reduce the image, the number of adapters or the answer's length.",
+            )
+        return result
+
+    def _wait_until_open(self, say: Any) -> None:
+        opened, begun = self._opening(), time.monotonic()
+        while not opened.done():
+            seconds = time.monotonic() - begun
+            say("progress", **asdict(Progress("loading", f"loading the model ({seconds:.0f} s so far)", None, seconds)))
+            with contextlib.suppress(TimeoutError):
+                opened.exception(timeout=1)
+        opened.result()
+
+
+class _Telling:
+    """Says what happens into a queue partition, from a thread of its own: whoever says something never waits.
+
+    What is said while a message is under way travels together with the next. A message that cannot be delivered is
+    dropped: the result does not depend on it.
+    """
+
+    def __init__(self, channel: str) -> None:
+        self._channel = channel
+        self._said: SimpleQueue[dict[str, Any] | None] = SimpleQueue()
+        self._thread = Thread(target=self._deliver, name="telling", daemon=True)
+
+    def __enter__(self) -> "_Telling":
+        self._thread.start()
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self._said.put(None)
+        self._thread.join(timeout=2)
+
+    def say(self, kind: str, **values: Any) -> None:
+        self._said.put({"kind": kind, **values})
+
+    def _deliver(self) -> None:
+        while True:
+            try:
+                messages = [self._said.get(timeout=ALIVE_SECONDS)]
+            except Empty:
+                messages = [{"kind": "alive"}]
+            while not self._said.empty():
+                messages.append(self._said.get())
+            words = [message for message in messages if message is not None]
+            try:
+                if words:
+                    events.put_many(words, timeout=5, partition=self._channel, partition_ttl=EVENTS_KEPT_SECONDS)
+            except Exception:  # noqa: BLE001 - the network's faults, of many classes; the caller polls the result too
+                _log.warning("a message could not be delivered", exc_info=True)
+            if len(words) < len(messages):
+                return
+
+
+def _say_nothing(kind: str, **values: Any) -> None:
+    pass
+
+
+def _engine_settings(model: str) -> Settings:
+    return replace(SETTINGS, model=model, adapters_dir=ADAPTERS)
+
+
+_looked_at = -RELOAD_SECONDS
+
+
+def _look_again() -> None:
+    """See what was uploaded to the volume since this container last looked."""
+    global _looked_at
+    _looked_at = time.monotonic()
+    try:
+        adapters_volume.reload()
+    except Exception:  # noqa: BLE001 - a file of it is open, or the network's fault: what was seen before still counts
+        _log.warning("the adapters' volume could not be looked at again", exc_info=True)
+
+
+def _look_again_for(names: tuple[str | None, ...], model: str) -> None:
+    from inference.adapter_files import adapters_on_offer
+
+    missing = set(names) - {None, *adapters_on_offer(_engine_settings(model), named_adapters(SETTINGS))}
+    if missing or time.monotonic() - _looked_at > RELOAD_SECONDS:
+        _look_again()
+
+
+@app.local_entrypoint()
+def main(
+    image: str,
+    prompt: str = "Describe the image.",
+    adapter: str = "",
+    max_new_tokens: int = 32,
+    out: str = "modal-run",
+) -> None:
+    """Try the class from a terminal: writes the overlays, prints what happened and the numbers.
+
+    Args:
+        image: path of a picture.
+        prompt: what to ask.
+        adapter: names of adapters, comma-separated; base is always shown.
+        max_new_tokens: longest answer.
+        out: folder for one PNG per adapter and `comparison.npz`.
+    """
+    from inference.modal_backend import Handles, ModalBackend
+    from inference.photo import decode_photo
+    from visualize.page import draw, opening_choice
+    from visualize.sheet import numbers_line, sheet
+
+    try:
+        backend = ModalBackend(SETTINGS, handles=Handles(RemoteEngine(), catalog, events))
+        variants = (None, *filter(None, (name.strip() for name in adapter.split(","))))
+        photo = decode_photo(Path(image).read_bytes(), SETTINGS.limits).image
+        request = Request(photo, prompt, adapters=variants, max_new_tokens=max_new_tokens, limits=SETTINGS.limits)
+        for event in backend.stream(request):
+            if isinstance(event, Progress):
+                _print(f"{event.elapsed:6.1f} s  {event.sentence}")
+    except (VisualizerError, OSError) as error:
+        sys.exit(f"error: {error}")
+    assert isinstance(event, Comparison)
+    folder = Path(out)
+    folder.mkdir(parents=True, exist_ok=True)
+    event.save(folder / "comparison.npz")
+    base, *others = event.recordings
+    for recording in event.recordings:
+        _print(f"{recording.adapter or 'base'} answers: {recording.answer}")
+    for shown in [[base, other] for other in others] or [[base]]:
+        comparison = replace(event, recordings=tuple(shown))
+        panes = draw(comparison, opening_choice(comparison))
+        path = folder / f"{shown[-1].adapter or 'base'}.png"
+        sheet(panes).save(path)
+        for pane in panes:
+            _print(f"{pane.variant}: {numbers_line(panes, pane)}")
+        _print(f"written: {path}")
+
+
+def _print(line: str) -> None:
+    sys.stdout.write(line + "\n")
