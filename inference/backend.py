@@ -119,7 +119,7 @@ class LocalBackend:
         future.add_done_callback(lambda done: events.put(_closed()) if done.cancelled() else None)
         self._stops.add(stop)
         try:
-            if not (future.running() or future.done()):
+            if self._busy and not (future.running() or future.done()):
                 yield Progress("queue", "waiting for the request before this one", None, 0.0)
             while True:
                 event = events.get()

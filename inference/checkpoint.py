@@ -83,6 +83,11 @@ def load_checkpoint(model: str, device: str = "auto", dtype: str = "auto") -> Ch
             use_safetensors=True,
             device_map={"": place} if place.type != "cpu" else None,
         )
+    except torch.OutOfMemoryError as error:
+        raise ModelLoadError(
+            f"The model {model!r} does not fit into the memory of {place}.",
+            "Choose a smaller model, a larger GPU, or --dtype bfloat16.",
+        ) from error
     except (OSError, ValueError, KeyError, RuntimeError, SafetensorError) as error:
         logger.info("loading %s failed", model, exc_info=True)
         raise ModelLoadError(

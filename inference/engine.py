@@ -16,7 +16,7 @@ import time
 from collections import OrderedDict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
 import numpy as np
@@ -248,7 +248,7 @@ class Engine:
         kept = self._vision_cache.get(key)
         if kept is not None and (kept.received is not None or not request.vision_tower):
             self._vision_cache.move_to_end(key)
-            return kept
+            return kept if request.vision_tower else replace(kept, received=None)
         with run.stage("vision", "the vision tower reads the image"):
             kept = self._vision_cache[key] = self._run_vision(prompt, request.vision_tower)
         while len(self._vision_cache) > self._settings.vision_cache_images:

@@ -5,12 +5,13 @@ request is spawned, not called: leaving a call of Modal's ends only the waiting,
 What happens meanwhile is read from a queue partition of the request; the result is the call's own output.
 """
 
+import contextlib
 import logging
 import queue
 import re
 import threading
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass
 from itertools import islice
@@ -44,6 +45,7 @@ from inference.version import VERSION
 POLL_SECONDS = 1.0  # longest wait for news: so often a person hears something, and so soon Stop is noticed
 CALL_SECONDS = 10.0  # deadline of a call that only asks or tells
 CATALOG_SECONDS = 60.0  # deadline of the list of adapters: its CPU container may have to start
+LEAVING_SECONDS = 2.0  # how long whoever leaves waits for a call to be cancelled; the cancelling goes on
 TRANSFER_SECONDS = 120.0  # deadline of sending a photo or fetching a result
 SILENT_SECONDS = 20.0  # a container that was not heard of for so long may be lost
 CATALOG_AGE_SECONDS = 10.0  # a list of adapters that old is asked for again
@@ -98,7 +100,7 @@ class ModalBackend:
                 loaded: ModelInfo = _in_time(seconds, call.get)
             except TimeoutError as error:
                 self._cancel(call)
-                raise _no_gpu(self._cloud) from error
+                raise _no_gpu(self._cloud, self._catalog["gpu"]) from error
             except Exception as error:
                 raise self._translated(error) from error
             self._loaded = loaded
@@ -130,7 +132,7 @@ class ModalBackend:
         return comparison
 
     def stream(self, request: Request) -> Iterator[Event]:
-        watch = _Watch(self._cloud)
+        watch = _Watch(self._cloud, self._catalog["gpu"])
         yield Progress("modal", "reaching Modal", None, 0.0)
         packed, channel = pack_request(request), uuid4().hex
         call = self._call(lambda its: its.engine.compare.spawn(packed, channel), TRANSFER_SECONDS, late=self._cancel)
@@ -249,11 +251,16 @@ class ModalBackend:
             raise self._translated(error) from error
 
     def _cancel(self, call: Any) -> None:
-        """End the work on Modal, not only the waiting for it."""
-        try:
-            _in_time(CALL_SECONDS, call.cancel)
-        except Exception as error:  # noqa: BLE001 - the person has left: the log is who is told
-            _log.warning("a call could not be cancelled on Modal: %s", type(error).__name__)
+        """End the work on Modal, not only the waiting for it; whoever leaves is held up for a moment at most."""
+
+        def cancel() -> None:
+            try:
+                call.cancel()
+            except Exception as error:  # noqa: BLE001 - the person has left: the log is who is told
+                _log.warning("a call could not be cancelled on Modal: %s", type(error).__name__)
+
+        with contextlib.suppress(TimeoutError):
+            _in_time(LEAVING_SECONDS, cancel)
 
     def _start_a_gpu(self) -> None:
         try:
@@ -274,8 +281,8 @@ class ModalBackend:
 class _Watch:
     """What is known of one request on Modal: since when, which container, what it said last."""
 
-    def __init__(self, cloud: Cloud) -> None:
-        self._cloud = cloud
+    def __init__(self, cloud: Cloud, gpus: Sequence[str]) -> None:
+        self._cloud, self._gpus = cloud, gpus
         self._started = self._begun = self._heard = time.monotonic()
         self._attempts = 0
         self._last = Progress("modal", "reaching Modal", None, 0.0)
@@ -317,7 +324,7 @@ class _Watch:
         now = time.monotonic()
         if self._attempts == 0:
             if self.elapsed > self._cloud.modal_start_seconds:
-                raise _no_gpu(self._cloud)
+                raise _no_gpu(self._cloud, self._gpus)
             if self.elapsed > 1.5 * POLL_SECONDS:
                 sentence = f"starting a GPU, usually 40–60 s ({self.elapsed:.0f} s so far)"
                 self._last = Progress("gpu", sentence, None, self.elapsed)
@@ -455,9 +462,9 @@ def _in_time(seconds: float, call: Callable[[], _T], late: Callable[[_T], None] 
         raise
 
 
-def _no_gpu(cloud: Cloud) -> NoGpuError:
+def _no_gpu(cloud: Cloud, gpus: Sequence[str]) -> NoGpuError:
     return NoGpuError(
-        f"No GPU ({', '.join(cloud.modal_gpu)}) was ready within {cloud.modal_start_seconds:.0f} s.",
+        f"No GPU ({', '.join(gpus)}) was ready within {cloud.modal_start_seconds:.0f} s.",
         "Try again later, or let the operator name more GPU types; if it stays so, " + _look_into_the_log(cloud),
     )
 

@@ -28,7 +28,7 @@ from typing import Any
 import modal
 
 from inference.command_line import named_adapters
-from inference.errors import BackendError, CancelledError, ResultSizeError, VisualizerError
+from inference.errors import BackendError, CancelledError, OutOfMemoryError, ResultSizeError, VisualizerError
 from inference.records import AnswerToken, Comparison, ModelInfo, Progress, Request
 from inference.settings import Settings
 from inference.transport import pack_comparison, unpack_request
@@ -237,10 +237,10 @@ class RemoteEngine:
     def _answer(self, packed: bytes, telling: "_Telling | None") -> bytes:
         say = telling.say if telling is not None else _say_nothing
         self._wait_until_open(say)
-        request = unpack_request(packed, SETTINGS.limits)
-        _look_again_for(request.adapters, self.model)
         answered = False
         try:
+            request = unpack_request(packed, SETTINGS.limits)
+            _look_again_for(request.adapters, self.model)
             # closed on the way out, whatever was thrown: that is what stops the engine
             with contextlib.closing(self._opening().result().stream(request)) as stream:
                 for event in stream:
@@ -249,6 +249,10 @@ class RemoteEngine:
                     self._counts["tokens"] += isinstance(event, AnswerToken)
                     say("token" if isinstance(event, AnswerToken) else "progress", **asdict(event))
             answered = True
+        except MemoryError as error:
+            raise OutOfMemoryError(
+                "The GPU machine ran out of memory.", "Reduce the image (max_image_tokens)."
+            ) from error
         finally:
             self._counts["answered" if answered else "stopped"] += 1
         assert isinstance(event, Comparison)

@@ -30,7 +30,7 @@ PREPROCESSOR = {
 
 
 def write_checkpoint(
-    folder: Path, kind: Kind = "dense", *, layers: int = 3, seed: int = 0, dtype=torch.float32
+    folder: Path, kind: Kind = "dense", *, layers: int = 3, heads: int = 4, seed: int = 0, dtype=torch.float32
 ) -> Path:
     """Write a checkpoint whose random weights are large enough that every row is far from uniform."""
     tokenizer = build_tokenizer()
@@ -52,8 +52,8 @@ def write_checkpoint(
         "hidden_size": 64,
         "intermediate_size": 96,
         "num_hidden_layers": layers,
-        "num_attention_heads": 4,
-        "num_key_value_heads": 2,
+        "num_attention_heads": heads,
+        "num_key_value_heads": max(2, heads // 4),
         "head_dim": 16,
         "max_position_embeddings": 8_192,
         "initializer_range": 0.15,

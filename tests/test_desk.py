@@ -96,7 +96,7 @@ def test_stopping_while_the_model_loads():
     events = Desk(Settings(), open_).answer(request(), address="a", cancelled=stop)
     first = next(events)
     assert isinstance(first, Progress)
-    assert "Loading" in first.sentence
+    assert first.sentence == "loading the model"
     stop.set()
     with pytest.raises(CancelledError):
         next(events)

@@ -207,6 +207,14 @@ def test_a_closed_backend_says_so(dense):
         opened.compare(ask())
 
 
+def test_an_answer_does_not_depend_on_what_was_asked_before(backend):
+    plain = backend.compare(ask(image=picture(96, 160, seed=9)))
+    assert backend.compare(ask(image=picture(96, 160, seed=9), vision_tower=True)).recordings[0].vision_received.any()
+    again = backend.compare(ask(image=picture(96, 160, seed=9)))
+    assert plain.recordings[0].vision_received is None
+    assert again.recordings[0].vision_received is None
+
+
 def test_an_adapter_that_appears_is_offered_and_one_that_was_replaced_is_read_again(dense, tmp_path):
     """Against fresh backends: what a running one says after files changed is what a new one would say."""
     folder = tmp_path / "runs"

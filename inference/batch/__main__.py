@@ -1,0 +1,257 @@
+"""The command `python -m inference.batch`: its command line, its order of work, and what it says."""
+
+import argparse
+import hashlib
+import json
+import logging
+import os
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, TextIO
+
+from PIL import Image
+
+from inference.backend import Backend, open_backend
+from inference.batch.answers import Answers, only_run, write_summary
+from inference.batch.items import PromptLine, list_images, read_lines, shown
+from inference.batch.progress import ProgressBar
+from inference.batch.run import Batch
+from inference.command_line import named_adapters, settings_from, settings_parser
+from inference.errors import AdapterRefusedError, InputError, UnknownAdapterError, VisualizerError
+from inference.records import AdapterInfo, Request
+from inference.settings import Settings
+
+PROGRAM = "python -m inference.batch"
+DESCRIPTION = "Ask prompts of every image in a folder, with and without adapters. The same command again goes on."
+NEW_TOKENS = 32
+#: Failures that are named at the end; the summary has all of them.
+NAMED = 5
+#: Settings of the page alone, and `adapter`, which here chooses as well as offers.
+_NOT_HERE = frozenset({"adapter", "host", "port", "share", "auth"})
+
+
+def main(
+    arguments: Sequence[str],
+    environ: Mapping[str, str],
+    *,
+    open_: Callable[[Settings], Backend] | None = None,
+    stream: TextIO | None = None,
+) -> int:
+    """Run the command.
+
+    Args:
+        arguments: the command line without the program's name.
+        environ: usually `os.environ`.
+        open_: opens the backend; tests pass their own.
+        stream: where everything is said; None is stderr.
+
+    Returns:
+        The exit code, see `inference.batch`.
+
+    Raises:
+        SystemExit: code 0 after `--help`; code 2 after one line that says what is wrong with the command line.
+    """
+    say = _Speaker(stream or sys.stderr)
+    given = _parser().parse_args(arguments)
+    try:
+        return _run(given, environ, open_ or _open, say)
+    except VisualizerError as error:
+        say(f"{PROGRAM}: error: {error}")
+        return 2
+    except KeyboardInterrupt:
+        say("Stopped. What was finished is saved; the same command goes on from there.")
+        return 130
+
+
+class _Speaker:
+    """Says one line at a time; what would steer a terminal is shown as `�`."""
+
+    def __init__(self, stream: TextIO) -> None:
+        self.stream = stream
+
+    def __call__(self, sentence: str) -> None:
+        self.stream.write("".join(each if each.isprintable() else "�" for each in sentence) + "\n")
+        self.stream.flush()
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = settings_parser(PROGRAM, DESCRIPTION, without=_NOT_HERE)
+    parser.add_argument("images", metavar="IMAGES_FOLDER", help="folder of the images, with its sub-folders")
+    asked = parser.add_mutually_exclusive_group(required=True)
+    asked.add_argument("--prompts", metavar="FILE", help='lines such as {"prompt": "…", "image": "a.jpg"}')
+    asked.add_argument("--prompt", metavar="TEXT", help="one prompt, asked of every image")
+    parser.add_argument("--out", metavar="FOLDER", required=True, help="folder of the answers and their summary")
+    parser.add_argument(
+        "--adapter",
+        metavar="NAME[=SOURCE]",
+        action="append",
+        default=[],
+        help="adapter to ask, on offer already or from SOURCE, a folder or Hub id; repeatable",
+    )
+    parser.add_argument("--no-base", action="store_true", help="leave the base model out")
+    parser.add_argument("--max-new-tokens", metavar="N", type=int, default=NEW_TOKENS, help="most answer tokens")
+    parser.add_argument("--vision-tower", action="store_true", help="record the vision tower too")
+    return parser
+
+
+def _open(settings: Settings) -> Backend:
+    return open_backend(settings.backend, adapters=named_adapters(settings), settings=settings)
+
+
+def _run(
+    given: argparse.Namespace, environ: Mapping[str, str], open_: Callable[[Settings], Backend], say: _Speaker
+) -> int:
+    settings, wanted = _settings(given, environ)
+    if given.no_base and not wanted:
+        raise InputError("--no-base leaves no one to ask.", "Choose an --adapter.")
+    folder = Path(given.images)
+    images = list_images(folder)
+    lines = (PromptLine(given.prompt),) if given.prompts is None else read_lines(Path(given.prompts))
+    if not images and any(line.image is None for line in lines):
+        raise InputError(
+            f"There is no image in {str(folder)!r}.", "It may hold PNG, JPEG, WebP, GIF, TIFF or BMP files."
+        )
+    templates = [_template(line, given, settings) for line in lines]
+    with only_run(Path(given.out)):
+        answers = Answers(Path(given.out))
+        say(f"Opening the model {settings.base_model or 'on Modal'} …")
+        backend = open_(settings)
+        try:
+            adapters = _chosen(wanted, backend.adapters())
+            variants = (*(() if given.no_base else (None,)), *(each.name for each in adapters))
+            templates = [replace(each, adapters=variants, answer_from="") for each in templates]
+            batch = Batch(folder, lines, images, templates, _engine(settings, backend, adapters), answers)
+            return _go(batch, backend, variants, answers, say)
+        finally:
+            answers.close()
+            backend.close()
+
+
+def _go(batch: Batch, backend: Backend, variants: Sequence[str | None], answers: Answers, say: _Speaker) -> int:
+    """Look up, run, sum up, and say all of it."""
+    items = len(batch.items)
+    if answers.stems():
+        say("Looking up what is done …")
+    todo = batch.look()
+    images, prompts = (len({getattr(each, name) for each in batch.items}) for name in ("image", "line"))
+    names = ", ".join(each or "base" for each in variants)
+    say(f"{_many(images, 'image')}, {_many(prompts, 'prompt')}: {_many(items, 'item')}, each asked of {names}.")
+    say(f"{items - len(todo)} already done, {len(todo)} to do.")
+    bar, stopped, code = ProgressBar(items, items - len(todo), say.stream), "", 0
+    try:
+        batch.run(backend, todo, bar)
+    except KeyboardInterrupt:
+        stopped, code = "Stopped.", 130
+    except VisualizerError as error:
+        stopped, code = f"Stopped, since it cannot go on: {error}", 2
+    bar.close()
+    write_summary(answers.folder, batch.rows())
+    return _conclude(batch, stopped, code, answers.folder / "summary.csv", say)
+
+
+def _conclude(batch: Batch, stopped: str, code: int, summary: Path, say: _Speaker) -> int:
+    items, done = len(batch.items), batch.done
+    for index in sorted(batch.failed)[:NAMED]:
+        item, error = batch.items[index], batch.failed[index]
+        say(f"  item {index + 1}, {shown(item.image)}: {error.code}: {error}")
+    if len(batch.failed) > NAMED:
+        say(f"  … and {len(batch.failed) - NAMED} more")
+    if stopped:
+        say(stopped)
+    say(f"{done} of {_many(items, 'item')} are there, {len(batch.failed)} failed: {summary}")
+    if done < items:
+        say("The same command again goes on, and tries what failed.")
+    return code or int(done < items)
+
+
+def _settings(given: argparse.Namespace, environ: Mapping[str, str]) -> tuple[Settings, list[str]]:
+    """The settings, with the adapters that the command line offers, and the names that it chooses."""
+    settings = settings_from({name: value for name, value in vars(given).items() if name != "adapter"}, environ)
+    sources = [each for each in given.adapter if "=" in each]
+    flagged = {each.partition("=")[0] for each in sources}
+    kept = [each for each in settings.adapter if each.partition("=")[0] not in flagged]
+    settings = replace(settings, adapter=(*kept, *sources))
+    named_adapters(settings)
+    return settings, [each.partition("=")[0] for each in given.adapter]
+
+
+def _template(line: PromptLine, given: argparse.Namespace, settings: Settings) -> Request:
+    """The request of a prompt but for its image and adapters.
+
+    Raises:
+        InputError: words or bounds that no request may have; the message names the line.
+    """
+    try:
+        return Request(
+            image=Image.new("RGB", (1, 1)),
+            prompt=line.prompt,
+            system=line.system or None,
+            answer=line.answer,
+            max_new_tokens=given.max_new_tokens,
+            max_image_tokens=settings.limits.max_image_tokens,
+            vision_tower=given.vision_tower,
+            limits=settings.limits,
+        )
+    except InputError as error:
+        raise InputError(f"{line.place}: {error.message}", error.hint) from error
+
+
+def _chosen(wanted: Sequence[str], offered: Sequence[AdapterInfo]) -> tuple[AdapterInfo, ...]:
+    """The adapters of these names; a name that only a family has stands for its steps, in order.
+
+    Raises:
+        UnknownAdapterError: no adapter or family is called so.
+        AdapterRefusedError: it cannot be used.
+    """
+    chosen: list[AdapterInfo] = []
+    for name in wanted:
+        own = [each for each in offered if each.name == name] or [each for each in offered if each.family == name]
+        if not own:
+            names = ", ".join(each.name for each in offered) or "none"
+            raise UnknownAdapterError(f"No adapter is called {name!r}; on offer: {names}.", "Or give NAME=SOURCE.")
+        chosen += own
+    for each in chosen:
+        if each.kind == "unusable":
+            raise AdapterRefusedError(f"Adapter {each.name!r} cannot be used: {' '.join(each.notes)}")
+    return tuple(chosen)
+
+
+def _engine(settings: Settings, backend: Backend, adapters: Sequence[AdapterInfo]) -> str:
+    """Digest of the model, its arithmetic, and the adapters with their files; where it runs does not count."""
+    model = backend.model_info()
+    asked = settings.base_model
+    place = str(Path(asked).resolve()) if asked not in ("", "demo") and Path(asked).is_dir() else asked
+    whole = [place, model.id, model.revision, model.dtype, settings.attention, _adapter_identities(settings, adapters)]
+    return hashlib.sha256(json.dumps(whole).encode()).hexdigest()
+
+
+def _adapter_identities(settings: Settings, adapters: Sequence[AdapterInfo]) -> list[Any]:
+    """For each adapter what its files say and, where they can be read here, their content; else where they are."""
+    from inference.adapter_files import CONFIG_FILE, adapters_on_offer, read_adapter
+
+    named = named_adapters(settings)
+    local = replace(settings, model=settings.base_model)
+    sources = adapters_on_offer(local, named) if settings.backend == "local" else {}
+    found: list[Any] = []
+    for each in adapters:
+        facts: list[Any] = [each.name, each.kind, each.rank, each.alpha, each.target_modules, each.parameters]
+        if each.name in sources:
+            weights = read_adapter(sources[each.name]).weights
+            for path in (weights.with_name(CONFIG_FILE), weights):
+                with path.open("rb") as file:
+                    facts.append(hashlib.file_digest(file, "sha256").hexdigest())
+        else:
+            facts.append(named.get(each.name, ""))
+        found.append(facts)
+    return found
+
+
+def _many(count: int, what: str) -> str:
+    return f"{count:,} {what}{'s' * (count != 1)}"
+
+
+if __name__ == "__main__":
+    logging.basicConfig(level=logging.WARNING, format="%(levelname)s %(name)s: %(message)s")
+    sys.exit(main(sys.argv[1:], os.environ))

@@ -1,0 +1,256 @@
+"""What a batch has: one file per answer, whole or not at all; what was measured on each; and the summary of all.
+
+A file counts as there when it loads. Reading thousands of them at every start and for every summary would take hours,
+so what was measured is noted in `<folder>/.measured.jsonl`, with the file's size and time; a file that has no note, or
+another size or time than its note says, is read again. The notes may be deleted at any time.
+"""
+
+import csv
+import json
+import os
+import re
+import sys
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from inference.errors import InputError, VisualizerError
+from inference.records import Comparison, Recording
+
+Cell = str | int | float | None
+Row = Mapping[str, Cell]
+
+#: Columns of the summary, explained in `inference.batch`.
+COLUMNS = (
+    *("item", "id", "image", "prompt", "adapter", "answer", "replayed", "replayed_tokens", "logprob"),
+    *("image_share", "effective_cells", "cells", "js_mean", "js_max", "js_layer", "js_head"),
+    *("file", "seconds", "notes", "error", "message"),
+)
+_NOTES = ".measured.jsonl"
+#: To be raised when a measure begins to mean something else: notes with another number are made again.
+_MEASURES = 1
+_LINE_ENDS = re.compile("[\x7f-\x9f\u2028\u2029]")
+#: A spreadsheet reads a cell that begins so as a formula.
+_FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n")
+
+
+class Answers:
+    """The files of one folder, of which only one `Answers` may write at a time (see `only_run`).
+
+    Args:
+        folder: exists; what a killed run left half written is deleted.
+
+    Raises:
+        InputError: the folder cannot be written to.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self._there: set[str] = set()
+        try:
+            for half in (*folder.glob(".*.npz.part"), *folder.glob(".summary.*.part")):
+                half.unlink()
+            self._notes = (folder / _NOTES).open("a+b")
+        except OSError as error:
+            raise _cannot_write(folder, error) from error
+        self._noted = dict(self._read_notes())
+
+    def close(self) -> None:
+        """Close the notes."""
+        self._notes.close()
+
+    def stems(self) -> frozenset[str]:
+        """What the files' names begin with, see `inference.batch.items.safe_stem`."""
+        return frozenset(each.name.rpartition("-")[0] for each in self.folder.glob("*.npz"))
+
+    def has(self, name: str) -> bool:
+        """Whether the file is there and loads; then it is `known`."""
+        path = self.folder / name
+        try:
+            state = path.stat()
+        except OSError:
+            return False
+        noted = self._noted.get(name)
+        if noted is None or noted[1:] != (state.st_size, state.st_mtime_ns):
+            try:
+                self._note(name, measured(Comparison.load(path)))
+            except VisualizerError:
+                return False
+        self._there.add(name)
+        return True
+
+    def known(self, name: str) -> bool:
+        """Whether `has` or `keep` has seen that the file is whole."""
+        return name in self._there
+
+    def keep(self, name: str, comparison: Comparison) -> None:
+        """Save an answer: the file has its name only when it is whole.
+
+        Raises:
+            InputError: it cannot be written.
+        """
+        rows = measured(comparison)
+        with _whole(self.folder / name) as part:
+            comparison.save(part)
+        self._note(name, rows)
+        self._there.add(name)
+
+    def measures(self, name: str) -> list[Row]:
+        """What was measured on a known file, a row per variant in the order of the request."""
+        self._notes.seek(self._noted[name][0])
+        rows: list[Row] = json.loads(self._notes.readline())["rows"]
+        return rows
+
+    def _note(self, name: str, rows: list[Row]) -> None:
+        state = (self.folder / name).stat()
+        said = {"measures": _MEASURES, "file": name, "size": state.st_size, "time": state.st_mtime_ns, "rows": rows}
+        try:
+            place = self._notes.seek(0, os.SEEK_END)
+            self._notes.write(json.dumps(said).encode() + b"\n")
+            self._notes.flush()
+        except OSError as error:
+            raise _cannot_write(self.folder, error) from error
+        self._noted[name] = (place, state.st_size, state.st_mtime_ns)
+
+    def _read_notes(self) -> Iterator[tuple[str, tuple[int, int, int]]]:
+        """File name and (place of its note, size, time in ns); a later note replaces an earlier one."""
+        self._notes.seek(0)
+        place, row = 0, b"\n"
+        for row in self._notes:
+            try:
+                said = json.loads(row)
+                if said["measures"] == _MEASURES:
+                    yield said["file"], (place, said["size"], said["time"])
+            except (ValueError, LookupError, TypeError):
+                pass  # cut off by a kill: the file is read again
+            place += len(row)
+        if not row.endswith(b"\n"):
+            self._notes.write(b"\n")
+
+
+@contextmanager
+def only_run(folder: Path) -> Iterator[None]:
+    """Make the folder, and keep a second run out of it until this one ends, however it ends.
+
+    Raises:
+        InputError: another run is writing there, or the folder cannot be made.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        lock = (folder / ".lock").open("a")
+    except OSError as error:
+        raise _cannot_write(folder, error) from error
+    with lock:
+        if sys.platform != "win32":
+            import fcntl
+
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError as error:
+                raise InputError(
+                    f"Another run is writing to {str(folder)!r}.", "Wait until it ends, or choose another --out."
+                ) from error
+            except OSError:
+                pass  # a file system without locks: then two runs may do the same work, each answer still whole
+        yield
+
+
+def write_summary(folder: Path, rows: Iterable[Row]) -> None:
+    """Write `summary.csv` and `summary.jsonl`, both whole or not at all, row by row.
+
+    Raises:
+        InputError: they cannot be written.
+    """
+    with (
+        _whole(folder / "summary.csv") as table_part,
+        _whole(folder / "summary.jsonl") as lines_part,
+        table_part.open("w", encoding="utf-8", newline="") as table,
+        lines_part.open("w", encoding="utf-8", newline="\n") as lines,
+    ):
+        writer = csv.DictWriter(table, COLUMNS)
+        writer.writeheader()
+        for row in rows:
+            whole = {column: row.get(column) for column in COLUMNS}
+            writer.writerow({column: _harmless(cell) for column, cell in whole.items()})
+            lines.write(_json_line(whole))
+
+
+def measured(comparison: Comparison) -> list[Row]:
+    """What the summary says of an answer: a row per variant, see the columns in `inference.batch`.
+
+    Raises:
+        SelectionError: the variants' rows cannot be compared.
+    """
+    from visualize import shift_matrix  # late: a batch that is only planned draws and measures nothing
+    from visualize.measures import effective_cells
+
+    variants = [each.adapter for each in comparison.recordings]
+    seconds = comparison.timings.get("total", sum(comparison.timings.values()))
+    rows: list[Row] = []
+    for recording in comparison.recordings:
+        row: dict[str, Cell] = {
+            "adapter": recording.adapter or "base",
+            "answer": recording.answer,
+            "replayed": "".join(token.text for token in recording.tokens if token.role == "answer"),
+            "replayed_tokens": len(recording.logprobs),
+            "logprob": _figure(recording.logprobs.sum(dtype=np.float64)),
+            "image_share": _figure(_share(recording)),
+            "effective_cells": _mean(effective_cells(recording.by_head)),
+            "cells": comparison.grid[0] * comparison.grid[1],
+            "seconds": _figure(seconds),
+            "notes": " ".join(comparison.notes),
+        }
+        if recording.adapter is not None and None in variants:
+            matrix = shift_matrix(comparison, None, recording.adapter)  # (layers, heads) in bits
+            row["js_mean"] = _mean(matrix)
+            if not np.isnan(matrix).all():
+                layer, head = np.unravel_index(int(np.nanargmax(matrix)), matrix.shape)
+                row |= {"js_max": _figure(matrix[layer, head]), "js_layer": int(layer), "js_head": int(head)}
+        rows.append(row)
+    return rows
+
+
+def _share(recording: Recording) -> Any:
+    """Image share of the focus rows: mean over them, all layers and heads."""
+    return recording.image_share[list(recording.focus)].mean(dtype=np.float64)
+
+
+def _mean(values: NDArray[np.float64]) -> float | None:
+    known = values[~np.isnan(values)]
+    return _figure(known.mean()) if known.size else None
+
+
+def _figure(value: Any) -> float:
+    """Six significant digits: a summary is for reading, the files have every bit."""
+    return float(f"{float(value):.6g}") + 0.0  # no −0.0
+
+
+def _json_line(row: Row) -> str:
+    """One line however it is read: U+2028 and the like, which also end lines for some readers, are escaped."""
+    text = json.dumps(row, ensure_ascii=False)
+    return _LINE_ENDS.sub(lambda found: f"\\u{ord(found[0]):04x}", text) + "\n"
+
+
+def _harmless(cell: Cell) -> Cell:
+    return f"'{cell}" if isinstance(cell, str) and cell.startswith(_FORMULA) else cell
+
+
+@contextmanager
+def _whole(path: Path) -> Iterator[Path]:
+    """A hidden file beside `path` to write to; it gets the name `path` only when the block ends well."""
+    part = path.with_name(f".{path.name}.part")
+    try:
+        yield part
+        part.replace(path)
+    except OSError as error:
+        raise _cannot_write(path.parent, error) from error
+    finally:
+        part.unlink(missing_ok=True)
+
+
+def _cannot_write(folder: Path, error: OSError) -> InputError:
+    return InputError(f"{str(folder)!r} cannot be written to: {error.strerror or error}.", "Choose another --out.")

@@ -1,0 +1,192 @@
+"""How the items of a batch are done: looked up, answered in any order, kept; it knows no command line.
+
+Images are opened one after another as the backend asks for them, and answers are saved as they come, so that memory
+does not grow with their number.
+"""
+
+import logging
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from itertools import groupby
+from pathlib import Path
+
+from inference.backend import Backend
+from inference.batch.answers import Answers, Cell, Row
+from inference.batch.items import Item, PromptLine, file_name, items_of, read_image, safe_stem, shown
+from inference.batch.progress import ProgressBar
+from inference.desk import UnexpectedError
+from inference.errors import BackendError, ResultSizeError, VisualizerError
+from inference.photo import decode_photo
+from inference.records import Comparison, Request
+from inference.results import digest
+
+#: So many errors in a row that are not the items' own, and the run stops: the engine is gone.
+ENOUGH = 5
+
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """An item that is being answered: its index, the name of its answer's file, what was done to its photo."""
+
+    index: int
+    name: str
+    notes: tuple[str, ...]
+
+
+class Batch:
+    """The items of one command: which are there, which failed, and how the rest is done.
+
+    Args:
+        folder: of the images.
+        lines: the prompts.
+        images: what the folder holds.
+        templates: for each prompt its request, with any image.
+        engine: digest of all that an answer depends on beside its image and request.
+        answers: the files of `--out`.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        lines: Sequence[PromptLine],
+        images: Sequence[str],
+        templates: Sequence[Request],
+        engine: str,
+        answers: Answers,
+    ) -> None:
+        self.items: tuple[Item, ...] = items_of(lines, images)
+        self.failed: dict[int, VisualizerError] = {}
+        self._folder, self._lines, self._templates, self._answers = folder, lines, templates, answers
+        self._asked = [f"{engine} {digest(template)}" for template in templates]
+        self._limits = templates[0].limits
+        self._names: dict[int, str] = {}
+        self._begun: dict[str, int] = {}
+        self._in_a_row = 0
+
+    @property
+    def done(self) -> int:
+        """How many items are there."""
+        return sum(self._answers.known(name) for name in self._names.values())
+
+    def look(self) -> list[int]:
+        """Look up which items are there, opening only images that a file is named after.
+
+        Returns:
+            Indices of the others.
+        """
+        stems = self._answers.stems()
+        there: set[int] = set()
+        for image, indices in self._by_image(range(len(self.items))):
+            if safe_stem(image) not in stems:
+                continue
+            try:
+                content = read_image(self._folder, image, self._limits)
+            except VisualizerError:
+                continue  # said when its turn comes
+            self._name(indices, content)
+            there.update(index for index in indices if self._answers.has(self._names[index]))
+        return [index for index in range(len(self.items)) if index not in there]
+
+    def run(self, backend: Backend, todo: Iterable[int], bar: ProgressBar) -> None:
+        """Answer the items `todo`, and save each answer as it comes.
+
+        Raises:
+            BackendError, UnexpectedError: the last of `ENOUGH` in a row.
+            InputError: an answer cannot be saved.
+        """
+        jobs = self._jobs(todo, bar)
+        while not self._answer(backend, jobs, bar):
+            pass
+
+    def rows(self) -> Iterator[Row]:
+        """The summary's rows of the items that are there or failed, read one item at a time."""
+        for index, item in enumerate(self.items):
+            line, name = self._lines[item.line], self._names.get(index, "")
+            about: dict[str, Cell] = {"item": index + 1, "id": line.label}
+            about |= {"image": shown(item.image), "prompt": line.prompt}
+            if self._answers.known(name):
+                for measures in self._answers.measures(name):
+                    yield {**about, **measures, "file": name}
+                continue
+            error = self.failed.get(index) or self.failed.get(self._begun.get(name, index))
+            if error is not None:
+                for adapter in self._templates[item.line].adapters:
+                    yield {**about, "adapter": adapter or "base", "error": error.code, "message": str(error)}
+
+    def _by_image(self, indices: Iterable[int]) -> Iterator[tuple[str, list[int]]]:
+        for image, group in groupby(indices, key=lambda index: self.items[index].image):
+            yield image, list(group)
+
+    def _name(self, indices: Iterable[int], content: bytes) -> None:
+        for index in indices:
+            item = self.items[index]
+            self._names[index] = file_name(item.image, content, self._asked[item.line])
+
+    def _jobs(self, todo: Iterable[int], bar: ProgressBar) -> Iterator[tuple[Job, Request]]:
+        """Open one image after another, as they are asked for; one that cannot be opened fails here."""
+        for image, indices in self._by_image(todo):
+            try:
+                content = read_image(self._folder, image, self._limits)
+                self._name(indices, content)
+                photo = decode_photo(content, self._limits)
+            except VisualizerError as error:
+                for index in indices:
+                    self._fail(index, error, bar)
+                continue
+            for index in indices:
+                name = self._names[index]
+                if self._begun.setdefault(name, index) != index:
+                    bar.step()  # the same image and words again: the same answer
+                    continue
+                yield Job(index, name, photo.notes), replace(self._templates[self.items[index].line], image=photo.image)
+
+    def _answer(self, backend: Backend, jobs: Iterator[tuple[Job, Request]], bar: ProgressBar) -> bool:
+        """Answer until the jobs are used up (True), or until an error that is a bug took those under way (False)."""
+        under_way: dict[int, Job] = {}
+
+        def requests() -> Iterator[Request]:
+            for index, (job, request) in enumerate(jobs):
+                under_way[index] = job
+                yield request
+
+        outcomes = backend.compare_many(requests())
+        try:
+            for index, outcome in outcomes:
+                self._settle(under_way[index], outcome, bar)
+                del under_way[index]
+        except VisualizerError:
+            raise
+        except Exception as error:  # noqa: BLE001 - one item's bug must not cost the night; its traceback is logged
+            _log.error("unexpected error", exc_info=error)
+            bug = UnexpectedError("Something went wrong inside the tool.", "The traceback is on stderr.")
+            for job in under_way.values():
+                self._fail(job.index, bug, bar)
+            self._count(bug)
+            return False
+        finally:
+            close = getattr(outcomes, "close", None)
+            if close is not None:
+                close()
+        return True
+
+    def _settle(self, job: Job, outcome: Comparison | VisualizerError, bar: ProgressBar) -> None:
+        if isinstance(outcome, VisualizerError):
+            self._fail(job.index, outcome, bar)
+            self._count(outcome)
+            return
+        self._answers.keep(job.name, replace(outcome, notes=(*job.notes, *outcome.notes)))
+        self._in_a_row = 0
+        bar.step()
+
+    def _fail(self, index: int, error: VisualizerError, bar: ProgressBar) -> None:
+        self.failed[index] = error
+        bar.step(failed=True)
+
+    def _count(self, error: VisualizerError) -> None:
+        """Give up when the engine is gone: then thousands of items need not fail one by one."""
+        of_engine = isinstance(error, (BackendError, UnexpectedError)) and not isinstance(error, ResultSizeError)
+        self._in_a_row = self._in_a_row + 1 if of_engine else 0
+        if self._in_a_row >= ENOUGH:
+            raise error

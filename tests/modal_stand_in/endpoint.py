@@ -1,0 +1,41 @@
+"""Turns each gRPC call into a method call: `VolumeGetFile2` becomes `cloud.volume_get_file2(request, container)`.
+
+Nothing in a container's request names the container, so each container gets an address of its own, as on Modal,
+where it talks to the worker under it.
+"""
+
+import functools
+import re
+
+from grpclib import GRPCError, Status
+from grpclib.server import Stream
+from modal_proto.api_grpc import ModalClientBase
+
+from .records import Container
+
+
+class Endpoint:
+    """The service at one address: the clients' (no container) or one container's."""
+
+    __mapping__ = ModalClientBase.__mapping__  # looks every RPC up as an attribute, see __getattr__
+
+    def __init__(self, cloud, container: Container | None = None) -> None:
+        self._cloud = cloud
+        self._container = container
+
+    def __getattr__(self, rpc: str):
+        return functools.partial(self._serve, rpc)
+
+    async def _serve(self, rpc: str, stream: Stream) -> None:
+        self._cloud.rpc_calls[rpc] += 1
+        if self._container is None:
+            self._cloud.check_token(stream.metadata)
+        handler = getattr(self._cloud, re.sub(r"(?<!^)(?=[A-Z])", "_", rpc).lower(), None)
+        if handler is None:
+            raise GRPCError(Status.UNIMPLEMENTED, f"the stand-in does not know {rpc}")
+        reply = handler(await stream.recv_message(), self._container)
+        if hasattr(reply, "__aiter__"):
+            async for message in reply:
+                await stream.send_message(message)
+        else:
+            await stream.send_message(await reply)

@@ -1,0 +1,409 @@
+"""The stand-in for Modal does what the tests of our Modal service rely on."""
+
+import os
+import queue
+import socket
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+modal = pytest.importorskip("modal")
+
+from tests.modal_stand_in import ContainerInfo, StandIn, run_in_thread, unreachable_env
+
+TESTS = Path(__file__).parent
+SERVICE = TESTS / "stand_in_service"
+APP = "stand-in-service"
+
+
+def run_modal(cloud: StandIn, *arguments: str, **env: str) -> str:
+    """Run the real command line against the stand-in; return what it printed."""
+    variables = {"STAND_IN_DATA": str(cloud.mount_root / "data"), "PRIVATE": "the client's own"}
+    done = subprocess.run(
+        [sys.executable, "-m", "modal", *arguments],
+        cwd=SERVICE,
+        env={**os.environ, **cloud.client_env(), **variables, **env},
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout
+
+
+def wait_until(ready: Callable[[], bool], seconds: float = 10) -> None:
+    deadline = time.monotonic() + seconds
+    while not ready():
+        assert time.monotonic() < deadline, "waited in vain"
+        time.sleep(0.02)
+
+
+def alive(cloud: StandIn, name: str) -> list[ContainerInfo]:
+    return [container for container in cloud.containers(name) if container.alive]
+
+
+@pytest.fixture(scope="module")
+def cloud(tmp_path_factory) -> Iterator[StandIn]:
+    with (tmp_path_factory.mktemp("modal") / "containers.log").open("w") as log, run_in_thread(log=log) as cloud:
+        cloud.add_secret("stand-in-secret", {"NAMED": "by name"})
+        run_modal(cloud, "deploy", "-m", "service")
+        yield cloud
+
+
+@pytest.fixture(scope="module")
+def client(cloud):
+    with modal.Client(cloud.url, 1, cloud.token) as client:  # 1: an ordinary client
+        yield client
+
+
+@pytest.fixture(scope="module")
+def function(client):
+    return lambda name: modal.Function.from_name(APP, name, client=client)
+
+
+@pytest.fixture(scope="module")
+def tokens(client):
+    return modal.Queue.from_name("stand-in-tokens", create_if_missing=True, client=client)
+
+
+# -- calls ------------------------------------------------------------------------------------------------------------
+
+
+def test_a_call_returns_what_the_function_returns(cloud, function):
+    assert function("length").remote(b"x" * 3_000_000) == 3_000_000
+    assert len(function("zeros").remote(5_000_000)) == 5_000_000
+    assert cloud.last_inputs[0].in_blob
+    assert len(cloud.last_inputs[0].data) > 3_000_000
+    assert cloud.last_outputs[-1].in_blob
+    assert len(cloud.last_outputs[-1].data) > 5_000_000
+    assert cloud.rpc_calls["FunctionMap"] >= 2
+
+
+def test_a_generator_streams(function):
+    assert list(function("steps").remote_gen(3)) == [0, 1, 2]
+
+
+def test_a_spawned_call_can_be_polled(function):
+    call = function("nap").spawn(0.5)
+    with pytest.raises(TimeoutError):
+        call.get(timeout=0)
+    assert call.get(timeout=10) == "1"
+    assert call.get(timeout=0) == "1"
+
+
+def test_a_class_is_one_container_per_set_of_parameters(cloud, client):
+    counter = modal.Cls.from_name(APP, "Counter", client=client)
+    assert counter(start=2).add.remote(5) == 2005
+    assert counter().add.remote(5) == 5
+    assert list(counter(start=2).up.remote_gen(3)) == [2000, 2001, 2002]
+    assert [container.inputs_taken for container in cloud.containers("Counter")] == [2, 1]
+
+
+def test_a_cancelled_call_is_interrupted_within_a_second(function, tokens):
+    call = function("nap").spawn(30, "cancelled")
+    assert tokens.get(partition="cancelled", timeout=10)[0] == "started"
+    began = time.monotonic()
+    call.cancel()
+    assert tokens.get(partition="cancelled", timeout=5)[0] == "cancelled"
+    assert time.monotonic() - began < 1
+    with pytest.raises(modal.exception.RemoteError):
+        call.get(timeout=1)
+
+
+# -- queues -----------------------------------------------------------------------------------------------------------
+
+
+def test_a_queue_keeps_its_partitions_apart(client):
+    with modal.Queue.ephemeral(client) as line:
+        line.put_many([1, 2, 3])
+        line.put("other", partition="p")
+        assert (line.len(), line.len(partition="p"), line.len(total=True)) == (3, 1, 4)
+        assert line.get_many(2) == [1, 2]
+        assert list(line.iterate()) == [3]
+        assert line.get(partition="p") == "other"
+        assert line.get(block=False, partition="p") is None
+        with pytest.raises(queue.Empty):
+            line.get(timeout=0.1, partition="p")
+        line.clear(all=True)
+        assert line.len(total=True) == 0
+
+
+def test_a_queue_wakes_its_reader_at_once(function, tokens):
+    call = function("answer").spawn("talk")
+    tokens.put(1, partition="talk-in")
+    assert tokens.get(partition="talk-out", timeout=10) == 2
+    took = []
+    for number in range(20):
+        began = time.monotonic()
+        tokens.put(number, partition="talk-in")
+        assert tokens.get(partition="talk-out", timeout=5) == 2 * number
+        took.append(time.monotonic() - began)
+    assert sorted(took)[10] < 0.1  # there and back, through two processes
+    tokens.put(None, partition="talk-in")
+    assert call.get(timeout=5) is None
+
+
+# -- volumes ----------------------------------------------------------------------------------------------------------
+
+
+def test_a_volume_is_the_same_for_the_client_and_the_container(cloud, client, function):
+    volume = modal.Volume.from_name("stand-in-files", client=client)
+    function("write").remote("inside.txt", "written inside")
+    assert [entry.path for entry in volume.listdir("/")] == ["inside.txt"]
+    assert b"".join(volume.read_file("inside.txt")) == b"written inside"
+    with volume.batch_upload() as batch:
+        batch.put_file(SERVICE / "assets" / "note.txt", "/deep/note.txt")
+    assert function("read").remote("deep/note.txt") == "a file of the app"
+    assert (cloud.volume_folder("stand-in-files") / "deep/note.txt").read_text() == "a file of the app"
+    assert cloud.rpc_calls["VolumeCommit"] >= 1
+
+
+def test_the_command_line_moves_files(cloud, tmp_path):
+    (tmp_path / "a.bin").write_bytes(os.urandom(9_000_000))  # more than one block
+    run_modal(cloud, "volume", "create", "by-hand")
+    run_modal(cloud, "volume", "put", "by-hand", str(tmp_path / "a.bin"), "/models/a.bin")
+    assert run_modal(cloud, "volume", "ls", "by-hand", "models").split() == ["models/a.bin"]
+    run_modal(cloud, "volume", "get", "by-hand", "models/a.bin", str(tmp_path / "b.bin"))
+    assert (tmp_path / "b.bin").read_bytes() == (tmp_path / "a.bin").read_bytes()
+    run_modal(cloud, "volume", "rm", "by-hand", "models/a.bin")
+    assert list((cloud.volume_folder("by-hand") / "models").iterdir()) == []
+
+
+# -- isolation --------------------------------------------------------------------------------------------------------
+
+
+def test_a_container_sees_what_the_app_brought_and_nothing_else(cloud, function):
+    assert len(alive(cloud, "surroundings")) == 1  # min_containers=1
+    seen = function("surroundings").remote()
+    assert seen.pop("inference").endswith("/root/inference/__init__.py")
+    assert seen == {
+        "GREETING": "good day",
+        "NAMED": "by name",
+        "SPELLED": "out",
+        "MODAL_TOKEN_ID": "",
+        "PRIVATE": "",
+        "app": "missing",
+        "tests": "missing",
+        "visualize": "missing",
+        "inference.engine": "missing",
+        "note": "a file of the app",
+    }
+
+
+def test_an_installed_copy_of_the_repository_is_not_seen(tmp_path):
+    """The finders of an editable install, and its folder on the path, come after the container's own."""
+    (tmp_path / "inference").mkdir()
+    (tmp_path / "inference" / "__init__.py").write_text("")
+    start = TESTS / "modal_stand_in" / "container_start"
+    code = (
+        f"import sys; sys.path.append({str(TESTS.parent)!r})\nimport inference\nprint(inference.__file__)\nimport app"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        cwd=tmp_path,
+        env={"PYTHONPATH": f"{start}{os.pathsep}{tmp_path}", "STAND_IN_REPOSITORY": str(TESTS.parent)},
+        capture_output=True,
+        text=True,
+    )
+    assert done.stdout.strip() == str(tmp_path / "inference" / "__init__.py")
+    assert "'app' is not mounted in this container" in done.stderr
+
+
+# -- maps -------------------------------------------------------------------------------------------------------------
+
+
+def test_a_map_uses_several_containers_and_returns_failures(cloud, function):
+    divisors = [number % 10 for number in range(200)]
+    results = list(function("divide").map(divisors, order_outputs=False, return_exceptions=True))
+    assert sum(isinstance(result, ZeroDivisionError) for result in results) == 20
+    good = [result for result in results if not isinstance(result, Exception)]
+    assert sorted(value for value, _ in good) == sorted(1 / divisor for divisor in divisors if divisor)
+    assert 2 <= len({pid for _, pid in good}) <= 3
+    assert sum(container.inputs_taken for container in cloud.containers("divide")) == 200
+
+
+def test_a_map_over_a_method_with_class_parameters(client):
+    counter = modal.Cls.from_name(APP, "Counter", client=client)(start=7)
+    assert list(counter.add.map(range(200))) == [7000 + number for number in range(200)]
+
+
+def test_a_map_survives_the_death_of_a_container(cloud, function):
+    stream = iter(function("nap").map([0.1] * 20, order_outputs=False))
+    results = [next(stream)]
+    killed = cloud.kill("nap")
+    results += stream
+    assert results == ["1"] * 20
+    dead = next(container for container in cloud.containers("nap") if container.pid == killed)
+    assert not dead.alive
+    assert len(alive(cloud, "nap")) == 2
+
+
+def test_a_map_may_be_closed_early(function):
+    stream = iter(function("nap").map([0.01] * 20, order_outputs=False))
+    assert next(stream) == "1"
+    stream.close()
+    assert function("nap").remote(0) == "1"
+
+
+# -- modal run --------------------------------------------------------------------------------------------------------
+
+
+def test_modal_run_streams_the_log_and_stops_the_app(cloud):
+    before = {container.id for container in cloud.containers()}
+    printed = run_modal(cloud, "run", "-m", "service", "--count", "4")
+    assert "total 6" in printed
+    assert "hello from the container" in printed
+    assert cloud.app_log(APP) == "hello from the container\n"
+    wait_until(lambda: not [one for one in cloud.containers() if one.alive and one.id not in before])
+
+
+# -- faults -----------------------------------------------------------------------------------------------------------
+
+
+def test_an_input_runs_again_after_its_container_was_killed(cloud, function, tokens):
+    call = function("nap").spawn(0.5, "killed")
+    first = tokens.get(partition="killed", timeout=10)
+    assert cloud.kill("nap") == first[1]
+    second = tokens.get(partition="killed", timeout=10)
+    assert second[0] == "started"
+    assert second[1] != first[1]
+    assert call.get(timeout=10) == "1"
+
+
+def test_a_crash_can_reach_the_caller(cloud, function):
+    cloud.crash = "fail"
+    try:
+        call = function("nap").spawn(30)
+        cloud.kill("nap")
+        with pytest.raises(modal.exception.InternalFailure):
+            call.get(timeout=10)
+    finally:
+        cloud.crash = "retry"
+
+
+def test_a_preempted_input_runs_again(cloud, function, tokens):
+    call = function("nap").spawn(1, "preempted")
+    first = tokens.get(partition="preempted", timeout=10)
+    assert cloud.preempt("nap") == first[1]
+    assert tokens.get(partition="preempted", timeout=10)[1] != first[1]
+    assert call.get(timeout=10) == "1"
+
+
+def test_an_input_that_takes_too_long_ends_with_its_container(cloud, function):
+    with pytest.raises(modal.exception.FunctionTimeoutError, match="timeout of 1s"):
+        function("too_slow").remote()
+    wait_until(lambda: not alive(cloud, "too_slow"))
+
+
+def test_a_failing_start_is_told_to_the_caller(client):
+    with pytest.raises(ValueError, match="the weights are missing"):
+        modal.Cls.from_name(APP, "Broken", client=client)().run.remote()
+
+
+def test_without_a_gpu_only_functions_without_one_run(cloud, function):
+    cloud.no_gpu = True
+    call = function("on_gpu").spawn()
+    assert function("length").remote(b"xy") == 2
+    with pytest.raises(TimeoutError):
+        call.get(timeout=0.3)
+    assert cloud.containers("on_gpu") == []
+    cloud.no_gpu = False
+    assert call.get(timeout=10) == "ran"
+
+
+def test_a_start_may_be_slow(cloud, function):
+    for container in alive(cloud, "length"):
+        os.kill(container.pid, 9)
+    wait_until(lambda: not alive(cloud, "length"))
+    cloud.start_delay = 1.5
+    try:
+        began = time.monotonic()
+        assert function("length").remote(b"") == 0
+        assert time.monotonic() - began > 1.5
+    finally:
+        cloud.start_delay = 0.0
+
+
+def test_a_result_may_be_too_large(cloud, function):
+    cloud.refuse_result_bytes = 100_000
+    try:
+        assert len(function("zeros").remote(1000)) == 1000
+        for size in (200_000, 3_000_000):  # in the message, in a blob
+            with pytest.raises(modal.exception.ResourceExhaustedError, match="exceed the limit"):
+                function("zeros").remote(size)
+    finally:
+        cloud.refuse_result_bytes = None
+
+
+def test_a_wrong_token_is_refused(cloud):
+    with modal.Client(cloud.url, 1, ("ak-other", "as-other")) as client, pytest.raises(modal.exception.AuthError):
+        modal.Function.from_name(APP, "length", client=client).hydrate()
+
+
+def test_nobody_answers_at_the_unreachable_address():
+    env = unreachable_env()
+    host, port = env["MODAL_SERVER_URL"].removeprefix("http://").split(":")
+    with socket.socket() as probe, pytest.raises(ConnectionRefusedError):
+        probe.connect((host, int(port)))
+    assert env["MODAL_TOKEN_ID"]
+
+
+# -- what a test can look at ------------------------------------------------------------------------------------------
+
+
+def test_the_definitions_tell_what_was_deployed(cloud):
+    definition = cloud.definitions()["on_gpu"]
+    assert definition.gpus == ["H100", "A100-80GB:2"]
+    assert (definition.timeout, definition.startup_timeout, definition.scaledown_window) == (120, 240, 30)
+    assert (definition.min_containers, definition.max_containers) == (0, 1)
+    assert definition.memory_snapshot
+    assert definition.volumes == {str(cloud.mount_root / "data"): "stand-in-files"}
+    assert any("numpy==2.2.0" in line for line in definition.image_commands)
+    assert cloud.definitions()["Counter.*"].methods == ["add", "up"]
+    assert cloud.definitions()["surroundings"].secrets == ["stand-in-secret", ""]
+
+
+def test_a_container_tells_what_it_did(cloud, function):
+    before = time.time()
+    function("nap").remote(0.1)
+    container = max(alive(cloud, "nap"), key=lambda one: one.last_input_ended_at or 0)
+    assert before < container.last_input_ended_at < time.time()
+    assert container.started_at < container.last_input_ended_at
+    assert not container.running
+    call = function("nap").spawn(1)
+    wait_until(lambda: any(one.running for one in cloud.containers("nap")))
+    assert call.get(timeout=10) == "1"
+
+
+# -- redeployment and the end -----------------------------------------------------------------------------------------
+
+
+def test_a_redeployment_lets_running_inputs_finish_and_runs_new_ones_in_new_code(cloud, function, tokens):
+    old = function("nap").spawn(4, "redeployed")
+    tokens.get(partition="redeployed", timeout=10)
+    run_modal(cloud, "deploy", "-m", "service", STAND_IN_VERSION="2")
+    assert function("nap").remote(0) == "2"
+    assert old.get(timeout=10) == "1"
+
+
+def test_the_stand_in_leaves_nothing_behind():
+    threads = set(threading.enumerate())
+    with run_in_thread(scaledown_window=0.5, containers_per_function=1) as cloud:
+        cloud.add_secret("stand-in-secret", {})
+        run_modal(cloud, "deploy", "-m", "service")
+        with modal.Client(cloud.url, 1, cloud.token) as client:
+            length = modal.Function.from_name(APP, "length", client=client)
+            assert list(length.map([b"a", b"bc"])) == [1, 2]
+            assert len(cloud.containers("length")) == 1
+            wait_until(lambda: not alive(cloud, "length"))  # scaled down
+            modal.Function.from_name(APP, "nap", client=client).spawn(60)
+            wait_until(lambda: any(container.running for container in cloud.containers("nap")))
+            (busy,) = alive(cloud, "nap")
+    assert not Path(f"/proc/{busy.pid}").exists()
+    assert not cloud.root.exists()
+    assert set(threading.enumerate()) <= threads
