@@ -12,11 +12,28 @@ import pytest
 from PIL import Image
 
 
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Tests on the real cloud run only where they are asked for by name."""
+    if "cloud" not in (config.getoption("markexpr") or ""):
+        skip = pytest.mark.skip(reason="runs on the real cloud: ask for it with pytest -m cloud")
+        for item in items:
+            if "cloud" in item.keywords:
+                item.add_marker(skip)
+
+
 def picture(height: int, width: int, seed: int = 0) -> Image.Image:
     """A non-uniform picture whose smallest details are larger than a patch's noise."""
     rng = np.random.default_rng(seed)
     coarse = rng.integers(0, 256, (max(height // 16, 1), max(width // 16, 1), 3), dtype=np.uint8)
     return Image.fromarray(coarse).resize((width, height), Image.Resampling.BILINEAR)
+
+
+@pytest.fixture
+def uploads(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Where Gradio keeps uploaded files."""
+    monkeypatch.setenv("GRADIO_TEMP_DIR", str(tmp_path / "uploads"))
+    (tmp_path / "uploads").mkdir()
+    return tmp_path / "uploads"
 
 
 @pytest.fixture(scope="session")

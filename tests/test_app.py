@@ -27,13 +27,6 @@ def visitor(session: str = "one", host: str = "192.0.2.1") -> Any:
     return SimpleNamespace(session_hash=session, client=SimpleNamespace(host=host))
 
 
-@pytest.fixture
-def uploads(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    monkeypatch.setenv("GRADIO_TEMP_DIR", str(tmp_path / "uploads"))
-    (tmp_path / "uploads").mkdir()
-    return tmp_path / "uploads"
-
-
 def upload(folder: Path, name: str = "photo.png", seed: int = 0, content: bytes | None = None) -> dict[str, str]:
     buffer = io.BytesIO()
     picture(64, 96, seed).save(buffer, "PNG")
