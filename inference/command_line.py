@@ -72,8 +72,13 @@ def named_adapters(settings: Settings) -> dict[str, str]:
     """The operator's adapters: name → folder or Hub id.
 
     Raises:
-        InputError: not `NAME=FOLDER_OR_HUB_ID`, a name that an adapter may not have, or a name twice.
+        InputError: not `NAME=FOLDER_OR_HUB_ID`, a name that an adapter may not have, a name twice, or any with Modal.
     """
+    if settings.backend == "modal" and (settings.adapter or settings.adapters_dir):
+        raise InputError(
+            "With --backend modal, adapters are those of the deployment, not of this machine.",
+            f"Upload a folder: modal volume put {settings.cloud.modal_adapters_volume} FOLDER /NAME.",
+        )
     adapters: dict[str, str] = {}
     for given in settings.adapter:
         name, equals, source = given.partition("=")

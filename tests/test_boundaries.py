@@ -3,6 +3,7 @@
 import ast
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -31,6 +32,21 @@ def test_importing_the_records_and_the_drawing_loads_no_framework():
 
 def test_importing_the_page_loads_no_model_code():
     _run("import app, sys; assert not {'torch', 'transformers', 'modal'} & set(sys.modules)")
+
+
+def test_the_page_over_modal_loads_no_model_code():
+    _run(
+        "import os, sys; os.environ['VISUALIZER_BACKEND'] = 'modal'; import app, inference.modal_backend\n"
+        "assert app.demo.handlers.desk.settings.backend == 'modal'\n"
+        "assert not {'torch', 'transformers', 'peft', 'inference.remote'} & set(sys.modules)"
+    )
+
+
+def test_the_lists_for_spaces_hold_the_packages_own_pins():
+    pins = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]["dependencies"]
+    whole, light = ((ROOT / f"requirements{kind}.txt").read_text().split() for kind in ("", "-modal"))
+    assert set(whole) == {pin for pin in pins if not pin.startswith("gradio")}  # a Space brings its own Gradio
+    assert set(light) < set(whole)
 
 
 @pytest.mark.parametrize("path", sorted(str(p.relative_to(ROOT)) for p in ROOT.glob("inference/*.py")))

@@ -82,3 +82,44 @@ def test_the_password_is_never_shown(capsys):
 def test_an_adapter_without_a_source_is_refused():
     with pytest.raises(InputError, match="NAME=FOLDER_OR_HUB_ID"):
         named_adapters(Settings(adapter=("name=",)))
+
+
+TOKEN = {"MODAL_TOKEN_ID": "ak-x", "MODAL_TOKEN_SECRET": "as-x"}
+
+
+@pytest.mark.parametrize(
+    ("environ", "backend"),
+    [
+        ({}, "local"),
+        (TOKEN, "local"),  # a laptop with a token: the embedded model stays the first visit
+        ({"SPACE_ID": "me/space"}, "local"),
+        ({"SPACE_ID": "me/space", **TOKEN}, "modal"),
+        ({"SPACE_ID": "me/space", **TOKEN, "VISUALIZER_BACKEND": "local"}, "local"),
+        ({"VISUALIZER_BACKEND": "modal"}, "modal"),
+    ],
+)
+def test_a_space_with_a_modal_token_calls_modal(environ, backend):
+    settings = parse([], environ)
+    assert settings.backend == backend
+    assert settings.base_model == ("demo" if backend == "local" else "")
+
+
+def test_where_torch_is_not_installed_modal_is_the_backend(monkeypatch):
+    monkeypatch.setattr("inference.settings.find_spec", lambda name: None)
+    assert parse([], {}).backend == "modal"
+    assert parse(["--backend", "local"], {}).backend == "local"
+
+
+def test_adapters_of_this_machine_are_refused_for_modal(capsys):
+    with pytest.raises(SystemExit):
+        parse(["--backend", "modal", "--adapter", "mine=/runs/lora"], {})
+    assert "modal volume put lora-attention-visualizer-adapters" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("variable", "value"),
+    [("SCALEDOWN_WINDOW", "1"), ("SCALEDOWN_WINDOW", "4000"), ("MIN_CONTAINERS", "9"), ("TIMEOUT", "0"), ("GPU", ",")],
+)
+def test_settings_of_modal_are_checked(variable, value):
+    with pytest.raises(SystemExit):
+        parse([], {f"VISUALIZER_MODAL_{variable}": value})
