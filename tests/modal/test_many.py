@@ -1,9 +1,12 @@
 """Many requests through Modal's map: unordered, with indices, failures in their place."""
 
+import io
+
 import numpy as np
 import pytest
 
 from inference import Comparison, open_backend
+from inference.batch.__main__ import main
 from inference.errors import CrashedError, UnknownAdapterError
 from tests.conftest import picture
 from tests.modal.conftest import EXACT, ask
@@ -72,3 +75,24 @@ def test_what_modal_loses_is_told_at_its_index(connect, monkeypatch, few):
     assert sorted(found) == [0, 1, 2]
     assert all(isinstance(each, CrashedError) for each in found.values())
     assert EXACT in str(found[0])
+
+
+def test_the_batch_command_goes_through_modal_and_goes_on_where_it_was(connect, tmp_path):
+    for index in range(3):
+        picture(96, 160, seed=index).save(tmp_path / f"{index}.png")
+    command = [str(tmp_path), "--prompt", "What?", "--adapter", "find-red", "--backend", "modal"]
+    command += ["--out", str(tmp_path / "out"), "--max-new-tokens", "3"]
+    first, second = io.StringIO(), io.StringIO()
+    assert main(command, {}, open_=lambda settings: connect(), stream=first) == 0
+    files = sorted((tmp_path / "out").glob("*.npz"))
+    times = [file.stat().st_mtime_ns for file in files]
+    assert len(files) == 3
+    assert main(command, {}, open_=lambda settings: connect(), stream=second) == 0
+    assert "3 already done, 0 to do" in second.getvalue()
+    assert [file.stat().st_mtime_ns for file in files] == times
+    local = open_backend("local", model="demo", device="cpu")
+    for index, file in enumerate(files):
+        request = ask(image=picture(96, 160, seed=index), prompt="What?", adapters=(None, "find-red"), max_new_tokens=3)
+        expected = local.compare(request).recordings[1].by_token
+        assert np.array_equal(Comparison.load(file).recordings[1].by_token, expected)
+    local.close()
