@@ -169,7 +169,11 @@ class Page:
 
     def about(self, adapter: object) -> Json:
         """What the chosen adapter is."""
-        found = [each for each in self.desk.adapters() if each.name == adapter] if self.desk.ready() else []
+        try:
+            offered = self.desk.adapters() if self.desk.ready() else ()
+        except VisualizerError:
+            return None  # whoever analyzes is told
+        found = [each for each in offered if each.name == adapter]
         return adapter_lines(found[0]) if found else None
 
     def analyze(

@@ -82,8 +82,11 @@ def find_adapters(
         adapters_dir: folder whose sub-folders are adapters or families; or itself a family.
         descriptions: a sentence for each name that has one.
 
+    Returns:
+        By name; what cannot have its own name, or has one that is taken, is there as unusable, with the reason.
+
     Raises:
-        InputError: a name in `named` that is not a plain label, a name twice, or a folder that is not there.
+        InputError: a name in `named` that is not a plain label, or a folder that is not there.
     """
     found: dict[str, AdapterSource] = {}
     places = [(check_adapter_name(name), location) for name, location in named.items()]
@@ -96,7 +99,7 @@ def find_adapters(
     for name, location in places:
         for source in _expand(name, location):
             if source.name in found:
-                raise InputError(f"Two adapters are called {source.name!r}.", "Give one of them another name.")
+                source = _not_as(source.name, location, f"Two adapters are called {source.name!r}.")
             found[source.name] = replace(source, description=(descriptions or {}).get(source.name, ""))
     return found
 
@@ -121,7 +124,9 @@ def describe(sources: Iterable[AdapterSource], model: str) -> tuple[AdapterInfo,
     infos, own = [], model.rpartition("/")[2].lower()
     for source in sources:
         try:
-            info = read_adapter(source).info
+            files = read_adapter(source)
+            stamp = hashlib.sha256(repr(file_stamp(files)).encode()).hexdigest()[:16]
+            info = replace(files.info, stamp=stamp)
         except AdapterRefusedError as error:
             info = unusable(source, str(error))
         if info.base_model and info.base_model.rstrip("/").rpartition("/")[2].lower() != own:
@@ -209,12 +214,17 @@ def _expand(name: str, location: str) -> list[AdapterSource]:
             for step, path in _checkpoints(Path(location))
         ]
     except InputError as error:
-        label = re.sub(r"[^A-Za-z0-9]+", "-", name)[:48].strip("-")
-        digest = hashlib.sha256(name.encode("utf-8", "surrogateescape")).hexdigest()[:6]
-        return [AdapterSource("-".join(filter(None, [label, "folder", digest])), location, problem=str(error))]
+        return [_not_as(name, location, str(error))]
     if not family:
         return [AdapterSource(name, location)]
     return family + ([AdapterSource(name, location, family=name)] if _holds_adapter(Path(location)) else [])
+
+
+def _not_as(name: str, location: str, problem: str) -> AdapterSource:
+    """An unusable adapter under a label of ours: its own name cannot be, or is taken."""
+    label = re.sub(r"[^A-Za-z0-9]+", "-", name)[:48].strip("-")
+    digest = hashlib.sha256(location.encode("utf-8", "surrogateescape")).hexdigest()[:6]
+    return AdapterSource("-".join(filter(None, [label, "folder", digest])), location, problem=problem)
 
 
 def _folder(source: AdapterSource) -> Path:

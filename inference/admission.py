@@ -95,6 +95,12 @@ class Line:
         self._tickets: list[Ticket] = []
         self._moved = threading.Condition()
 
+    def serve(self, at_once: int) -> None:
+        """Serve so many at the same time from now on."""
+        with self._moved:
+            self._at_once = at_once
+            self._moved.notify_all()
+
     @property
     def waiting(self) -> int:
         """How many wait now."""

@@ -18,13 +18,16 @@ class Backend(Protocol):
     """Answers requests; one request at a time, others wait their turn."""
 
     def model_info(self) -> ModelInfo:
-        """The base model. Where it is not loaded yet this waits for it."""
+        """The base model. Where it is not loaded yet, what is known of it: device and dtype say so."""
 
     def standing(self) -> tuple[str, ...]:
         """Words for a person: which model, and on what it runs now. Never waits."""
 
     def adapters(self) -> tuple[AdapterInfo, ...]:
         """The adapters on offer now, families in step order; those that cannot be used say why in `notes`."""
+
+    def at_once(self) -> int:
+        """How many requests are worked on at the same time."""
 
     def warm(self) -> None:
         """A request is likely to come soon: begin what it would have to wait for. Never waits, never fails."""
@@ -84,6 +87,9 @@ class LocalBackend:
     def standing(self) -> tuple[str, ...]:
         info = self._model_info
         return info.id, "local", f"{info.device}, {info.dtype}"
+
+    def at_once(self) -> int:
+        return 1
 
     def warm(self) -> None:
         """The model is loaded: there is nothing to begin."""

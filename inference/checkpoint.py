@@ -13,12 +13,12 @@ from safetensors import SafetensorError
 from transformers import AutoConfig, AutoImageProcessor, AutoModelForImageTextToText, AutoTokenizer
 
 from inference.errors import ModelLoadError, UnsupportedModelError
+from inference.model_facts import FAMILIES
 from inference.records import ModelInfo
 from inference.version import VERSION
 
 logger = logging.getLogger(__name__)
 
-FAMILIES = {"qwen3_vl": "Qwen3-VL", "qwen3_vl_moe": "Qwen3-VL MoE"}
 _DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
 
 

@@ -74,11 +74,8 @@ def named_adapters(settings: Settings) -> dict[str, str]:
     Raises:
         InputError: not `NAME=FOLDER_OR_HUB_ID`, a name that an adapter may not have, a name twice, or any with Modal.
     """
-    if settings.backend == "modal" and (settings.adapter or settings.adapters_dir):
-        raise InputError(
-            "With --backend modal, adapters are those of the deployment, not of this machine.",
-            f"Upload a folder: modal volume put {settings.cloud.modal_adapters_volume} FOLDER /NAME.",
-        )
+    if settings.backend == "modal":
+        _check_for_modal(settings)
     adapters: dict[str, str] = {}
     for given in settings.adapter:
         name, equals, source = given.partition("=")
@@ -88,6 +85,20 @@ def named_adapters(settings: Settings) -> dict[str, str]:
             raise InputError(f"--adapter names {name!r} twice.", "Give each adapter its own name.")
         adapters[name] = source
     return adapters
+
+
+def _check_for_modal(settings: Settings) -> None:
+    if settings.adapter or settings.adapters_dir:
+        raise InputError(
+            "With --backend modal, adapters are those of the deployment, not of this machine.",
+            f"Upload a folder: modal volume put {settings.cloud.modal_adapters_volume} FOLDER /NAME.",
+        )
+    for name in ("attention", "device", "dtype"):
+        if getattr(settings, name) != "auto":
+            raise InputError(
+                f"With --backend modal, --{name} is the deployment's, not this machine's.",
+                f"Deploy with {environment_variable(name)} set.",
+            )
 
 
 class _Parser(argparse.ArgumentParser):

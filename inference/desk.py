@@ -93,13 +93,12 @@ class Desk:
     def __init__(self, settings: Settings, open_: Callable[[], Backend]) -> None:
         self.settings = settings
         self.results = ResultCache(settings.result_cache_bytes)
-        self.line = Line(
-            settings.limits.queue_length, 1 if settings.backend == "local" else settings.limits.queue_length
-        )
+        self.line = Line(settings.limits.queue_length)
         self._rate = RateLimit(settings.limits.requests_per_minute)
         self._open = open_
         self._backend: Future[Backend] | None = None
         self._visits: dict[str, Visit] = {}
+        self._stamps: dict[str, str] = {}
         self._lock = threading.Lock()
 
     def visit(self, session: str) -> Visit:
@@ -161,8 +160,12 @@ class Desk:
         return self.backend().model_info()
 
     def adapters(self) -> tuple[AdapterInfo, ...]:
-        """The adapters on offer; waits for the backend."""
-        return self.backend().adapters()
+        """The adapters on offer; waits for the backend. Results of one whose files were replaced are forgotten."""
+        infos = self.backend().adapters()
+        stamps = {info.name: info.stamp for info in infos}
+        self.results.forget(name for name, stamp in self._stamps.items() if stamps.get(name, stamp) != stamp)
+        self._stamps = stamps
+        return infos
 
     def answer(
         self, request: Request, *, address: str, visit: Visit | None = None, cancelled: threading.Event | None = None
@@ -215,7 +218,9 @@ class Desk:
 
     def _fill(self, opened: "Future[Backend]") -> None:
         try:
-            opened.set_result(self._open())
+            backend = self._open()
+            self.line.serve(backend.at_once())
+            opened.set_result(backend)
         except VisualizerError as error:
             _log.warning("the backend cannot be opened: %s", error)
             opened.set_exception(error)

@@ -30,6 +30,7 @@ from inference.errors import (
     CredentialsError,
     DeadlineError,
     InputError,
+    ModelLoadError,
     NoGpuError,
     NotDeployedError,
     ResultSizeError,
@@ -48,6 +49,8 @@ CATALOG_SECONDS = 60.0  # deadline of the list of adapters: its CPU container ma
 LEAVING_SECONDS = 2.0  # how long whoever leaves waits for a call to be cancelled; the cancelling goes on
 TRANSFER_SECONDS = 120.0  # deadline of sending a photo or fetching a result
 SILENT_SECONDS = 20.0  # a container that was not heard of for so long may be lost
+REFRESH_SECONDS = 20.0  # … where there is an older one already
+SLOWEST_BYTES_PER_SECOND = 250_000  # a result gets so much longer to arrive
 CATALOG_AGE_SECONDS = 10.0  # a list of adapters that old is asked for again
 WINDOW_PER_CONTAINER = 16  # of many requests, how many are on their way at once
 
@@ -88,36 +91,41 @@ class ModalBackend:
         self._cloud, self._model = settings.cloud, settings.model
         self._handles = handles or _look_up(settings.cloud, self._model)
         self._loaded: ModelInfo | None = None
+        self._warming: Any = None
         self._warmed = -float(self._cloud.modal_scaledown_window)
-        self._listed, self._catalog = 0.0, dict[str, Any]()
-        self._list()
+        self._listing = threading.Lock()
+        self._catalog = self._ask_catalog(CATALOG_SECONDS)
+        self._listed = time.monotonic()
 
     def model_info(self) -> ModelInfo:
-        if self._loaded is None:
-            seconds = self._cloud.modal_start_seconds
-            call = self._call(lambda its: its.engine.model_info.spawn(), CALL_SECONDS, late=self._cancel)
-            try:
-                loaded: ModelInfo = _in_time(seconds, call.get)
-            except TimeoutError as error:
-                self._cancel(call)
-                raise _no_gpu(self._cloud, self._catalog["gpu"]) from error
-            except Exception as error:
-                raise self._translated(error) from error
-            self._loaded = loaded
-        return self._loaded
+        if self._loaded is not None:
+            return self._loaded
+        known = self._catalog["model"]
+        if isinstance(known, str):
+            raise ModelLoadError(known, "Deploy with another VISUALIZER_MODEL.")
+        return ModelInfo(**known)
 
     def standing(self) -> tuple[str, ...]:
         if self._loaded is not None:
             return self._loaded.id, "modal", f"{self._loaded.device}, {self._loaded.dtype}"
         gpus = " or ".join(self._catalog["gpu"])
-        return str(self._catalog["model"]), "modal", f"a GPU ({gpus}) starts when it is needed"
+        return str(self._catalog["name"]), "modal", f"a GPU ({gpus}) starts when it is needed"
+
+    def at_once(self) -> int:
+        return int(self._catalog["max_containers"])
 
     def adapters(self) -> tuple[AdapterInfo, ...]:
-        if time.monotonic() - self._listed > CATALOG_AGE_SECONDS:
+        old = time.monotonic() - self._listed > CATALOG_AGE_SECONDS
+        if old and self._listing.acquire(blocking=False):  # whoever comes meanwhile gets the last list
             try:
-                self._list()
+                self._catalog = self._ask_catalog(REFRESH_SECONDS)
+            except VersionMismatchError:
+                raise
             except VisualizerError as error:
-                _log.warning("the adapters could not be listed anew: %s", error)  # the last list still counts
+                _log.warning("the adapters could not be listed anew: %s", error)
+            finally:
+                self._listed = time.monotonic()
+                self._listing.release()
         return tuple(AdapterInfo(**_with_tuples(each)) for each in self._catalog["adapters"])
 
     def warm(self) -> None:
@@ -132,24 +140,26 @@ class ModalBackend:
         return comparison
 
     def stream(self, request: Request) -> Iterator[Event]:
-        watch = _Watch(self._cloud, self._catalog["gpu"])
+        watch = _Watch(self._cloud, self._catalog)
         yield Progress("modal", "reaching Modal", None, 0.0)
         packed, channel = pack_request(request), uuid4().hex
+        self._stop_warming()
         call = self._call(lambda its: its.engine.compare.spawn(packed, channel), TRANSFER_SECONDS, late=self._cancel)
         result = None
         try:
             while result is None and not watch.packed:
                 heard = self._hear(channel, watch)
-                for message in heard:
+                for message in heard or ():
                     event = watch.hear(message)
                     if event is not None:
                         yield event
                 if not heard:
                     yield watch.silence()
-                    result = self._result_if_there(call)
+                    if watch.unreachable_since is None:
+                        result = self._result_if_there(call, watch)
             if result is None:
-                yield Progress("receiving", f"receiving the result{watch.size}", None, watch.elapsed)
-                result = self._asked(call.get, TRANSFER_SECONDS)
+                yield Progress("receiving", f"receiving the result ({watch.packed / 1e6:,.1f} MB)", None, watch.elapsed)
+                result = self._received(call, TRANSFER_SECONDS + watch.packed / SLOWEST_BYTES_PER_SECOND)
         finally:
             if result is None:
                 self._cancel(call)
@@ -172,12 +182,13 @@ class ModalBackend:
         channel, missing = uuid4().hex, set(range(first, first + len(packed)))
         failure: VisualizerError = CrashedError("Modal gave no answer.", _look_into_the_log(self._cloud))
         inputs = [(first + offset, each, channel) for offset, each in enumerate(packed)]
-        answers: queue.SimpleQueue[Any] = queue.SimpleQueue()
-        threading.Thread(target=self._map, args=(inputs, answers), name="map", daemon=True).start()
+        answers: queue.Queue[Any] = queue.Queue(maxsize=2 * self.at_once())  # what is not taken waits on Modal
+        left = threading.Event()
+        threading.Thread(target=self._map, args=(inputs, answers, left), name="map", daemon=True).start()
         try:
             while missing:
                 try:
-                    answer = answers.get(timeout=self._cloud.modal_start_seconds + self._cloud.modal_timeout)
+                    answer = answers.get(timeout=self._cloud.modal_start_seconds + self._catalog["timeout"])
                 except queue.Empty:
                     failure = DeadlineError("Modal answered none of the waiting requests in time.", "Try again.")
                     break
@@ -192,19 +203,29 @@ class ModalBackend:
                     outcome = unpack_comparison(outcome, photo_of(packed[index - first]))
                 yield index, outcome
         finally:
-            if missing:  # what has not begun looks into this partition first
-                self._asked(lambda: self._handles.events.put("stop", partition=channel, partition_ttl=3_600))
+            left.set()
+            if missing:  # whatever works on them looks into this partition, and ends
+                with contextlib.suppress(VisualizerError):
+                    self._asked(lambda: self._handles.events.put("stop", partition=channel, partition_ttl=3_600))
         for index in sorted(missing):
             yield index, failure
 
-    def _map(self, inputs: list[tuple[int, bytes, str]], answers: "queue.SimpleQueue[Any]") -> None:
+    def _map(self, inputs: list[tuple[int, bytes, str]], answers: "queue.Queue[Any]", left: threading.Event) -> None:
+        def hand_over(answer: Any) -> None:
+            while not left.is_set():
+                with contextlib.suppress(queue.Full):
+                    answers.put(answer, timeout=POLL_SECONDS)
+                    return
+
         options = {"order_outputs": False, "return_exceptions": True}
         try:
             for answer in self._handles.engine.compare_item.starmap(inputs, **options):
-                answers.put(answer)
+                hand_over(answer)
+                if left.is_set():
+                    return
         except Exception as error:  # noqa: BLE001 - carried to the caller's thread and translated there
-            answers.put(error)
-        answers.put(None)
+            hand_over(error)
+        hand_over(None)
 
     # one call
 
@@ -214,39 +235,62 @@ class ModalBackend:
             return _in_time(seconds, lambda: call(self._handles), late)
         except modal.exception.NotFoundError:
             self._handles = _look_up(self._cloud, self._model)
-            return self._asked(lambda: call(self._handles), seconds)
+            return self._asked(lambda: call(self._handles), seconds, late)
         except Exception as error:
             raise self._translated(error) from error
 
-    def _asked(self, call: Callable[[], _T], seconds: float = CALL_SECONDS) -> _T:
+    def _asked(
+        self, call: Callable[[], _T], seconds: float = CALL_SECONDS, late: Callable[[_T], None] | None = None
+    ) -> _T:
         try:
-            return _in_time(seconds, call)
+            return _in_time(seconds, call, late)
         except Exception as error:
             raise self._translated(error) from error
 
-    def _hear(self, channel: str, watch: "_Watch") -> list[dict[str, Any]]:
-        """What was said since; [] after a while of silence."""
+    def _hear(self, channel: str, watch: "_Watch") -> list[dict[str, Any]] | None:
+        """What was said since; None after a while of silence."""
         get_many = self._handles.events.get_many
+        heard: list[dict[str, Any]] | None = None
         try:
             heard = _in_time(CALL_SECONDS, lambda: get_many(100, timeout=POLL_SECONDS, partition=channel))
         except queue.Empty:
-            heard = []
-        except Exception as error:  # noqa: BLE001 - the same
+            pass
+        except Exception as error:  # noqa: BLE001 - the network's faults are of many classes
             watch.deaf(self._translated(error))
-            return []
+            time.sleep(POLL_SECONDS)
+            return None
         watch.unreachable_since = None
-        return list(heard)
+        return heard
 
-    def _result_if_there(self, call: Any) -> bytes | None:
+    def _result_if_there(self, call: Any, watch: "_Watch") -> bytes | None:
         """The result, where it came without being announced.
 
         Raises:
             VisualizerError: the work ended otherwise.
         """
+
+        def poll() -> bytes | None:
+            try:
+                return bytes(call.get(timeout=0))
+            except TimeoutError:
+                return None  # not there yet
+
         try:
-            return bytes(_in_time(TRANSFER_SECONDS, lambda: call.get(timeout=0)))
-        except TimeoutError:
+            return _in_time(TRANSFER_SECONDS, poll)
+        except Exception as error:
+            said = self._translated(error)
+            if not isinstance(said, UnreachableError):
+                raise said from error
+            watch.deaf(said)
             return None
+
+    def _received(self, call: Any, seconds: float) -> bytes:
+        try:
+            return bytes(_in_time(seconds, call.get))
+        except TimeoutError as error:
+            raise DeadlineError(
+                f"The result did not arrive within {seconds:.0f} s.", "Check the network, or ask for less at once."
+            ) from error
         except Exception as error:
             raise self._translated(error) from error
 
@@ -264,29 +308,37 @@ class ModalBackend:
 
     def _start_a_gpu(self) -> None:
         try:
-            _in_time(CALL_SECONDS, lambda: self._handles.engine.warm.spawn())
+            self._warming = _in_time(CALL_SECONDS, lambda: self._handles.engine.warm.spawn(), self._cancel)
         except Exception as error:  # noqa: BLE001 - the request that follows will say what is wrong
             _log.warning("no GPU could be started beforehand: %s", type(error).__name__)
 
-    def _list(self) -> None:
+    def _stop_warming(self) -> None:
+        """Make room: a container takes one call at a time, and a waiting request would start a second one."""
+        warming, self._warming = self._warming, None
+        if warming is not None:
+            self._cancel(warming)
+
+    def _ask_catalog(self, seconds: float) -> dict[str, Any]:
         arguments = (self._model,) if self._model else ()
-        self._catalog = self._call(lambda its: its.catalog.remote(*arguments), CATALOG_SECONDS)
-        self._listed = time.monotonic()
-        check_version(self._catalog["version"])
+        catalog: dict[str, Any] = self._call(lambda its: its.catalog.remote(*arguments), seconds)
+        check_version(catalog["version"])
+        return catalog
 
     def _translated(self, error: BaseException) -> VisualizerError:
+        if isinstance(error, modal.exception.FunctionTimeoutError):
+            return _too_long(self._catalog["timeout"])
         return translated(error, self._cloud)
 
 
 class _Watch:
     """What is known of one request on Modal: since when, which container, what it said last."""
 
-    def __init__(self, cloud: Cloud, gpus: Sequence[str]) -> None:
-        self._cloud, self._gpus = cloud, gpus
+    def __init__(self, cloud: Cloud, catalog: Mapping[str, Any]) -> None:
+        self._cloud, self._catalog = cloud, catalog
         self._started = self._begun = self._heard = time.monotonic()
         self._attempts = 0
         self._last = Progress("modal", "reaching Modal", None, 0.0)
-        self.packed, self.size = False, ""
+        self.packed = 0  # bytes of the result, as soon as it is announced
         self.unreachable_since: float | None = None
 
     @property
@@ -305,13 +357,14 @@ class _Watch:
         if kind == "hello":
             check_version(values["version"])
             return self._begin()
+        self._attempts = self._attempts or 1  # its hello was lost on the way
         if kind == "token":
             return AnswerToken(**values)
         if kind == "progress":
             self._last = Progress(**values | {"elapsed": self.elapsed})
             return self._last
         if kind == "packed":
-            self.packed, self.size = True, f" ({values['bytes'] / 1e6:,.1f} MB)"
+            self.packed = int(values["bytes"])
         return None
 
     def silence(self) -> Progress:
@@ -324,13 +377,13 @@ class _Watch:
         now = time.monotonic()
         if self._attempts == 0:
             if self.elapsed > self._cloud.modal_start_seconds:
-                raise _no_gpu(self._cloud, self._gpus)
+                raise _no_gpu(self._cloud, self._catalog["gpu"])
             if self.elapsed > 1.5 * POLL_SECONDS:
                 sentence = f"starting a GPU, usually 40–60 s ({self.elapsed:.0f} s so far)"
                 self._last = Progress("gpu", sentence, None, self.elapsed)
             return self._last
-        if now - self._begun > self._cloud.modal_timeout + self._cloud.modal_start_seconds:
-            raise _too_long(self._cloud)
+        if now - self._begun > self._catalog["timeout"] + self._cloud.modal_start_seconds:
+            raise _too_long(self._catalog["timeout"])
         if now - self._heard > SILENT_SECONDS:
             sentence = f"the GPU machine is silent for {now - self._heard:.0f} s; if it is lost, Modal starts another"
             return Progress("silent", sentence, None, self.elapsed)
@@ -401,17 +454,25 @@ def translated(error: BaseException, cloud: Cloud) -> VisualizerError:
             "Reduce the image, the number of adapters or the answer's length.",
         )
     if isinstance(error, known.FunctionTimeoutError):
-        return _too_long(cloud)
+        return _too_long(None)
     if isinstance(error, known.VersionError):
         return BackendError("Modal no longer takes this version of its client.", "Update the package modal.")
     if isinstance(error, known.InternalFailure):
         return CrashedError("The GPU container died over this analysis.", "Try again; " + _look_into_the_log(cloud))
     if isinstance(error, known.RemoteError):
-        return CancelledError("The analysis was cancelled on Modal, or the app was stopped there.", "Try again.")
+        if "cancel" in str(error).lower():
+            return CancelledError("The analysis was cancelled on Modal.", "Try again.")
+        return CrashedError(
+            "Modal ended the analysis before it was finished: the app was stopped, or its machine ran out of memory.",
+            "Try again; " + _look_into_the_log(cloud),
+        )
+    if isinstance(error, known.InternalError | known.ConflictError | known.ClientClosed | known.DataLossError):
+        return UnreachableError("Modal has a fault of its own.", "Look at status.modal.com, and try again.")
     if isinstance(error, known.ConnectionError | known.ServiceError | TimeoutError | known.TimeoutError | OSError):
         return UnreachableError("Modal does not answer.", "Check the network and status.modal.com, and try again.")
     _log.error("unexpected failure on Modal", exc_info=error)
-    return CrashedError(f"The engine failed on Modal ({type(error).__name__}).", _look_into_the_log(cloud))
+    why = _look_into_the_log(cloud)
+    return CrashedError(f"The engine failed on Modal ({type(error).__name__}).", why[:1].upper() + why[1:])
 
 
 def _look_up(cloud: Cloud, model: str) -> Handles:
@@ -469,9 +530,10 @@ def _no_gpu(cloud: Cloud, gpus: Sequence[str]) -> NoGpuError:
     )
 
 
-def _too_long(cloud: Cloud) -> DeadlineError:
+def _too_long(seconds: int | None) -> DeadlineError:
+    limit = "Modal's time limit" if seconds is None else f"{seconds} s"
     return DeadlineError(
-        f"The analysis took longer than {cloud.modal_timeout} s and was ended.",
+        f"The analysis took longer than {limit} and was ended.",
         "Reduce the image, the number of adapters or the answer's length.",
     )
 

@@ -35,6 +35,8 @@ MAX_SCALE = 4.0
 
 _NAME = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9._-]{0,62}[A-Za-z0-9])?")
 _FORMAT = "lora-attention-visualizer/1"
+#: Of zlib: numpy's level 6 takes up to eight times as long for maps that are hardly smaller then.
+_COMPRESSION = 1
 
 
 def check_adapter_name(name: object) -> str:
@@ -236,6 +238,7 @@ class AdapterInfo:
         touches_vision: whether anything under the vision tower changes.
         parameters: numbers stored in its file.
         base_model: the base model it names; may differ from ours, which is a note, never a refusal.
+        stamp: changes when its files are replaced; "" where that is not known.
         family, step: name of the training run and its step, for a folder of `checkpoint-N`; else "" and None.
     """
 
@@ -251,6 +254,7 @@ class AdapterInfo:
     notes: tuple[str, ...] = ()
     family: str = ""
     step: int | None = None
+    stamp: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -454,11 +458,16 @@ class Comparison:
             raise InputError("These are not the parts of a comparison of this tool, or they are damaged.") from error
 
     def save(self, path: str | Path) -> None:
-        """Write one `.npz`: the arrays, the photo, and everything else as JSON text; no pickle."""
+        """Write one `.npz`: the arrays, the photo, and everything else as JSON text; no pickle.
+
+        `np.load` reads it. Equal comparisons give equal bytes.
+        """
         header, arrays = self.parts()
         arrays["header"] = np.frombuffer(json.dumps(header, ensure_ascii=False).encode(), dtype=np.uint8)
-        with Path(path).open("wb") as file:
-            np.savez_compressed(file, allow_pickle=False, **arrays)
+        with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED, compresslevel=_COMPRESSION) as archive:
+            for name, array in arrays.items():
+                with archive.open(f"{name}.npy", "w", force_zip64=True) as file:
+                    np.lib.format.write_array(file, array, allow_pickle=False)
 
     @classmethod
     def load(cls, path: str | Path) -> "Comparison":

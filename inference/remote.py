@@ -17,6 +17,7 @@ import os
 import sys
 import time
 import tomllib
+from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import asdict, replace
 from importlib.metadata import PackageNotFoundError, requires
@@ -28,9 +29,18 @@ from typing import Any
 import modal
 
 from inference.command_line import named_adapters
-from inference.errors import BackendError, CancelledError, OutOfMemoryError, ResultSizeError, VisualizerError
+from inference.errors import (
+    BackendError,
+    CancelledError,
+    CrashedError,
+    InputError,
+    ModelError,
+    OutOfMemoryError,
+    ResultSizeError,
+    VisualizerError,
+)
 from inference.records import AnswerToken, Comparison, ModelInfo, Progress, Request
-from inference.settings import Settings
+from inference.settings import Settings, environment_variable
 from inference.transport import pack_comparison, unpack_request
 from inference.version import VERSION
 
@@ -38,11 +48,15 @@ from inference.version import VERSION
 DEFAULT_MODEL = "Qwen/Qwen3-VL-8B-Instruct"
 #: What the page needs and the GPU class does not; and Modal itself, which the container has.
 NOT_NEEDED = ("gradio", "matplotlib", "modal")
+STOP_SECONDS = 2.0  # so often one of many requests looks whether it is still wanted
 ALIVE_SECONDS = 5.0  # so often a container says that it is there
 RELOAD_SECONDS = 10.0  # so often at most a container looks for new adapters on the volume
 EVENTS_KEPT_SECONDS = 3_600
 
 _log = logging.getLogger(__name__)
+
+#: Settings of the page and of the machine it runs on: no business of the container.
+NOT_CARRIED = frozenset({"adapters_dir", "auth", "backend", "device", "host", "port", "share"})
 
 SETTINGS = Settings.from_environment({**os.environ, "VISUALIZER_BACKEND": "local"})
 CLOUD = SETTINGS.cloud
@@ -67,19 +81,46 @@ def requirements() -> list[str]:
     return [pin for pin in pins if not pin.startswith(NOT_NEEDED)]
 
 
+def _check_deployment() -> None:
+    """Refuse before deploying what could only fail afterwards.
+
+    Raises:
+        InputError: an adapter that is a folder of this machine, or has no `NAME=`; a model that is one.
+    """
+    for name, source in named_adapters(SETTINGS).items():
+        if Path(source).is_dir():
+            raise InputError(
+                f"The adapter {name!r} is a folder of this machine.",
+                f"Upload it: modal volume put {CLOUD.modal_adapters_volume} {source} /{name}.",
+            )
+    if Path(MODEL).is_dir() and MODEL != "demo" and not MODEL.startswith(CLOUD.modal_mount):
+        _log.warning("the model %r is a folder of this machine; in the container it must be there too", MODEL)
+
+
 def _image() -> modal.Image:
     image = modal.Image.debian_slim(python_version="3.11")
     if modal.is_local():
+        try:
+            _check_deployment()
+        except InputError as error:
+            sys.exit(f"error: {error}")
         image = image.uv_pip_install(*requirements())
-    # the container reads the same settings; the page's password has no business there
-    settings = {
+    prefix = environment_variable("")
+    carried = {
         name: value
         for name, value in os.environ.items()
-        if name.startswith("VISUALIZER_") and name not in ("VISUALIZER_AUTH", "VISUALIZER_BACKEND")
+        if name.startswith(prefix) and name.removeprefix(prefix).lower() not in NOT_CARRIED
     }
     weights = Path(__file__).parent / "demo" / "weights"
     return (
-        image.env({"HF_HOME": f"{MODELS}/huggingface", **settings})
+        image.env(
+            {
+                "HF_HOME": f"{MODELS}/huggingface",
+                "HF_XET_CACHE": "/tmp/xet",  # a volume with open files can be neither committed nor reloaded
+                "HF_XET_LOG_DEST": "/tmp/xet-logs",
+                **carried,
+            }
+        )
         .add_local_dir(str(weights), "/root/inference/demo/weights")
         .add_local_python_source("inference")
     )
@@ -104,18 +145,30 @@ def catalog(model: str = MODEL) -> dict[str, Any]:
         model: the base model they are for.
 
     Returns:
-        Plain values: `version`, `model`, `gpu` and `adapters`, each the fields of an `AdapterInfo`.
+        Plain values: `version`; `model`, the fields of a `ModelInfo` or the sentence that says why they are not known;
+        `gpu`, `timeout` and `max_containers` of the class; and `adapters`, each the fields of an `AdapterInfo`.
     """
     from inference.adapter_files import adapters_on_offer, describe
+    from inference.model_facts import read_model_facts
 
-    _look_again()
-    sources = adapters_on_offer(_engine_settings(model), named_adapters(SETTINGS))
-    infos = describe(sources.values(), model)
-    models_volume.commit()  # adapters of the Hub are fetched once
+    with _said():
+        _look_again()
+        sources = adapters_on_offer(_engine_settings(model), named_adapters(SETTINGS))
+        infos = describe(sources.values(), model)
+        gpus = " or ".join(CLOUD.modal_gpu)
+        try:
+            known: Any = asdict(read_model_facts(model, dtype=SETTINGS.dtype, device=f"a GPU ({gpus}), not started"))
+        except ModelError as error:
+            known = str(error)
+        if SETTINGS.adapter:
+            _keep_downloads()
     return {
         "version": VERSION,
-        "model": model,
+        "name": model,
+        "model": known,
         "gpu": list(CLOUD.modal_gpu),
+        "timeout": CLOUD.modal_timeout,
+        "max_containers": CLOUD.modal_max_containers,
         "adapters": [asdict(info) for info in infos],
     }
 
@@ -160,7 +213,8 @@ class RemoteEngine:
 
     @modal.method()
     def warm(self) -> None:
-        """Have a container that loads the model, and do not wait for it."""
+        """Be there until the model is loaded; cancelled as soon as a request needs the container."""
+        self._opening().exception()
 
     @modal.method()
     def model_info(self) -> ModelInfo:
@@ -169,12 +223,13 @@ class RemoteEngine:
         Raises:
             ModelError: it cannot be loaded.
         """
-        info: ModelInfo = self._opening().result().model_info()
+        with _said():
+            info: ModelInfo = self._opening().result().model_info()
         return info
 
     @modal.method()
     def status(self) -> dict[str, Any]:
-        """What this container did: requests `answered` and `stopped`, answer `tokens`; and whether it is `busy` now."""
+        """For the operator: requests `answered` and `stopped`, answer `tokens`; whether the container is `busy`."""
         opened = self._opened
         busy = opened is not None and opened.done() and opened.exception() is None and opened.result().busy()
         return {**self._counts, "busy": busy, "version": VERSION, "process": os.getpid()}
@@ -195,7 +250,7 @@ class RemoteEngine:
         """
         with _Telling(channel) as telling:
             telling.say("hello", version=VERSION)
-            result = self._answer(packed, telling)
+            result = self._answer(packed, telling.say)
             telling.say("packed", bytes=len(result))
         return result
 
@@ -206,12 +261,20 @@ class RemoteEngine:
         Args:
             index: of the request.
             packed: see `compare`.
-            channel: a queue partition; as soon as something is in it, what has not begun is not begun.
+            channel: a queue partition; as soon as something is in it, the work ends or is not begun.
         """
-        if events.len(partition=channel):
-            return index, CancelledError("The analysis was stopped.")
+        looked = 0.0
+
+        def check(kind: str, **values: Any) -> None:
+            nonlocal looked
+            if time.monotonic() - looked > STOP_SECONDS:
+                looked = time.monotonic()
+                if events.len(partition=channel):
+                    raise CancelledError("The analysis was stopped.")
+
         try:
-            return index, self._answer(packed, None)
+            check("begin")
+            return index, self._answer(packed, check)
         except VisualizerError as error:
             return index, error
 
@@ -231,32 +294,29 @@ class RemoteEngine:
         from inference.backend import LocalBackend
 
         backend = LocalBackend(_engine_settings(self.model), named_adapters(SETTINGS))
-        models_volume.commit()  # what came from the Hub is there for the next container
+        _keep_downloads()
         return backend
 
-    def _answer(self, packed: bytes, telling: "_Telling | None") -> bytes:
-        say = telling.say if telling is not None else _say_nothing
-        self._wait_until_open(say)
+    def _answer(self, packed: bytes, say: Callable[..., None]) -> bytes:
+        """Answer a packed request; `say` is told what happens, and ends the work by raising."""
         answered = False
         try:
-            request = unpack_request(packed, SETTINGS.limits)
-            _look_again_for(request.adapters, self.model)
-            # closed on the way out, whatever was thrown: that is what stops the engine
-            with contextlib.closing(self._opening().result().stream(request)) as stream:
-                for event in stream:
-                    if isinstance(event, Comparison):
-                        break
-                    self._counts["tokens"] += isinstance(event, AnswerToken)
-                    say("token" if isinstance(event, AnswerToken) else "progress", **asdict(event))
+            with _said():
+                self._wait_until_open(say)
+                request = unpack_request(packed, SETTINGS.limits)
+                _look_again_for(request.adapters, self.model)
+                # closed on the way out, whatever was thrown: that is what stops the engine
+                with contextlib.closing(self._opening().result().stream(request)) as stream:
+                    for event in stream:
+                        if isinstance(event, Comparison):
+                            break
+                        self._counts["tokens"] += isinstance(event, AnswerToken)
+                        say("token" if isinstance(event, AnswerToken) else "progress", **asdict(event))
+                assert isinstance(event, Comparison)
+                result = pack_comparison(event, float32=CLOUD.modal_float32)
             answered = True
-        except MemoryError as error:
-            raise OutOfMemoryError(
-                "The GPU machine ran out of memory.", "Reduce the image (max_image_tokens)."
-            ) from error
         finally:
             self._counts["answered" if answered else "stopped"] += 1
-        assert isinstance(event, Comparison)
-        result = pack_comparison(event, float32=CLOUD.modal_float32)
         if len(result) > CLOUD.modal_result_bytes:
             raise ResultSizeError(
                 f"The result has {len(result):,} bytes; at most {CLOUD.modal_result_bytes:,} may travel.",
@@ -264,7 +324,7 @@ class RemoteEngine:
             )
         return result
 
-    def _wait_until_open(self, say: Any) -> None:
+    def _wait_until_open(self, say: Callable[..., None]) -> None:
         opened, begun = self._opening(), time.monotonic()
         while not opened.done():
             seconds = time.monotonic() - begun
@@ -315,8 +375,33 @@ class _Telling:
                 return
 
 
-def _say_nothing(kind: str, **values: Any) -> None:
-    pass
+@contextlib.contextmanager
+def _said() -> Iterator[None]:
+    """Let only members of the error tree out of the container; anything else is our bug, and stays in the log.
+
+    Raises:
+        VisualizerError: instead of whatever was thrown.
+    """
+    try:
+        yield
+    except VisualizerError:
+        raise
+    except MemoryError as error:
+        raise OutOfMemoryError("The GPU machine ran out of memory.", "Reduce the image (max_image_tokens).") from error
+    except Exception as error:
+        _log.exception("unexpected error")
+        raise CrashedError(
+            f"Something went wrong inside the engine ({type(error).__name__}).",
+            f"The operator's modal app logs {CLOUD.modal_app} says what.",
+        ) from error
+
+
+def _keep_downloads() -> None:
+    """Make what came from the Hub last beyond this container; where that fails, the next one fetches it again."""
+    try:
+        models_volume.commit()
+    except Exception:  # noqa: BLE001 - an open file, or the network: nothing that the request depends on
+        _log.warning("downloads could not be kept on the volume", exc_info=True)
 
 
 def _engine_settings(model: str) -> Settings:

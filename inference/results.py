@@ -9,6 +9,7 @@ import hashlib
 import json
 import threading
 from collections import OrderedDict
+from collections.abc import Iterable
 from dataclasses import dataclass, fields
 from pathlib import Path
 
@@ -76,6 +77,13 @@ class ResultCache:
         """Offer a shipped example's result to everyone, for as long as the process lives."""
         with self._lock:
             self._shared[result.key] = result
+
+    def forget(self, adapters: Iterable[str]) -> None:
+        """Forget what visitors got from these adapters; shipped results stay."""
+        gone = set(adapters)
+        with self._lock:
+            for key in [key for key, result in self._results.items() if gone & set(result.request.adapters)]:
+                self._bytes -= self._results.pop(key).nbytes
 
     def begin(self, visit: str) -> None:
         """Say that `visit` is open; only open visits can own results and files."""

@@ -64,8 +64,10 @@ class Cloud:
     modal_models_volume: str = _setting("lora-attention-visualizer-models", "Modal volume that keeps the Hub's files")
     modal_adapters_volume: str = _setting("lora-attention-visualizer-adapters", "Modal volume of adapters")
     modal_mount: str = _setting("/volumes", "folder in the container under which the volumes are mounted")
-    modal_timeout: int = _setting(600, "longest that one analysis may run, in seconds")
-    modal_startup_timeout: int = _setting(900, "longest that a container may take to start, in seconds")
+    modal_timeout: int = _setting(600, "longest that one call may run, the loading of the model included, in seconds")
+    modal_startup_timeout: int = _setting(
+        900, "longest that a container may take to start, before the model, in seconds"
+    )
     modal_scaledown_window: int = _setting(300, "how long an idle container stays, in seconds (2–3,600)")
     modal_min_containers: int = _setting(0, "containers that stay up without work")
     modal_max_containers: int = _setting(4, "most containers at once; each has its own GPU")

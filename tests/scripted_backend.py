@@ -19,6 +19,7 @@ from inference.records import (
     Request,
     Token,
 )
+from inference.version import VERSION
 
 HOSTILE = "<img src=x onerror=alert(1)>"
 TEMPLATE = "${globalThis.owned = 1}{{value}}`"
@@ -26,7 +27,7 @@ LAYERS, HEADS, CELL = 6, 4, 32
 PROMPT = [" What", " is", " here", "?"]
 ANSWER = ["The", " red", f" {HOSTILE}", TEMPLATE]
 
-MODEL = ModelInfo("scripted", "", "Qwen3-VL", LAYERS, HEADS, 3, 4, 16, 2, "float32", "cpu", "0")
+MODEL = ModelInfo("scripted", "", "Qwen3-VL", LAYERS, HEADS, 3, 4, 16, 2, "float32", "cpu", VERSION)
 
 
 def adapter(name: str, touches_vision: bool = False) -> AdapterInfo:
@@ -56,6 +57,9 @@ class ScriptedBackend:
 
     def standing(self) -> tuple[str, ...]:
         return MODEL.id, "local", f"{MODEL.device}, {MODEL.dtype}"
+
+    def at_once(self) -> int:
+        return 1
 
     def warm(self) -> None:
         self.warmed += 1

@@ -163,6 +163,42 @@ def test_a_volume_is_the_same_for_the_client_and_the_container(cloud, client, fu
     assert cloud.rpc_calls["VolumeCommit"] >= 1
 
 
+def test_what_a_client_changes_is_seen_in_a_running_container_only_after_a_reload(client, function):
+    volume, read = modal.Volume.from_name("stand-in-files", client=client), function("read")
+    assert read.remote("uploaded/note.txt") == "missing"  # now its container runs
+    with volume.batch_upload() as batch:
+        batch.put_file(SERVICE / "assets" / "note.txt", "/uploaded/note.txt")
+    assert read.remote("uploaded/note.txt", reload=False) == "missing"
+    assert read.remote("uploaded/note.txt") == "a file of the app"
+    volume.remove_file("uploaded", recursive=True)
+    assert read.remote("uploaded/note.txt", reload=False) == "a file of the app"
+    function("write").remote("other.txt", "a commit does not bring back what a client removed")
+    assert read.remote("uploaded/note.txt") == "missing"
+
+
+def test_what_a_container_writes_is_listed_only_after_a_commit(client, function):
+    volume, write = modal.Volume.from_name("stand-in-files", client=client), function("write")
+
+    def listed() -> set[str]:
+        return {entry.path for entry in volume.listdir("/")}
+
+    write.remote("first.txt", "first", commit=False)
+    assert "first.txt" not in listed()
+    assert function("read").remote("first.txt") == "first"  # a reload does not lose it
+    assert "first.txt" not in listed()
+    write.remote("second.txt", "second")
+    assert {"first.txt", "second.txt"} <= listed()
+    assert b"".join(volume.read_file("first.txt")) == b"first"
+
+
+@pytest.mark.parametrize("how", ["open", "mapped"])
+def test_a_reload_is_refused_while_a_file_of_the_volume_is_used(function, how):
+    function("write").remote("used.txt", "used")
+    said = function("reload_while_it_is_used").remote("used.txt", how)
+    assert "there are open files preventing the operation" in said
+    assert function("read").remote("used.txt") == "used"  # its own container holds nothing
+
+
 def test_the_command_line_moves_files(cloud, tmp_path):
     (tmp_path / "a.bin").write_bytes(os.urandom(9_000_000))  # more than one block
     run_modal(cloud, "volume", "create", "by-hand")

@@ -10,6 +10,7 @@ import json
 import os
 import re
 import sys
+import threading
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -51,6 +52,7 @@ class Answers:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self._there: set[str] = set()
+        self._reading_or_writing = threading.Lock()  # of the notes, which have one position
         try:
             for half in (*folder.glob(".*.npz.part"), *folder.glob(".summary.*.part")):
                 half.unlink()
@@ -88,7 +90,7 @@ class Answers:
         return name in self._there
 
     def keep(self, name: str, comparison: Comparison) -> None:
-        """Save an answer: the file has its name only when it is whole.
+        """Save an answer: the file has its name only when it is whole. May run in a thread, one call at a time.
 
         Raises:
             InputError: it cannot be written.
@@ -101,17 +103,20 @@ class Answers:
 
     def measures(self, name: str) -> list[Row]:
         """What was measured on a known file, a row per variant in the order of the request."""
-        self._notes.seek(self._noted[name][0])
-        rows: list[Row] = json.loads(self._notes.readline())["rows"]
+        with self._reading_or_writing:
+            self._notes.seek(self._noted[name][0])
+            line = self._notes.readline()
+        rows: list[Row] = json.loads(line)["rows"]
         return rows
 
     def _note(self, name: str, rows: list[Row]) -> None:
         state = (self.folder / name).stat()
         said = {"measures": _MEASURES, "file": name, "size": state.st_size, "time": state.st_mtime_ns, "rows": rows}
         try:
-            place = self._notes.seek(0, os.SEEK_END)
-            self._notes.write(json.dumps(said).encode() + b"\n")
-            self._notes.flush()
+            with self._reading_or_writing:
+                place = self._notes.seek(0, os.SEEK_END)
+                self._notes.write(json.dumps(said).encode() + b"\n")
+                self._notes.flush()
         except OSError as error:
             raise _cannot_write(self.folder, error) from error
         self._noted[name] = (place, state.st_size, state.st_mtime_ns)

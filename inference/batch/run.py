@@ -1,11 +1,13 @@
 """How the items of a batch are done: looked up, answered in any order, kept; it knows no command line.
 
-Images are opened one after another as the backend asks for them, and answers are saved as they come, so that memory
-does not grow with their number.
+Images are opened one after another as the backend asks for them, and answers are saved as they come, in a thread of
+their own, so that neither memory grows with their number nor the engine waits for the disk.
 """
 
 import logging
+from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from itertools import groupby
 from pathlib import Path
@@ -15,13 +17,25 @@ from inference.batch.answers import Answers, Cell, Row
 from inference.batch.items import Item, PromptLine, file_name, items_of, read_image, safe_stem, shown
 from inference.batch.progress import ProgressBar
 from inference.desk import UnexpectedError
-from inference.errors import BackendError, ResultSizeError, VisualizerError
+from inference.errors import (
+    BackendError,
+    CancelledError,
+    ModelError,
+    ResultSizeError,
+    VersionMismatchError,
+    VisualizerError,
+)
 from inference.photo import decode_photo
 from inference.records import Comparison, Request
 from inference.results import digest
+from inference.version import VERSION
 
 #: So many errors in a row that are not the items' own, and the run stops: the engine is gone.
 ENOUGH = 5
+#: Those errors. Nobody presses Stop here: what is cancelled was cancelled on Modal, or the app was stopped there.
+_OF_ENGINE = (BackendError, CancelledError, ModelError, UnexpectedError)
+#: So many answers at most are not saved yet; the engine waits when the disk is slower.
+UNSAVED = 4
 
 _log = logging.getLogger(__name__)
 
@@ -33,6 +47,21 @@ class Job:
     index: int
     name: str
     notes: tuple[str, ...]
+
+
+class _InARow:
+    """Counts errors that follow one another, and gives up after `ENOUGH`: thousands of items need not fail singly."""
+
+    def __init__(self) -> None:
+        self._count = 0
+
+    def end(self) -> None:
+        self._count = 0
+
+    def add(self, error: VisualizerError) -> None:
+        self._count += 1
+        if self._count >= ENOUGH:
+            raise error
 
 
 class Batch:
@@ -63,7 +92,9 @@ class Batch:
         self._limits = templates[0].limits
         self._names: dict[int, str] = {}
         self._begun: dict[str, int] = {}
-        self._in_a_row = 0
+        self._saver = ThreadPoolExecutor(max_workers=1, thread_name_prefix="save")
+        self._unsaved: deque[tuple[Job, Future[None]]] = deque()
+        self._engine_errors, self._saving_errors = _InARow(), _InARow()
 
     @property
     def done(self) -> int:
@@ -90,15 +121,17 @@ class Batch:
         return [index for index in range(len(self.items)) if index not in there]
 
     def run(self, backend: Backend, todo: Iterable[int], bar: ProgressBar) -> None:
-        """Answer the items `todo`, and save each answer as it comes.
+        """Answer the items `todo`, and save each answer as it comes; once in the life of a batch.
 
         Raises:
-            BackendError, UnexpectedError: the last of `ENOUGH` in a row.
+            VisualizerError: the last of `ENOUGH` in a row that are not the items' own.
             InputError: an answer cannot be saved.
         """
         jobs = self._jobs(todo, bar)
-        while not self._answer(backend, jobs, bar):
-            pass
+        with self._saver:  # left only when every answer that came is saved, also after Ctrl-C
+            while not self._answer(backend, jobs, bar):
+                pass
+            self._wait_until_saved(0, bar)
 
     def rows(self) -> Iterator[Row]:
         """The summary's rows of the items that are there or failed, read one item at a time."""
@@ -159,11 +192,10 @@ class Batch:
         except VisualizerError:
             raise
         except Exception as error:  # noqa: BLE001 - one item's bug must not cost the night; its traceback is logged
-            _log.error("unexpected error", exc_info=error)
-            bug = UnexpectedError("Something went wrong inside the tool.", "The traceback is on stderr.")
+            bug = _unexpected(error)
             for job in under_way.values():
                 self._fail(job.index, bug, bar)
-            self._count(bug)
+            self._engine_errors.add(bug)
             return False
         finally:
             close = getattr(outcomes, "close", None)
@@ -172,21 +204,54 @@ class Batch:
         return True
 
     def _settle(self, job: Job, outcome: Comparison | VisualizerError, bar: ProgressBar) -> None:
-        if isinstance(outcome, VisualizerError):
-            self._fail(job.index, outcome, bar)
-            self._count(outcome)
+        if isinstance(outcome, Comparison) and outcome.model.version != VERSION:
+            outcome = _other_version(outcome.model.version)
+        if isinstance(outcome, Comparison):
+            self._engine_errors.end()
+            self._wait_until_saved(UNSAVED - 1, bar)
+            whole = replace(outcome, notes=(*job.notes, *outcome.notes))
+            self._unsaved.append((job, self._saver.submit(self._save, job, whole, bar)))
             return
-        self._answers.keep(job.name, replace(outcome, notes=(*job.notes, *outcome.notes)))
-        self._in_a_row = 0
+        self._fail(job.index, outcome, bar)
+        if isinstance(outcome, _OF_ENGINE) and not isinstance(outcome, ResultSizeError):
+            self._engine_errors.add(outcome)
+        else:
+            self._engine_errors.end()
+
+    def _save(self, job: Job, comparison: Comparison, bar: ProgressBar) -> None:
+        self._answers.keep(job.name, comparison)
         bar.step()
+
+    def _wait_until_saved(self, most: int, bar: ProgressBar) -> None:
+        """Wait until at most `most` answers are not saved yet, and look at what became of the others.
+
+        Raises:
+            InputError: one cannot be saved.
+            UnexpectedError: the last of `ENOUGH` bugs in a row.
+        """
+        while self._unsaved and (len(self._unsaved) > most or self._unsaved[0][1].done()):
+            job, saved = self._unsaved.popleft()
+            try:
+                saved.result()
+                self._saving_errors.end()
+            except VisualizerError:
+                raise
+            except Exception as error:  # noqa: BLE001 - the same
+                bug = _unexpected(error)
+                self._fail(job.index, bug, bar)
+                self._saving_errors.add(bug)
 
     def _fail(self, index: int, error: VisualizerError, bar: ProgressBar) -> None:
         self.failed[index] = error
         bar.step(failed=True)
 
-    def _count(self, error: VisualizerError) -> None:
-        """Give up when the engine is gone: then thousands of items need not fail one by one."""
-        of_engine = isinstance(error, (BackendError, UnexpectedError)) and not isinstance(error, ResultSizeError)
-        self._in_a_row = self._in_a_row + 1 if of_engine else 0
-        if self._in_a_row >= ENOUGH:
-            raise error
+
+def _unexpected(error: Exception) -> UnexpectedError:
+    _log.error("unexpected error", exc_info=error)
+    return UnexpectedError("Something went wrong inside the tool.", "The traceback is on stderr.")
+
+
+def _other_version(version: str) -> VersionMismatchError:
+    return VersionMismatchError(
+        f"Version {version[:40]} of this tool answered; here runs {VERSION}.", "Deploy again, or update this package."
+    )

@@ -1,5 +1,6 @@
 """Requests and records are checked where they are made; what is saved comes back bit for bit."""
 
+import json
 import pickle
 from dataclasses import replace
 
@@ -106,6 +107,17 @@ def test_a_saved_comparison_comes_back_bit_for_bit(tmp_path):
             assert getattr(ours, name) == getattr(theirs, name)
         for name in ("by_token", "by_head", "group_share", "logprobs", "background", "background_low"):
             assert np.array_equal(getattr(ours, name), getattr(theirs, name))
+
+
+def test_a_saved_comparison_is_an_ordinary_npz_and_equal_comparisons_are_equal_files(tmp_path):
+    original = comparison()
+    original.save(tmp_path / "one.npz")
+    comparison().save(tmp_path / "other.npz")
+    assert (tmp_path / "one.npz").read_bytes() == (tmp_path / "other.npz").read_bytes()
+    with np.load(tmp_path / "one.npz", allow_pickle=False) as file:
+        assert np.array_equal(file["image"], original.image)
+        assert np.array_equal(file["recording1.by_head"], original.recordings[1].by_head)
+        assert json.loads(file["header"].tobytes())["prompt"] == original.prompt
 
 
 def test_files_that_are_no_comparison_are_refused_and_nothing_is_unpickled(tmp_path):

@@ -20,8 +20,10 @@ from tests.modal_stand_in import StandIn, run_in_thread
 ROOT = Path(__file__).parents[2]
 #: Sent exactly, so that numbers can be compared bit for bit.
 EXACT = "exact"
-#: As it is deployed by default, but with little time and room.
+#: As it is deployed by default, but with little time and room, on one container.
 TIGHT = "tight"
+#: One container for all, whose counters therefore tell everything.
+SINGLE = "single"
 
 
 def ask(**more: Any) -> Request:
@@ -64,6 +66,11 @@ def cloud(tmp_path_factory: pytest.TempPathFactory) -> Iterator[StandIn]:
     with log.open("w") as file, run_in_thread(log=file, **options) as cloud:
         deploy(cloud, EXACT, MODAL_FLOAT32="1", MODAL_ATTEMPTS="2")
         yield cloud
+
+
+@pytest.fixture(scope="package")
+def single(cloud: StandIn) -> None:
+    deploy(cloud, SINGLE, MODAL_MAX_CONTAINERS="1")
 
 
 @pytest.fixture(scope="package")

@@ -11,10 +11,12 @@ import sys
 import threading
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import modal
 import pytest
+from modal.exception import ServiceError
 
 from inference import AnswerToken, Progress
 from inference.errors import (
@@ -26,10 +28,11 @@ from inference.errors import (
     NotDeployedError,
     OutOfMemoryError,
     ResultSizeError,
+    UnreachableError,
     VersionMismatchError,
     VisualizerError,
 )
-from inference.modal_backend import translated
+from inference.modal_backend import _Watch, translated
 from inference.settings import Cloud
 from tests.conftest import picture
 from tests.modal.conftest import EXACT, ROOT, TIGHT, ask, deploy, wait_until
@@ -151,8 +154,6 @@ def test_no_gpu_in_time(cloud, connect):
         with pytest.raises(NoGpuError, match=r"No GPU \(H100, A100-80GB, L40S\) was ready within 2 s") as error:
             backend.compare(ask())
         told(error.value)
-        with pytest.raises(NoGpuError):
-            backend.model_info()
     finally:
         cloud.no_gpu = False
     assert connect().compare(ask())
@@ -183,7 +184,7 @@ def test_out_of_memory_says_what_to_reduce(cloud, connect, dense):
 
 def test_an_analysis_that_takes_too_long_is_ended(cloud, connect, dense, tight):
     backend = connect(TIGHT, model=str(dense), modal_timeout=12)
-    backend.model_info()
+    assert backend.compare(ask(max_new_tokens=1))
     (engine,) = engines(cloud, TIGHT)
     stream = backend.stream(ask(prompt="Count.", max_new_tokens=256))
     next(event for event in stream if isinstance(event, AnswerToken))
@@ -273,6 +274,65 @@ def test_cancelled_on_modals_side(connect, dense, monkeypatch):
     wait_until(lambda: not backend._handles.engine.status.remote()["busy"])
 
 
+# messages that are lost, and a network that is away for a moment
+
+
+def watch(**cloud):
+    return _Watch(Cloud(**cloud), {"gpu": ["H100"], "timeout": 600})
+
+
+def test_a_lost_hello_does_not_make_a_running_analysis_one_without_a_gpu():
+    heard = watch(modal_start_seconds=1)
+    heard.hear({"kind": "token", "adapter": None, "index": 0, "text": "a"})
+    heard._started -= 100
+    assert heard.silence().stage != "gpu"
+
+
+def test_a_network_that_is_away_for_a_moment_costs_nothing(connect, monkeypatch):
+    backend, faults = connect(), iter([ServiceError("gone"), OSError("gone")])
+    handles = backend._handles
+
+    class Flaky:
+        def get_many(self, *arguments, **options):
+            for fault in faults:
+                raise fault
+            return handles.events.get_many(*arguments, **options)
+
+    monkeypatch.setattr(backend, "_handles", replace(handles, events=Flaky()))
+    assert backend.compare(ask())
+
+
+def test_a_network_that_stays_away_is_told_and_the_work_is_cancelled(connect, monkeypatch):
+    monkeypatch.setattr("inference.modal_backend.CALL_SECONDS", 0.5)
+    backend, cancelled = connect(), []
+
+    class Gone:
+        def get_many(self, *arguments, **options):
+            raise ServiceError("gone")
+
+    monkeypatch.setattr(backend, "_handles", replace(backend._handles, events=Gone()))
+    monkeypatch.setattr(backend, "_cancel", cancelled.append)
+    with pytest.raises(UnreachableError):
+        backend.compare(ask())
+    assert len(cancelled) == 1
+
+
+def test_a_bug_in_the_container_is_told_without_its_words(cloud, connect):
+    """A volume's folder that is a file: an OSError over there is not a network that is away."""
+    folder = cloud.mount_root / "adapters"
+    backend = connect()
+    kept = folder.rename(folder.with_name("kept"))
+    folder.write_text("")
+    try:
+        with pytest.raises(VisualizerError) as error:
+            backend.compare(ask())
+    finally:
+        folder.unlink()
+        kept.rename(folder)
+    assert not isinstance(error.value, UnreachableError)
+    told(error.value)
+
+
 # what is not provoked above
 
 
@@ -287,6 +347,10 @@ def test_cancelled_on_modals_side(connect, dense, monkeypatch):
         (modal.exception.ServiceError("as-secret"), "backend_unreachable"),
         (modal.exception.OutputExpiredError("as-secret"), "backend_unreachable"),
         (modal.exception.InternalFailure("as-secret"), "backend_crashed"),
+        (modal.exception.InternalError("as-secret"), "backend_unreachable"),
+        (modal.exception.ConflictError("as-secret"), "backend_unreachable"),
+        (modal.exception.RemoteError("as-secret killed"), "backend_crashed"),
+        (modal.exception.RemoteError("as-secret Input was cancelled by user"), "cancelled"),
         (modal.exception.ExecutionError("Traceback as-secret"), "backend_crashed"),
         (OSError("as-secret"), "backend_unreachable"),
         (ZeroDivisionError("as-secret"), "backend_crashed"),

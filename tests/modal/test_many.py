@@ -9,7 +9,7 @@ from inference import Comparison, open_backend
 from inference.batch.__main__ import main
 from inference.errors import CrashedError, UnknownAdapterError
 from tests.conftest import picture
-from tests.modal.conftest import EXACT, ask
+from tests.modal.conftest import EXACT, SINGLE, ask, wait_until
 
 
 @pytest.fixture
@@ -54,6 +54,16 @@ def test_requests_are_read_on_as_answers_are_taken_and_leaving_begins_no_more(co
     assert len(read) <= 8
 
 
+def test_leaving_ends_what_runs(connect, few, dense, single):
+    backend = connect(SINGLE, model=str(dense))
+    assert backend.compare(ask(max_new_tokens=1))
+    long = (ask(prompt=f"Count {index}.", max_new_tokens=256) for index in range(4))
+    answers = backend.compare_many([ask(max_new_tokens=1), *long])
+    next(answers)
+    answers.close()
+    wait_until(lambda: not backend._handles.engine.status.remote()["busy"], 8)
+
+
 def test_a_container_killed_in_the_middle_costs_no_answer(cloud, connect, few):
     answers = connect().compare_many(requests(8))
     found = dict([next(answers)])
@@ -66,7 +76,7 @@ def test_a_container_killed_in_the_middle_costs_no_answer(cloud, connect, few):
 def test_what_modal_loses_is_told_at_its_index(connect, monkeypatch, few):
     backend = connect()
 
-    def lost(inputs, answers):
+    def lost(inputs, answers, left):
         answers.put(RuntimeError("gone"))
         answers.put(None)
 

@@ -1,6 +1,7 @@
 """What comes back from Modal is what the same engine says here."""
 
 import threading
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -92,12 +93,17 @@ def test_what_stands_on_the_page(connect):
     backend = connect()
     assert backend.standing() == ("demo", "modal", "a GPU (H100 or A100-80GB or L40S) starts when it is needed")
     assert [info.name for info in backend.adapters()][:2] == ["find-red", "find-circle"]
-    assert backend.model_info().num_layers == 6
+    known = backend.model_info()
+    assert known.device == "a GPU (H100 or A100-80GB or L40S), not started"
+    loaded = backend.compare(ask()).model
+    assert replace(known, device=loaded.device, dtype=loaded.dtype) == loaded
+    assert backend.model_info() == loaded == backend._handles.engine.model_info.remote()
     assert backend.standing() == ("demo", "modal", "cpu, float32")
+    assert backend.at_once() == 4
 
 
 def test_what_is_deployed_is_what_the_settings_say(cloud):
-    found = {each.name: each for each in cloud.definitions().values() if each.app == EXACT}
+    found = cloud.definitions(EXACT)
     engine, catalog = found["RemoteEngine.*"], found["catalog"]
     assert engine.gpus == ["H100", "A100-80GB", "L40S"]
     assert (engine.timeout, engine.startup_timeout, engine.scaledown_window) == (600, 900, 300)

@@ -3,7 +3,7 @@
 import time
 
 from inference import AnswerToken, Progress
-from tests.modal.conftest import ask, wait_until
+from tests.modal.conftest import SINGLE, ask, wait_until
 
 
 def status(backend):
@@ -15,8 +15,8 @@ def long_answer(**more):
     return ask(prompt="Count.", max_new_tokens=256, **more)
 
 
-def test_stop_during_generation_ends_the_work_within_two_seconds(connect, dense):
-    backend = connect(model=str(dense))
+def test_stop_during_generation_ends_the_work_within_two_seconds(connect, dense, single):
+    backend = connect(SINGLE, model=str(dense))
     assert backend.compare(ask(max_new_tokens=1))
     before = status(backend)
     stream = backend.stream(long_answer())
@@ -38,15 +38,12 @@ def test_stop_during_generation_ends_the_work_within_two_seconds(connect, dense)
     assert backend.compare(ask(max_new_tokens=1))
 
 
-def test_stop_while_no_container_is_there_leaves_nothing_behind(cloud, connect, dense):
-    """The request is taken out of the line: the container that comes later never sees it."""
-    backend = connect(model=str(dense))
-    assert backend.compare(ask(max_new_tokens=1))
-    before = status(backend)
+def test_stop_while_no_container_is_there_leaves_nothing_behind(cloud, connect):
+    """The request is taken out of the line: when GPUs are there again, none is started for it."""
     cloud.no_gpu = True
     try:
-        other = connect(model="some/other-model")  # another pool, whose containers are not to be had
-        stream = other.stream(ask())
+        before = len(cloud.containers("RemoteEngine"))
+        stream = connect(model="some/other-model").stream(ask())  # a pool without containers
         for event in stream:
             if isinstance(event, Progress) and event.stage == "gpu":
                 break
@@ -55,15 +52,31 @@ def test_stop_while_no_container_is_there_leaves_nothing_behind(cloud, connect, 
         assert time.monotonic() - begin < 2
     finally:
         cloud.no_gpu = False
-    assert status(backend) == before
+    time.sleep(1.5)
+    assert len(cloud.containers("RemoteEngine")) == before
 
 
-def test_a_visitor_who_leaves_the_page_ends_the_work(connect, dense):
+def test_a_gpu_that_is_started_beforehand_is_the_one_that_answers(cloud, connect, dense, monkeypatch):
+    """Handing in a photo and pressing Analyze while it starts costs one container, not two."""
+    backend = connect(model=str(dense.parent / "dense0" / ".." / dense.name))  # a pool of its own
+    cloud.start_delay = 1.0
+    before = len(cloud.containers("RemoteEngine"))
+    try:
+        backend.warm()
+        backend.warm()
+        wait_until(lambda: backend._warming is not None)
+        assert backend.compare(ask(max_new_tokens=1))
+    finally:
+        cloud.start_delay = 0.0
+    assert len(cloud.containers("RemoteEngine")) == before + 1
+
+
+def test_a_visitor_who_leaves_the_page_ends_the_work(connect, dense, single):
     """Through the desk, as the page does it: the visit ends, and the container is idle."""
     from inference import Settings
     from inference.desk import Desk
 
-    backend = connect(model=str(dense))
+    backend = connect(SINGLE, model=str(dense))
     assert backend.compare(ask(max_new_tokens=1))
     before = status(backend)
     desk = Desk(Settings(backend="modal"), lambda: backend)

@@ -105,17 +105,18 @@ class StandIn(Apps, Storage, Calls, Containers):
         """Every container there was, the oldest first, of one function ("Name" or "Name.*" for a class) or all."""
         return self._read(lambda: [_info(one) for one in self._containers() if _is_of(one, function_name)])
 
-    def definitions(self) -> dict[str, FunctionDefinition]:
-        """The functions of the running apps by name ("Name.*" for a class)."""
+    def definitions(self, app: str | None = None) -> dict[str, FunctionDefinition]:
+        """The functions of the running apps, or of one, by name ("Name.*" for a class)."""
 
         def read() -> dict[str, FunctionDefinition]:
-            ids = [id_ for app in self.apps.values() if not app.stopped for id_ in app.function_ids.values()]
+            running = [each for each in self.apps.values() if not each.stopped and app in (None, each.name)]
+            ids = [id_ for each in running for id_ in each.function_ids.values()]
             return {self.functions[id_].function_name: self.describe(id_) for id_ in ids}
 
         return self._read(read)
 
     def volume_folder(self, name: str) -> Path:
-        """The folder that holds a volume's files; the volume is made where it is missing."""
+        """The folder of a volume's committed files, as clients see them; the volume is made where it is missing."""
         request = pb.VolumeGetOrCreateRequest(
             deployment_name=name, object_creation_type=pb.OBJECT_CREATION_TYPE_CREATE_IF_MISSING
         )

@@ -166,7 +166,8 @@ class Containers:
             for file in self.mounts.get(mount_id, []):
                 self._place(home, file.filename, self.mount_files[file.sha256_hex])
         for mount in function.volume_mounts:
-            self._link(Path(mount.mount_path), self.folder(mount.volume_id, mount.sub_path))
+            self.volume(mount.volume_id).reload()
+            self._link(Path(mount.mount_path), self.mounted_folder(mount.volume_id, mount.sub_path))
 
         env = {name: os.environ[name] for name in KEPT_VARIABLES if name in os.environ}
         env["HOME"] = str(home / "root")
@@ -218,9 +219,11 @@ class Containers:
 
     def _link(self, mount_path: Path, folder: Path) -> None:
         """Make a volume appear at its mount path, where that lies in our own folder."""
-        if mount_path.is_relative_to(self.mount_root):
-            folder.mkdir(parents=True, exist_ok=True)
-            mount_path.parent.mkdir(parents=True, exist_ok=True)
+        if not mount_path.is_relative_to(self.mount_root):
+            return
+        folder.mkdir(parents=True, exist_ok=True)
+        mount_path.parent.mkdir(parents=True, exist_ok=True)
+        if not (mount_path.is_symlink() and mount_path.readlink() == folder):  # a running container may be using it
             mount_path.unlink(missing_ok=True)  # the last container to start decides
             mount_path.symlink_to(folder)
 

@@ -14,6 +14,7 @@ from modal._utils.blob_utils import BLOCK_SIZE
 from modal_proto import api_pb2 as pb
 
 from .records import Bell
+from .volumes import Volume
 
 QUEUE_CAPACITY = 5000  # items in a partition, docstring of modal.Queue
 
@@ -39,6 +40,7 @@ class Storage:
     def __init__(self) -> None:
         super().__init__()
         self.blobs: dict[str, bytes] = {}
+        self.volumes: dict[str, Volume] = {}
         self.queues: dict[str, dict[bytes, Partition]] = {}
         self.http_url = ""  # set when the HTTP server has started
         self.refuse_result_bytes: int | None = None
@@ -76,21 +78,36 @@ class Storage:
 
     # -- volumes ------------------------------------------------------------------------------------------------------
 
+    def volume(self, volume_id: str) -> Volume:
+        """The volume.
+
+        Raises:
+            GRPCError: NOT_FOUND where it is unknown.
+        """
+        if volume_id not in self.volumes:
+            raise GRPCError(Status.NOT_FOUND, f"no volume {volume_id}")
+        return self.volumes[volume_id]
+
     def folder(self, volume_id: str, path: str = "") -> Path:
-        """Where the path in the volume really is.
+        """Where the path in the volume is for clients.
 
         Raises:
             GRPCError: NOT_FOUND where the volume is unknown or the path leads out of it.
         """
-        root = self.root / "volumes" / volume_id
-        target = (root / path.strip("/")).resolve()
-        if not root.is_dir() or not target.is_relative_to(root.resolve()):
-            raise GRPCError(Status.NOT_FOUND, f"no path '{path}' in volume {volume_id}")
-        return target
+        return _inside(self.volume(volume_id).committed, path)
+
+    def mounted_folder(self, volume_id: str, path: str = "") -> Path:
+        """Where the path in the volume is for containers.
+
+        Raises:
+            GRPCError: as `folder`.
+        """
+        return _inside(self.volume(volume_id).mounted, path)
 
     async def volume_get_or_create(self, request, container):
         volume_id = self.named_id("vo", request)
-        (self.root / "volumes" / volume_id).mkdir(parents=True, exist_ok=True)
+        if volume_id not in self.volumes:
+            self.volumes[volume_id] = Volume(self.root / "volumes" / volume_id)
         metadata = pb.VolumeMetadata(version=pb.VOLUME_FS_VERSION_V1, name=request.deployment_name)
         return pb.VolumeGetOrCreateResponse(volume_id=volume_id, version=pb.VOLUME_FS_VERSION_V1, metadata=metadata)
 
@@ -100,7 +117,8 @@ class Storage:
         return pb.VolumeListResponse(items=items)
 
     async def volume_delete(self, request, container):
-        shutil.rmtree(self.folder(request.volume_id))
+        shutil.rmtree(self.volume(request.volume_id).committed.parent)
+        del self.volumes[request.volume_id]
         self.names = {key: id_ for key, id_ in self.names.items() if id_ != request.volume_id}
         return Empty()
 
@@ -108,11 +126,14 @@ class Storage:
         return Empty()
 
     async def volume_commit(self, request, container):
-        self.folder(request.volume_id)
-        return pb.VolumeCommitResponse()
+        self.volume(request.volume_id).commit()
+        return pb.VolumeCommitResponse()  # the client reloads, as `skip_reload` is not set
 
     async def volume_reload(self, request, container):
-        self.folder(request.volume_id)
+        volume = self.volume(request.volume_id)
+        if volume.held_by(container.process.pid):  # the client says what it finds open
+            raise GRPCError(Status.FAILED_PRECONDITION, "there are open files preventing the operation")
+        volume.reload()
         return Empty()
 
     async def volume_put_files(self, request, container):
@@ -223,6 +244,13 @@ class Storage:
 
     def _partition(self, request) -> Partition:
         return self._queue(request).setdefault(request.partition_key, Partition())
+
+
+def _inside(root: Path, path: str) -> Path:
+    target = (root / path.strip("/")).resolve()
+    if not target.is_relative_to(root):
+        raise GRPCError(Status.NOT_FOUND, f"no path '{path}' in the volume")
+    return target
 
 
 def _entry(root: Path, path: Path) -> pb.FileEntry:

@@ -1,6 +1,8 @@
 """Functions and classes to deploy to the stand-in: each shows one thing that the tests look at, kill or refuse."""
 
+import contextlib
 import importlib
+import mmap
 import os
 import time
 from pathlib import Path
@@ -99,15 +101,33 @@ def answer(name: str) -> None:
 
 
 @app.function(image=image, volumes={DATA: volume})
-def write(name: str, text: str) -> None:
+def write(name: str, text: str, commit: bool = True) -> None:
     Path(DATA, name).write_text(text)
-    volume.commit()
+    if commit:
+        volume.commit()
 
 
 @app.function(image=image, volumes={DATA: volume})
-def read(name: str) -> str:
-    volume.reload()
-    return Path(DATA, name).read_text()
+def read(name: str, reload: bool = True) -> str:
+    """The file's text, or "missing"."""
+    if reload:
+        volume.reload()
+    path = Path(DATA, name)
+    return path.read_text() if path.exists() else "missing"
+
+
+@app.function(image=image, volumes={DATA: volume})
+def reload_while_it_is_used(name: str, how: str) -> str:
+    """What a reload says while the file is open or mapped."""
+    with Path(DATA, name).open("rb") as file, contextlib.ExitStack() as held:
+        if how == "mapped":
+            held.enter_context(mmap.mmap(file.fileno(), 0, prot=mmap.PROT_READ))
+            file.close()
+        try:
+            volume.reload()
+        except RuntimeError as error:
+            return str(error)
+    return ""
 
 
 @app.cls(image=image, max_containers=2)
