@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from inference.capture import TextRecorder, attention_rows
+from inference.capture import TextRecorder, tiled_attention
 from inference.engine import Engine
 from inference.records import Recording, Request
 from inference.settings import Settings
@@ -29,22 +29,25 @@ class Kept:
 
     def __init__(self, engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
         self.rows: dict[tuple[int, int], np.ndarray] = {}
-        original = engine._capture
+        original = engine._passes._capture
 
-        def capture(recorder):
+        def capture(recorder, on_layer):
             if isinstance(recorder, TextRecorder):
                 inner = recorder.record
 
-                def record(module, rows, weights):
+                def record(module, heads, first, weights):
                     for i in range(weights.shape[1]):
-                        position = rows.start + i + recorder._offset
-                        self.rows[module.layer_idx, position] = weights[:, i].float().numpy().copy()
-                    inner(module, rows, weights)
+                        row = self.rows.setdefault(
+                            (module.layer_idx, first + i),
+                            np.full((engine.model_info.num_heads, weights.shape[2]), np.nan, np.float32),
+                        )
+                        row[heads] = weights[:, i].float().numpy()
+                    inner(module, heads, first, weights)
 
                 monkeypatch.setattr(recorder, "record", record)
-            return original(recorder)
+            return original(recorder, on_layer)
 
-        monkeypatch.setattr(engine, "_capture", capture)
+        monkeypatch.setattr(engine._passes, "_capture", capture)
 
 
 def check_against_upstream(reference: np.ndarray, prompt, recording: Recording, kept: Kept) -> float:
@@ -88,7 +91,7 @@ def test_every_layer_head_and_text_row_equals_output_attentions(kind, size, grid
     image, answer = picture(*size), (70, 71, 72, 73)
     reference = None
     for path, bound in (("eager", 1e-6), ("rows", 1e-5)):
-        ours = engine(checkpoint, path, rows_chunk_bytes=100_000)  # several chunks per layer
+        ours = engine(checkpoint, path, tile_bytes=20_000)  # several tiles per layer
         prompt = ours._prompts.build(image, PROMPT, None, 4_096)
         assert prompt.grid == grid
         if reference is None:
@@ -187,8 +190,11 @@ def test_background_is_the_mean_and_tenth_percentile_of_prompt_and_template_rows
 
 def test_rows_before_the_image_and_the_future_get_exactly_nothing(dense: Path):
     """A mask function that is missing would put most of row 0 on the future; here every row sums to 1 without it."""
-    query, key = torch.randn(1, 4, 6, 8), torch.randn(1, 2, 9, 8)
-    ((_, weights),) = attention_rows(query, key, None, 0.3, slice(0, 6), True, 2**20)
+    query, key, value = torch.randn(1, 4, 6, 8), torch.randn(1, 2, 9, 8), torch.randn(1, 2, 9, 8)
+    shown = []
+    tiled_attention(query, key, value, None, 0.3, True, 2**20, lambda *tile: shown.append(tile))
+    ((heads, first, weights),) = shown
+    assert (heads, first) == (slice(0, 4), 3)
     for index in range(6):
         assert float(weights[:, index, index + 4 :].abs().max() if index < 5 else 0) == 0
         torch.testing.assert_close(weights[:, index].sum(-1), torch.ones(4))
@@ -196,15 +202,12 @@ def test_rows_before_the_image_and_the_future_get_exactly_nothing(dense: Path):
     kept: dict[int, torch.Tensor] = {}
 
     class KeepAll:
-        def rows(self, module, queries, keys):
-            return slice(0, queries)
-
-        def record(self, module, rows, weights):
+        def record(self, module, heads, first, weights):
             if hasattr(module, "layer_idx"):  # the language model's; the vision tower has no causal order
                 kept[module.layer_idx] = weights.clone()
 
     prompt = ours._prompts.build(picture(*SMALL), PROMPT, None, 4_096)
-    ours._set_attention(text="eager")
+    ours._passes._set_attention(text="eager")
     with torch.no_grad():
         ours._model(**upstream.inputs(prompt), recorder=KeepAll())
     for weights in kept.values():
@@ -221,7 +224,7 @@ def test_the_vision_tower_map_equals_upstreams_eager_attention_in_image_order(de
     image = picture(96, 224, seed=9)  # 6 × 14 patches: raster order would fail
     results = {}
     for path in ("eager", "rows"):
-        ours = engine(dense, path, rows_chunk_bytes=2_000)
+        ours = engine(dense, path, tile_bytes=2_000)
         results[path] = (
             ours.compare(Request(image, PROMPT, answer=(70,), vision_tower=True)).recordings[0].vision_received
         )
