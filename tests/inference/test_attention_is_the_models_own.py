@@ -8,8 +8,9 @@ import torch
 
 from inference.capture import TextRecorder, tiled_attention
 from inference.engine import Engine
+from inference.prompt import unblock
 from inference.records import Recording, Request
-from inference.settings import Settings
+from inference.settings import Limits, Settings
 from tests import upstream
 from tests.adapters import write_adapter
 from tests.conftest import picture
@@ -258,3 +259,39 @@ def test_auto_takes_eager_while_a_layers_matrix_fits_and_rows_beyond(dense: Path
     small = Request(picture(*SMALL), PROMPT, answer=(70,))
     assert engine(dense, "auto").compare(small).recordings[0].attention == "eager"
     assert engine(dense, "auto", eager_layer_bytes=10_000).compare(small).recordings[0].attention == "rows"
+
+
+def test_at_a_screenshots_native_resolution_rows_and_received_equal_upstreams_eager_attention(dense: Path, monkeypatch):
+    """2,784 × 1,568 pixels are 4,263 image tokens and 17,052 patches: many tiles on our side, one matrix on the other.
+
+    The vision tower's reference is upstream's eager function as well, over some queries at a time: a whole matrix of
+    its four small heads would take 4.6 GB.
+    """
+    from transformers.integrations.sdpa_attention import sdpa_attention_forward
+    from transformers.models.qwen3_vl import modeling_qwen3_vl as modeling
+
+    image, answer = picture(1_568, 2_784), (70, 71, 72)
+    ours = engine(dense, "rows", limits=Limits(max_image_tokens=4_300))
+    prompt = ours._prompts.build(image, PROMPT, None, 4_300)
+    assert (prompt.grid, len(prompt.pixel_values)) == ((49, 87), 17_052)
+    kept = Kept(ours, monkeypatch)
+    recording = ours.compare(Request(image, PROMPT, answer=answer, vision_tower=True)).recordings[0]
+
+    received = []
+
+    def in_slices(module, query, key, value, attention_mask, scaling, **options):
+        total = torch.zeros(key.shape[2])
+        for start in range(0, query.shape[2], 1_000):
+            part = query[:, :, start : start + 1_000]
+            total += modeling.eager_attention_forward(module, part, key, value, None, scaling)[1].sum(dim=(0, 1, 2))
+        received.append(total / (query.shape[1] * query.shape[2]))
+        return sdpa_attention_forward(module, query, key, value, attention_mask, scaling=scaling, **options)
+
+    monkeypatch.setitem(modeling.ALL_ATTENTION_FUNCTIONS._local_mapping, "in_slices", in_slices)
+    model = upstream.load(dense)
+    model.config.vision_config._attn_implementation = "in_slices"
+    reference = upstream.attentions(model, prompt, answer[:-1])
+    assert check_against_upstream(reference, prompt, recording, kept) <= 1e-5
+    expected = unblock(torch.stack(received).numpy(), prompt.grid_thw, 2)
+    np.testing.assert_allclose(recording.vision_received * 17_052, expected * 17_052, atol=1e-3, rtol=0)
+    np.testing.assert_allclose(recording.vision_received, expected, atol=1e-5, rtol=0)
