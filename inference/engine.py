@@ -206,8 +206,14 @@ class Engine:
         chosen: tuple[int, ...] | None,
     ) -> Recording:
         """One variant from the image to its recording; nothing of it stays but what is kept."""
-        draft = self._draft(run, prompt, focus, adapter, given)
-        recording = self._replay(run, prompt, focus, draft, chosen or draft.answer_ids)
+        with run.stage("adapter", f"switching to {adapter or 'base'}"):
+            if adapter is not None:
+                self._shelf.load(adapter)
+            loaded = {self._shelf.loading(each) for each in self._shelf.loaded}
+            self._kept.discard(lambda key: key.variant is not None and key.variant[0] not in loaded)
+        with self._shelf.use(adapter, run.request.scale, run.request.modules):
+            draft = self._draft(run, prompt, focus, adapter, given)
+            recording = self._replay(run, prompt, focus, draft, chosen or draft.answer_ids)
         draft.reading.cut(prompt.image_end)
         self._kept.keep(draft.key, draft.reading)
         return recording
@@ -291,32 +297,27 @@ class Engine:
     def _draft(
         self, run: _Run, prompt: Prompt, focus: tuple[int, ...], adapter: str | None, given: tuple[int, ...] | None
     ) -> _Draft:
+        """The variant in use from the image to its own answer."""
         request, name = run.request, adapter or "base"
-        with run.stage("adapter", f"switching to {name}"):
-            if adapter is not None:
-                self._shelf.load(adapter)
-            loaded = {self._shelf.loading(each) for each in self._shelf.loaded}
-            self._kept.discard(lambda key: key.variant is not None and key.variant[0] not in loaded)
-        with self._shelf.use(adapter, request.scale, request.modules):
-            path = self._passes.text_path(prompt)
-            key = Key(run.image, self._variant(request, adapter), prompt.input_ids[: prompt.image_end].tobytes(), path)
-            reading = self._kept.take(key, Reading)
-            features = self._features(run, prompt, adapter) if reading is None or request.vision_tower else None
-            run.patches = None
-            with run.stage("prompt", f"{name} reads the prompt"):
-                longest = len(given) if given else request.max_new_tokens
-                positions = self._passes.positions(prompt, len(prompt.input_ids) + longest)
-                if reading is None:
-                    assert features is not None
-                    reading = self._passes.image(prompt, features, positions, run.check)
-                by_row, logits = self._passes.words(
-                    prompt, reading, positions, _focus_rows(focus, prompt), longest, run.check
-                )
-            received = features.received if features is not None else None
-            draft = _Draft(adapter, key, reading, received, positions, by_row, logits)
-            if given is None:
-                with run.stage("answer", f"{name} writes its answer"):
-                    self._write(run, prompt, draft)
+        path = self._passes.text_path(prompt)
+        key = Key(run.image, self._variant(request, adapter), prompt.input_ids[: prompt.image_end].tobytes(), path)
+        reading = self._kept.take(key, Reading)
+        features = self._features(run, prompt, adapter) if reading is None or request.vision_tower else None
+        run.patches = None
+        with run.stage("prompt", f"{name} reads the prompt"):
+            longest = len(given) if given else request.max_new_tokens
+            positions = self._passes.positions(prompt, len(prompt.input_ids) + longest)
+            if reading is None:
+                assert features is not None
+                reading = self._passes.image(prompt, features, positions, run.check)
+            by_row, logits = self._passes.words(
+                prompt, reading, positions, _focus_rows(focus, prompt), longest, run.check
+            )
+        received = features.received if features is not None else None
+        draft = _Draft(adapter, key, reading, received, positions, by_row, logits)
+        if given is None:
+            with run.stage("answer", f"{name} writes its answer"):
+                self._write(run, prompt, draft)
         if self._touches_vision(adapter):
             run.notes.append(
                 f"{name} also changes the vision tower: it sees other features of the image than base, so its maps "
@@ -356,11 +357,7 @@ class Engine:
         )
         if max(focus) >= len(tokens):
             raise SelectionError(f"focus names token {max(focus)}; the sequence has tokens 0–{len(tokens) - 1}.")
-        request = run.request
-        with (
-            run.stage("replay", f"replaying the answer through {draft.adapter or 'base'}"),
-            self._shelf.use(draft.adapter, request.scale, request.modules),
-        ):
+        with run.stage("replay", f"replaying the answer through {draft.adapter or 'base'}"):
             logits = self._passes.replay(prompt, draft.reading, draft.by_row, draft.first_logits, answer, run.check)
             logprobs = torch.log_softmax(logits, dim=-1)[range(len(answer)), list(answer)]
             own = draft.answer_ids == answer and bool((logits.argmax(dim=-1).cpu() != torch.tensor(answer)).any())
