@@ -66,7 +66,9 @@ class Settings:
     share: bool = _setting(False, "also open a public gradio.live link", flag=True)
     auth: str = _setting("", "USER:PASSWORD that guards the page and every route", flag=True, secret=True)
     attention: AttentionMode = _setting(
-        "auto", "how attention is read: upstream's eager matrices, or the same rows beside SDPA", flag=True
+        "auto",
+        "how attention is read: upstream's eager matrices, or only the asked rows; auto decides by bytes",
+        flag=True,
     )
     device: str = _setting("auto", "'auto', 'cpu', 'cuda' or 'cuda:N'", flag=True)
     dtype: str = _setting(

@@ -14,7 +14,9 @@ ALLOWED = {  # heavy packages that a room may import at its top, see the table o
     "inference/adapters.py": {"torch", "peft"},
     "inference/capture.py": {"torch", "transformers"},
     "inference/checkpoint.py": {"torch", "transformers"},
-    "inference/engine.py": {"torch", "transformers"},
+    "inference/engine.py": {"torch"},
+    "inference/kept.py": {"torch", "transformers"},
+    "inference/passes.py": {"torch", "transformers"},
     "app.py": {"gradio"},
 }
 
