@@ -5,14 +5,16 @@ would be None and every row would see the future). Both see query and key after 
 has them:
 
 - `EAGER`: upstream's own `eager_attention_forward` computes the layer's matrix; its rows are read, then it is dropped.
-- `ROWS`: SDPA computes the layer's output; the asked rows are computed beside it in float32, in chunks.
+- `ROWS`: a pass that is recorded computes its weights in float32, tile by tile, and the layer's output from the same
+  tiles: nothing is computed twice and no full matrix exists. A pass that is not recorded is plain SDPA.
 
-A `Recorder` travels as a keyword argument of `model.forward`, which transformers hands down to the attention function:
-there is no hook to remove and no global to reset, whatever is thrown.
+A recorder takes every row of its pass, so what is not asked (the image's own rows) is read in a pass without one. It
+travels as a keyword argument of `model.forward`, which transformers hands down to the attention function: there is no
+hook to remove and no global to reset, whatever is thrown.
 """
 
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any, Protocol
 
 import torch
@@ -29,11 +31,15 @@ ROWS = "visualizer_rows"
 class Recorder(Protocol):
     """Takes the attention of each layer as it is computed."""
 
-    def rows(self, module: torch.nn.Module, queries: int, keys: int) -> slice:
-        """Which of this call's queries are wanted; an empty slice for none."""
+    def record(self, module: torch.nn.Module, heads: slice, first: int, weights: torch.Tensor) -> None:
+        """Take a tile of a layer: `weights` `(heads, rows, keys)`, float32 on the device; it must not be kept.
 
-    def record(self, module: torch.nn.Module, rows: slice, weights: torch.Tensor) -> None:
-        """Take `weights` `(heads, queries in rows, keys)`, float32 on the device; it must not be kept."""
+        Args:
+            module: the attention module.
+            heads: the tile's query heads.
+            first: position of the tile's first row in the sequence; the pass's queries are the last of the keys.
+            weights: after softmax.
+        """
 
 
 def register_attention() -> None:
@@ -53,17 +59,17 @@ def _eager_attention(
     scaling: float,
     dropout: float = 0.0,
     recorder: Recorder | None = None,
+    on_layer: Callable[[], None] = lambda: None,
     **kwargs: Any,
 ) -> tuple[torch.Tensor, None]:
     """Upstream's eager attention; query `(1, heads, queries, head_dim)`, key and value `(1, kv_heads, keys, …)`."""
+    on_layer()
     upstream: Callable[..., tuple[torch.Tensor, torch.Tensor]] = sys.modules[
         type(module).__module__
     ].eager_attention_forward
     output, weights = upstream(module, query, key, value, attention_mask, scaling=scaling, dropout=dropout, **kwargs)
     if recorder is not None:
-        wanted = recorder.rows(module, query.shape[2], key.shape[2])
-        if wanted.stop > wanted.start:
-            recorder.record(module, wanted, weights[0, :, wanted].float())
+        recorder.record(module, slice(0, query.shape[1]), key.shape[2] - query.shape[2], weights[0].float())
     return output, None
 
 
@@ -76,63 +82,77 @@ def _rows_attention(
     scaling: float,
     dropout: float = 0.0,
     recorder: Recorder | None = None,
-    chunk_bytes: int = 32 * 2**20,
+    on_layer: Callable[[], None] = lambda: None,
+    tile_bytes: int = 4 * 2**20,
     **kwargs: Any,
 ) -> tuple[torch.Tensor, None]:
-    """SDPA for the output; beside it the wanted rows, at most `chunk_bytes` of scores at a time."""
-    output, _ = sdpa_attention_forward(
-        module, query, key, value, attention_mask, dropout=dropout, scaling=scaling, **kwargs
-    )
-    if recorder is not None:
-        wanted = recorder.rows(module, query.shape[2], key.shape[2])
-        causal = kwargs.get("is_causal", getattr(module, "is_causal", True)) is not False
-        for rows, weights in attention_rows(query, key, attention_mask, scaling, wanted, causal, chunk_bytes):
-            recorder.record(module, rows, weights)
-    return output, None
+    """Plain SDPA for a pass without a recorder; else weights and output tile by tile."""
+    on_layer()
+    if recorder is None:
+        output, _ = sdpa_attention_forward(
+            module, query, key, value, attention_mask, dropout=dropout, scaling=scaling, **kwargs
+        )
+        return output, None
+    causal = kwargs.get("is_causal", getattr(module, "is_causal", True)) is not False
+
+    def record(heads: slice, first: int, weights: torch.Tensor) -> None:
+        recorder.record(module, heads, first, weights)
+
+    return tiled_attention(query, key, value, attention_mask, scaling, causal, tile_bytes, record), None
 
 
-def attention_rows(
+def tiled_attention(
     query: torch.Tensor,
     key: torch.Tensor,
+    value: torch.Tensor,
     attention_mask: torch.Tensor | None,
     scaling: float,
-    wanted: slice,
     causal: bool,
-    chunk_bytes: int,
-) -> Iterator[tuple[slice, torch.Tensor]]:
-    """Compute the attention weights of some queries in chunks: softmax(q kᵀ · scaling + mask) in float32.
+    tile_bytes: int,
+    record: Callable[[slice, int, torch.Tensor], None],
+) -> torch.Tensor:
+    """Attention whose weights are shown tile by tile: softmax(q kᵀ · scaling + mask) in float32, then times value.
 
     Args:
-        query: `(1, heads, queries, head_dim)`, after norm and rotary position.
-        key: `(1, kv_heads, keys, head_dim)`; query head h uses key head h // (heads / kv_heads), never expanded.
+        query: `(1, heads, queries, head_dim)`, after norm and rotary position; the queries are the last of the keys.
+        key, value: `(1, kv_heads, keys, …)`; query head h uses key head h // (heads / kv_heads), never expanded.
         attention_mask: what SDPA got: None, bool (True = visible) or additive; `(1, 1, queries, keys)`.
         scaling: factor on the scores.
-        wanted: queries to compute.
-        causal: without a mask, whether query i sees only keys up to its own position (the queries are the last keys).
-        chunk_bytes: most bytes of float32 scores at once (at least one row).
+        causal: without a mask, whether a query sees only keys up to its own position.
+        tile_bytes: most bytes of float32 scores at once (at least one row of the heads that share a key head).
+        record: told each tile: its query heads, the position of its first row, its weights `(heads, rows, keys)`.
 
-    Yields:
-        (rows, weights): a slice of queries and their `(heads, rows, keys)` float32 weights.
+    Returns:
+        `(1, queries, heads, head_dim)` in the dtype of `value`, as SDPA gives it.
     """
-    _, heads, queries, _ = query.shape
+    _, heads, queries, dim = query.shape
     _, kv_heads, keys, _ = key.shape
-    step = max(1, chunk_bytes // (4 * heads * keys))
-    key_rows = key[0].float().transpose(1, 2)
-    for start in range(wanted.start, wanted.stop, step):
-        rows = slice(start, min(start + step, wanted.stop))
-        count = rows.stop - rows.start
-        chunk = query[0, :, rows].float().reshape(kv_heads, heads // kv_heads * count, -1)
-        scores = torch.matmul(chunk, key_rows).view(heads, count, keys).mul_(scaling)
-        if attention_mask is not None:
-            visible = attention_mask[0, :, rows, :keys]
-            if visible.dtype == torch.bool:
-                scores.masked_fill_(~visible, float("-inf"))
-            else:
-                scores.add_(visible)
-        elif causal and queries > 1:
-            position = torch.arange(rows.start, rows.stop, device=key.device) + (keys - queries)
-            scores.masked_fill_(torch.arange(keys, device=key.device) > position[:, None], float("-inf"))
-        yield rows, torch.softmax(scores, dim=-1)
+    group = heads // kv_heads
+    rows_at_once = min(queries, max(1, tile_bytes // (4 * keys * group)))
+    kv_at_once = max(1, tile_bytes // (4 * keys * group * rows_at_once))
+    output = value.new_empty(1, queries, heads, value.shape[-1])
+    for kv in range(0, kv_heads, kv_at_once):
+        key_rows, values = key[0, kv : kv + kv_at_once].float().transpose(1, 2), value[0, kv : kv + kv_at_once]
+        own = slice(kv * group, kv * group + len(values) * group)
+        for start in range(0, queries, rows_at_once):
+            rows = slice(start, min(start + rows_at_once, queries))
+            asked = (query[0, own, rows].float() * scaling).reshape(len(values), -1, dim)
+            scores = torch.matmul(asked, key_rows).view(len(values) * group, -1, keys)
+            if attention_mask is not None:
+                visible = attention_mask[0, :, rows, :keys]
+                if visible.dtype == torch.bool:
+                    scores.masked_fill_(~visible, float("-inf"))
+                else:
+                    scores.add_(visible)
+            elif causal and queries > 1:
+                position = torch.arange(rows.start, rows.stop, device=key.device) + (keys - queries)
+                scores.masked_fill_(torch.arange(keys, device=key.device) > position[:, None], float("-inf"))
+            weights = torch.softmax(scores, dim=-1)
+            del scores
+            record(own, keys - queries + start, weights)
+            mixed = torch.matmul(weights.to(values.dtype).view(len(values), -1, keys), values)
+            output[0, rows, own] = mixed.view(len(values) * group, -1, value.shape[-1]).transpose(0, 1)
+    return output
 
 
 class TextRecorder:
@@ -146,7 +166,6 @@ class TextRecorder:
         first_row, last_row: positions recorded, inclusive.
         groups: `(last_row + 1,)` int64 on the device, group of each key (0 image … 3 answer).
         focus_rows: positions whose per-head maps are averaged.
-        on_layer: called before each layer's rows are read; may raise to stop the pass.
 
     The buffers are float32: `by_row` `(rows, layers, cells)`, `group_share` `(rows, layers, heads, 4)` and `by_head`
     `(layers, heads, cells)`.
@@ -161,7 +180,6 @@ class TextRecorder:
         last_row: int,
         groups: torch.Tensor,
         focus_rows: list[int],
-        on_layer: Callable[[], None] = lambda: None,
     ) -> None:
         rows, device = last_row - first_row + 1, groups.device
         cells = image.stop - image.start
@@ -169,40 +187,33 @@ class TextRecorder:
         self.by_row = torch.zeros(rows, layers, cells, device=device)
         self.group_share = torch.zeros(rows, layers, heads, 4, device=device)
         self.by_head = torch.zeros(layers, heads, cells, device=device)
+        self._heads = heads
         self._group_of = torch.nn.functional.one_hot(groups, 4).float()
-        self._seen = torch.zeros(layers, rows, dtype=torch.int64)  # counted on the host: no synchronisation
-        self._on_layer = on_layer
-        self._offset = 0
+        self._seen = torch.zeros(layers, rows, dtype=torch.int64)  # heads, counted on the host: no synchronisation
 
-    def rows(self, module: torch.nn.Module, queries: int, keys: int) -> slice:
-        """Queries of this pass that are recorded; remembers where the pass stands in the sequence."""
-        self._on_layer()
-        self._offset = keys - queries
-        start = max(self.first_row - self._offset, 0)
-        return slice(start, max(start, min(self.last_row + 1 - self._offset, queries)))
-
-    def record(self, module: torch.nn.Module, rows: slice, weights: torch.Tensor) -> None:
-        """Reduce `(heads, rows, keys)` of one layer."""
+    def record(self, module: torch.nn.Module, heads: slice, first: int, weights: torch.Tensor) -> None:
+        """Reduce a tile of one layer."""
         layer = int(module.layer_idx)  # type: ignore[arg-type]
-        keys = weights.shape[-1]
-        first = rows.start + self._offset - self.first_row
-        own = slice(first, first + weights.shape[1])
+        own = slice(first - self.first_row, first - self.first_row + weights.shape[1])
+        if own.start < 0 or own.stop > len(self.by_row):
+            raise CaptureError(f"rows {first} and on were shown; asked are {self.first_row}–{self.last_row}.")
         on_image = weights[:, :, self.image]
-        self.by_row[own, layer] = on_image.mean(dim=0)
-        self.group_share[own, layer] = torch.matmul(weights, self._group_of[:keys]).transpose(0, 1)
+        self.by_row[own, layer] += on_image.sum(dim=0) / self._heads
+        self.group_share[own, layer, heads] = torch.matmul(weights, self._group_of[: weights.shape[-1]]).transpose(0, 1)
         for position in self.focus_rows:
-            index = position - self.first_row - first
-            if 0 <= index < weights.shape[1]:
-                self.by_head[layer] += on_image[:, index] / len(self.focus_rows)
-        self._seen[layer, own] += 1
+            if 0 <= position - first < weights.shape[1]:
+                self.by_head[layer, heads] += on_image[:, position - first] / len(self.focus_rows)
+        self._seen[layer, own] += weights.shape[0]
 
     def check(self, last_row: int) -> None:
         """Raise CaptureError unless all rows up to `last_row`, and no others, came exactly once in each layer."""
-        expected = (torch.arange(self._seen.shape[1]) <= last_row - self.first_row).long().expand_as(self._seen)
-        if not torch.equal(self._seen, expected):
+        expected = (torch.arange(self._seen.shape[1]) <= last_row - self.first_row).long() * self._heads
+        if not torch.equal(self._seen, expected.expand_as(self._seen)):
             layer, row = (int(each) for each in (self._seen != expected).nonzero()[0])
             times = int(self._seen[layer, row])
-            raise CaptureError(f"layer {layer} gave row {row + self.first_row} {times} times instead of once.")
+            raise CaptureError(
+                f"layer {layer} gave {times} heads of row {row + self.first_row}, not each of {self._heads} once."
+            )
 
 
 class VisionRecorder:
@@ -210,31 +221,27 @@ class VisionRecorder:
 
     Args:
         blocks: the tower's attention modules in layer order.
-        patches: patches of the image.
+        heads, patches: of the tower, of the image.
         device: where the sums live.
 
     `received` is `(layers, patches)` float32 in merge-block order.
     """
 
-    def __init__(self, blocks: list[torch.nn.Module], patches: int, device: torch.device) -> None:
+    def __init__(self, blocks: list[torch.nn.Module], heads: int, patches: int, device: torch.device) -> None:
         self._layer = {id(module): layer for layer, module in enumerate(blocks)}
-        self._patches = patches
+        self._rows, self._patches = heads * patches, patches
         self.received = torch.zeros(len(blocks), patches, device=device)
         self._seen = [0] * len(blocks)
 
-    def rows(self, module: torch.nn.Module, queries: int, keys: int) -> slice:
-        """All queries of the image."""
-        if queries != self._patches or keys != self._patches:
-            raise CaptureError(f"the vision tower attends {queries} × {keys} patches; expected {self._patches}.")
-        return slice(0, queries)
-
-    def record(self, module: torch.nn.Module, rows: slice, weights: torch.Tensor) -> None:
-        """Add `(heads, rows, patches)` of one layer."""
+    def record(self, module: torch.nn.Module, heads: slice, first: int, weights: torch.Tensor) -> None:
+        """Add a tile of one layer."""
+        if weights.shape[-1] != self._patches:
+            raise CaptureError(f"the vision tower attends {weights.shape[-1]} patches; expected {self._patches}.")
         layer = self._layer[id(module)]
-        self.received[layer] += weights.sum(dim=(0, 1)) / (weights.shape[0] * self._patches)
-        self._seen[layer] += weights.shape[1]
+        self.received[layer] += weights.sum(dim=(0, 1)) / self._rows
+        self._seen[layer] += weights.shape[0] * weights.shape[1]
 
     def check(self) -> None:
-        """Raise CaptureError unless every layer gave every query once."""
-        if any(count != self._patches for count in self._seen):
-            raise CaptureError(f"the vision tower gave {self._seen} queries per layer; expected {self._patches} each.")
+        """Raise CaptureError unless every layer gave every query of every head once."""
+        if any(count != self._rows for count in self._seen):
+            raise CaptureError(f"the vision tower gave {self._seen} rows per layer; expected {self._rows} each.")

@@ -114,7 +114,9 @@ class Settings:
     share: bool = _setting(False, "also open a public gradio.live link", flag=True)
     auth: str = _setting("", "USER:PASSWORD that guards the page and every route", flag=True, secret=True)
     attention: AttentionMode = _setting(
-        "auto", "how attention is read: upstream's eager matrices, or the same rows beside SDPA", flag=True
+        "auto",
+        "how attention is read: upstream's eager matrices, or only the asked rows; auto decides by bytes",
+        flag=True,
     )
     device: str = _setting("auto", "'auto', 'cpu', 'cuda' or 'cuda:N'", flag=True)
     dtype: str = _setting(
@@ -123,11 +125,17 @@ class Settings:
     eager_layer_bytes: int = _setting(
         256 * MIB, "largest matrix of one layer that 'auto' still computes eagerly, in bytes"
     )
-    rows_chunk_bytes: int = _setting(32 * MIB, "scores held at once while rows are computed beside SDPA, in bytes")
+    tile_bytes: int = _setting(
+        0, "scores held at once while rows are recorded, in bytes; 0 is 4 MiB on a CPU (its cache), 256 MiB on a GPU"
+    )
     adapter_cache_bytes: int = _setting(
         2_048 * MIB, "adapters kept on the model, least recently used leave first, in bytes"
     )
-    vision_cache_images: int = _setting(4, "images whose vision features are kept")
+    kept_bytes: int = _setting(
+        2_048 * MIB,
+        "what was read of the last images (vision features, keys and values per variant), least recently used leave "
+        "first, in bytes; 0 keeps nothing between requests",
+    )
     result_cache_bytes: int = _setting(512 * MIB, "finished comparisons kept for the page's visitors, in bytes")
     limits: Limits = field(default_factory=Limits)
     cloud: Cloud = field(default_factory=Cloud)
@@ -137,10 +145,10 @@ class Settings:
             if get_origin(each.type) is Literal and getattr(self, each.name) not in get_args(each.type):
                 choices = ", ".join(get_args(each.type))
                 raise InputError(f"{each.name} must be one of {choices}; not {getattr(self, each.name)!r}.")
-        for name in ("eager_layer_bytes", "rows_chunk_bytes", "vision_cache_images"):
+        for name in ("eager_layer_bytes",):
             if getattr(self, name) < 1:
                 raise InputError(f"{name} must be 1 or more, not {getattr(self, name)}.")
-        for name in ("adapter_cache_bytes", "result_cache_bytes"):
+        for name in ("tile_bytes", "adapter_cache_bytes", "kept_bytes", "result_cache_bytes"):
             if getattr(self, name) < 0:
                 raise InputError(f"{name} must not be negative.")
         if not 0 <= self.port <= 65_535:

@@ -9,6 +9,7 @@ import re
 import signal
 import subprocess
 import sys
+import threading
 import time
 from dataclasses import replace
 from pathlib import Path
@@ -274,32 +275,26 @@ class _Forgetful(list):
         pass
 
 
-def slow_saving(monkeypatch, seconds: float) -> list[str]:
-    """Make saving slow; the names of what was saved."""
-    saved: list[str] = []
-    keep = Answers.keep
-
-    def slowly(self, name, comparison):
-        time.sleep(seconds)
-        keep(self, name, comparison)
-        saved.append(name)
-
-    monkeypatch.setattr(Answers, "keep", slowly)
-    return saved
-
-
 def test_the_engine_does_not_wait_for_the_disk_but_is_never_far_ahead(tmp_path, monkeypatch):
     images, out = numbered(tmp_path / "in", 12), tmp_path / "out"
-    saved, ahead = slow_saving(monkeypatch, 0.1), []
+    far_ahead, keep = threading.Event(), Answers.keep
+    ahead: list[int] = []
 
     class Watching(ScriptedBackend):
         def compare(self, request):
-            ahead.append(len(self.requests) - len(saved))
+            ahead.append(len(self.requests) - len(list(out.glob("*.npz"))))
+            if len(ahead) > UNSAVED:
+                far_ahead.set()
             return super().compare(request)
 
+    def waiting(self, name, comparison):
+        assert far_ahead.wait(10)
+        keep(self, name, comparison)
+
+    monkeypatch.setattr(Answers, "keep", waiting)
     assert batch(images, "--prompt", "What?", "--out", out, backend=Watching())[0] == 0
-    assert ahead[:3] == [0, 1, 2]
-    assert max(ahead) <= UNSAVED
+    assert ahead[: UNSAVED + 1] == [*range(UNSAVED + 1)]
+    assert max(ahead) == UNSAVED
     assert len(states(out)) == 12
 
 
@@ -448,7 +443,14 @@ def test_an_answer_of_another_version_is_not_saved(tmp_path):
 
 def test_ctrl_c_saves_what_came_before_it(tmp_path, monkeypatch):
     images, out = numbered(tmp_path / "in", 4), tmp_path / "out"
-    saved = slow_saving(monkeypatch, 0.3)
+    saved, keep = [], Answers.keep
+
+    def slowly(self, name, comparison):
+        time.sleep(0.3)
+        keep(self, name, comparison)
+        saved.append(name)
+
+    monkeypatch.setattr(Answers, "keep", slowly)
     code, said = batch(images, "--prompt", "What?", "--out", out, backend=Failing({2: KeyboardInterrupt()}))
     assert code == 130
     assert len(saved) == len(states(out)) >= 2

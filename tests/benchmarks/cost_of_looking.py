@@ -1,191 +1,222 @@
-"""What recording costs beside plain generation: time and extra peak memory, as ratios, every mode in fresh processes.
+"""What looking costs beside plain generation: time and extra peak memory, as ratios within one run.
 
-    python -m tests.benchmarks.cost_of_looking
+    python -m tests.benchmarks.cost_of_looking                      # CPU, small shape, fresh processes, median of 5
+    python -m tests.benchmarks.cost_of_looking --device cuda        # shapes of 2B, 4B and 8B in bfloat16, one process
 
-The model has random weights: text 12 layers × 512 wide (8 heads, 2 KV heads of 64), a vision tower whose share of the
-plain time is about a third (as on Qwen3-VL-8B), one image of 34 × 60 cells (2,040 image tokens), 16 new tokens. The
-modes run in turn, five times each; a row shows the median.
+Every row is compared with `plain`: upstream's `generate` under SDPA on the same image and words, nothing recorded.
+Every mode begins with the photo (upstream's image processor is in all of them) and writes the same number of tokens;
+adapters are on the model already. Rows that begin with "then" were preceded, unmeasured, by base + 1 adapter on the
+same image and prompt. The limit is a row's set figure; the floor is plain itself, once per variant but for the vision
+tower.
 
-- plain: upstream's `generate` under SDPA, nothing recorded. Every ratio is to this row.
-- naive: upstream's `generate(output_attentions=True)`, eager in both towers: what most tools do.
-- ours: this package's engine, one variant, all question, template and answer rows of all layers and heads.
+On a CPU the memory is resident memory, measured in processes of their own in which glibc gives freed blocks back at
+once (so that a peak is what was alive, not what lay about); the time in processes with the allocator as it is. The
+small shape has text 12 × 512 (8 heads, 2 KV heads of 64) and a vision tower 4 × 128, whose share of the plain time is
+printed (on Qwen3-VL-8B it is about a third). On a GPU the memory is what torch has allocated.
 """
 
 import argparse
 import json
+import math
+import os
 import statistics
 import subprocess
 import sys
 import tempfile
-import time
+from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
-MODES = {
-    "plain": "plain SDPA generation",
-    "rows": "ours, rows beside SDPA",
-    "rows+vision": "ours, rows, vision tower recorded too",
-    "eager": "ours, eager matrices",
-    "naive": "naive: generate(output_attentions=True), eager",
-}
-GRID, NEW_TOKENS = (34, 60), 16
-PROMPT = "Describe what stands in the middle of the picture, and what is beside it."
+GRIDS = {"768": (24, 32), "2,040": (34, 60), "4,263": (49, 87)}
+LEAVE = ("naive", "hooks", "eager")  # at 4,263 tokens these want many GB; left out where the machine lacks them
+GIVE_BACK = {"MALLOC_MMAP_THRESHOLD_": "65536", "MALLOC_TRIM_THRESHOLD_": "65536", "MALLOC_MMAP_MAX_": "1000000"}
 
-
-def write_model(folder: Path, vision_layers: int, vision_width: int) -> None:
-    """A random-weight checkpoint of the benchmark's shape."""
-    import torch
-    from transformers import Qwen3VLConfig, Qwen3VLForConditionalGeneration
-
-    from inference.demo.tokenizer import build_tokenizer
-    from tests.checkpoints import PREPROCESSOR
-
-    tokenizer = build_tokenizer()
-    names = {"image": "<|image_pad|>", "video": "<|video_pad|>"}
-    ids = {f"{key}_token_id": tokenizer.convert_tokens_to_ids(token) for key, token in names.items()}
-    ids |= {f"vision_{k}_token_id": tokenizer.convert_tokens_to_ids(f"<|vision_{k}|>") for k in ("start", "end")}
-    text = {
-        "vocab_size": 8_192,
-        "hidden_size": 512,
-        "intermediate_size": 1_536,
-        "num_hidden_layers": 12,
-        "num_attention_heads": 8,
-        "num_key_value_heads": 2,
-        "head_dim": 64,
-        "max_position_embeddings": 16_384,
-        "rope_parameters": {
-            "rope_type": "default",
-            "rope_theta": 5e6,
-            "mrope_section": [12, 10, 10],
-            "mrope_interleaved": True,
-        },
-    }
-    vision = {
-        "depth": vision_layers,
-        "hidden_size": vision_width,
-        "intermediate_size": 3 * vision_width,
-        "num_heads": vision_width // 64,
-        "out_hidden_size": 512,
-        "patch_size": 16,
-        "num_position_embeddings": 2_304,
-        "deepstack_visual_indexes": [0],
-    }
-    torch.manual_seed(0)
-    config = Qwen3VLConfig(text_config=text, vision_config=vision, tie_word_embeddings=True, **ids)
-    model = Qwen3VLForConditionalGeneration(config)
-    model.generation_config.eos_token_id = 8_191  # outside the tokenizer: every mode writes all its tokens
-    model.save_pretrained(folder)
-    tokenizer.save_pretrained(folder)
-    (folder / "preprocessor_config.json").write_text(json.dumps(PREPROCESSOR))
-
-
-def picture():
-    from tests.conftest import picture as make
-
-    return make(GRID[0] * 32, GRID[1] * 32)
-
-
-class PeakMemory:
-    """Extra peak resident memory of a block in bytes: Linux resets the high-water mark on request."""
-
-    def __enter__(self):
-        import gc
-
-        gc.collect()
-        Path("/proc/self/clear_refs").write_text("5")
-        self.before = self._read("VmRSS")
-        return self
-
-    def __exit__(self, *error):
-        self.extra = self._read("VmHWM") - self.before
-
-    @staticmethod
-    def _read(name: str) -> int:
-        status = Path("/proc/self/status").read_text()
-        return 1_024 * next(int(line.split()[1]) for line in status.splitlines() if line.startswith(name))
-
-
-def run_once(mode: str, folder: Path) -> dict[str, float]:
-    """One fresh process: load (in every mode with the engine's probe on a small image), then the measured run."""
-    import torch
-
-    from inference.engine import Engine
-    from inference.records import Request
-    from inference.settings import Limits, Settings
-
-    attention = "eager" if mode == "eager" else "rows"
-    engine = Engine(Settings(model=str(folder), attention=attention, limits=Limits(max_image_tokens=4_096)), {})
-    prompt = engine._prompts.build(picture(), PROMPT, None, 4_096)
-    assert prompt.grid == GRID
-    image, model = picture(), engine._model
-
-    def ours():
-        request = Request(image, PROMPT, max_new_tokens=NEW_TOKENS, vision_tower=mode == "rows+vision")
-        return len(engine.compare(request).recordings[0].answer_ids)
-
-    def upstream():
-        from tests.upstream import inputs
-
-        model.set_attn_implementation("eager" if mode == "naive" else "sdpa")
-        if mode == "naive":
-            model.config.vision_config._attn_implementation = "eager"
-        with torch.inference_mode():
-            output = model.generate(
-                **inputs(prompt),
-                max_new_tokens=NEW_TOKENS,
-                do_sample=False,
-                return_dict_in_generate=True,
-                output_attentions=mode == "naive",
-            )
-        return output.sequences.shape[1] - len(prompt.input_ids)
-
-    work = upstream if mode in ("plain", "naive") else ours
-    with PeakMemory() as memory:
-        begin = time.perf_counter()
-        written = work()
-        seconds = time.perf_counter() - begin
-    assert written == NEW_TOKENS
-    vision = 0.0
-    if mode == "plain":
-        begin = time.perf_counter()
-        engine._run_vision(prompt, record=False)
-        vision = time.perf_counter() - begin
-    return {"seconds": seconds, "bytes": memory.extra, "vision": vision}
+Runner = Callable[[str, tuple[int, int], bool], dict[str, object]]  # mode, grid, for memory
 
 
 def main() -> None:
+    from tests.benchmarks.modes import MODES
+    from tests.benchmarks.shapes import SHAPES
+
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--runs", type=int, default=5)
+    parser.add_argument("--device", default="cpu")
+    parser.add_argument("--shapes", nargs="+", choices=SHAPES)
+    parser.add_argument("--tokens", nargs="+", choices=GRIDS, default=list(GRIDS))
     parser.add_argument("--modes", nargs="+", choices=MODES, default=list(MODES))
-    parser.add_argument("--vision", type=int, nargs=2, default=(4, 128), metavar=("LAYERS", "WIDTH"))
-    parser.add_argument("--one", nargs=2, metavar=("MODE", "FOLDER"), help=argparse.SUPPRESS)
+    parser.add_argument("--runs", type=int, default=5)
+    parser.add_argument("--new-tokens", type=int)
+    parser.add_argument("--no-growth", action="store_true", help="leave out the fit over 6, 12 and 24 layers")
+    parser.add_argument("--out", type=Path, help="also write the tables here, and the memory over time beside them")
+    parser.add_argument("--one", nargs=4, metavar=("MODE", "FOLDER", "GRID", "TOKENS"), help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.one:
-        print(json.dumps(run_once(options.one[0], Path(options.one[1]))))
+        mode, folder, grid, tokens = options.one
+        print(json.dumps(_in_this_process(Path(folder), "cpu", mode)(mode, json.loads(grid), int(tokens))))
         return
+    cuda = options.device != "cpu"
+    new_tokens = options.new_tokens or (32 if cuda else 16)
     modes = list(dict.fromkeys(["plain", *options.modes]))
-    results: dict[str, list[dict[str, float]]] = {mode: [] for mode in modes}
-    with tempfile.TemporaryDirectory() as folder:
-        write_model(Path(folder), *options.vision)
-        for run in range(options.runs):
-            for mode in modes:
-                command = [sys.executable, "-m", "tests.benchmarks.cost_of_looking", "--one", mode, folder]
-                done = subprocess.run(command, check=True, capture_output=True, text=True)
-                results[mode].append(json.loads(done.stdout.splitlines()[-1]))
-                print(f"run {run + 1} {mode}: {results[mode][-1]}", file=sys.stderr)
-    median = {m: {k: statistics.median(each[k] for each in rows) for k in rows[0]} for m, rows in results.items()}
-    plain = median["plain"]
-    print(
-        f"{GRID[0]} × {GRID[1]} = {GRID[0] * GRID[1]:,} image tokens, {NEW_TOKENS} new tokens, median of {options.runs}"
-    )
-    print(f"the vision tower takes {plain['vision'] / plain['seconds']:.0%} of plain generation\n")
-    print("| mode | seconds | time ÷ plain | extra peak memory | memory ÷ plain |")
-    print("|---|---|---|---|---|")
-    for mode in modes:
-        row = median[mode]
-        print(
-            f"| {MODES[mode]} | {row['seconds']:.2f} | {row['seconds'] / plain['seconds']:.2f} × "
-            f"| {row['bytes'] / 2**20:,.0f} MiB | {row['bytes'] / plain['bytes']:.2f} × |"
+    report: list[str] = []
+    for name in options.shapes or (["2B", "4B", "8B"] if cuda else ["small"]):
+        with tempfile.TemporaryDirectory() as folder:
+            runner = _runner(Path(folder), SHAPES[name], options.device, new_tokens)
+            tables = {tokens: _table(runner, GRIDS[tokens], modes, options.runs) for tokens in options.tokens}
+        for tokens, table in tables.items():
+            report += [f"## {name}, {tokens} image tokens, {new_tokens} new tokens, median of {options.runs}", ""]
+            report += [*_rows(table), ""]
+        report += _growth_in_tokens(tables) + _growth_in_variants(tables)
+        if not cuda and not options.no_growth:
+            report += _growth_in_layers(SHAPES[name], new_tokens)
+        if options.out:
+            _draw(tables, options.out.with_suffix(".png"), name)
+    print("\n".join(report))
+    if options.out:
+        options.out.write_text("\n".join(report) + "\n")
+
+
+def _runner(folder: Path, shape, device: str, new_tokens: int) -> Runner:
+    """Measures a mode: in a fresh process on a CPU, in this one on a GPU (a model of 16 GB is loaded once)."""
+    from tests.benchmarks.shapes import write_adapters, write_model
+
+    write_model(folder / "model", shape, device)
+    write_adapters(folder / "adapters", folder / "model", 4)
+    if device != "cpu":
+        measure = _in_this_process(folder, device)
+        return lambda mode, grid, memory: measure(mode, grid, new_tokens)
+
+    def fresh(mode: str, grid: tuple[int, int], memory: bool) -> dict[str, object]:
+        command = [sys.executable, "-m", "tests.benchmarks.cost_of_looking", "--one", mode, str(folder)]
+        command += [json.dumps(grid), str(new_tokens)]
+        done = subprocess.run(
+            command, check=True, capture_output=True, text=True, env=os.environ | (GIVE_BACK if memory else {})
         )
+        return json.loads(done.stdout.splitlines()[-1])
+
+    return fresh
+
+
+def _in_this_process(
+    folder: Path, device: str, only: str | None = None
+) -> Callable[[str, tuple[int, int], int], dict[str, object]]:
+    """Measures modes on one engine, which has the adapters of `only` that mode on it, or all of them."""
+    from tests.benchmarks.modes import MODES, open_engine, run
+
+    names = {*MODES[only].adapters, *MODES[only].before} - {None} if only else {f"a{index}" for index in range(4)}
+    engine = open_engine(folder / "model", [folder / "adapters" / name for name in sorted(names)], device)
+    return lambda mode, grid, new_tokens: run(mode, engine, tuple(grid), new_tokens)
+
+
+def _table(runner: Runner, grid: tuple[int, int], modes: list[str], runs: int) -> dict[str, dict[str, object]]:
+    """One measurement of memory and `runs` of time per mode; the modes take turns."""
+    table: dict[str, dict[str, object]] = {}
+    for mode in modes:
+        if mode in LEAVE and grid == GRIDS["4,263"] and _free_bytes() < 18 * 2**30:
+            print(f"{mode} at {grid}: left out, less than 18 GiB are free", file=sys.stderr)
+            continue
+        table[mode] = runner(mode, grid, True) | {"times": []}
+    for _ in range(runs):
+        for mode, row in table.items():
+            once = runner(mode, grid, False)
+            row["times"].append(once["seconds"])
+            row["vision"] = once["vision"]
+            print(f"{grid} {mode}: {once['seconds']:.2f} s, {row['bytes'] / 2**20:.0f} MiB", file=sys.stderr)
+    for row in table.values():
+        row["seconds"] = statistics.median(row["times"])
+    return table
+
+
+def _free_bytes() -> int:
+    lines = Path("/proc/meminfo").read_text().splitlines()
+    return 1_024 * next(int(line.split()[1]) for line in lines if line.startswith("MemAvailable"))
+
+
+def _rows(table: dict[str, dict[str, object]]) -> list[str]:
+    from tests.benchmarks.modes import MODES
+
+    plain = table["plain"]
+    lines = [
+        f"The vision tower takes {plain['vision'] / plain['seconds']:.0%} of plain generation.",
+        "",
+        "| mode | seconds (min–max) | time ÷ plain | limit | extra peak memory | memory ÷ plain | limit |",
+        "|---|---|---|---|---|---|---|",
+    ]
+    for name, row in table.items():
+        mode = MODES[name]
+        limits = [f"{each:.2f}" if each else "–" for each in (mode.time_limit, mode.memory_limit)]
+        lines.append(
+            f"| {mode.words} | {row['seconds']:.2f} ({min(row['times']):.2f}–{max(row['times']):.2f}) "
+            f"| {row['seconds'] / plain['seconds']:.2f} × | {limits[0]} "
+            f"| {row['bytes'] / 2**20:,.0f} MiB | {row['bytes'] / plain['bytes']:.2f} × | {limits[1]} |"
+        )
+    return lines
+
+
+def _growth_in_tokens(tables: dict[str, dict[str, dict[str, object]]]) -> list[str]:
+    """Exponents of a power law through the token counts: 1 is linear, 2 is a full matrix."""
+    if len(tables) < 2:
+        return []
+    lines = ["Growth with image tokens n, fitted as n^x over the tables above:", ""]
+    for mode in next(iter(tables.values())):
+        points = [(math.prod(GRIDS[tokens]), table[mode]) for tokens, table in tables.items() if mode in table]
+        if len(points) > 1:
+            memory, seconds = (_slope([(math.log(n), math.log(row[key])) for n, row in points]) for key in _KEYS)
+            lines.append(f"- {mode}: memory n^{memory:.2f}, time n^{seconds:.2f} ({len(points)} points)")
+    return [*lines, ""]
+
+
+_KEYS = ("bytes", "seconds")
+
+
+def _growth_in_variants(tables: dict[str, dict[str, dict[str, object]]]) -> list[str]:
+    lines = ["Growth with variants (1, 2 and 5), a straight line, per further variant and over plain:", ""]
+    for tokens, table in tables.items():
+        names = {"rows": 1, "base+1": 2, "base+4": 5}
+        if names.keys() <= table.keys():
+            memory, seconds = (
+                _slope([(count, table[name][key] / table["plain"][key]) for name, count in names.items()])
+                for key in _KEYS
+            )
+            lines.append(f"- {tokens} tokens: memory + {memory:.2f} ×, time + {seconds:.2f} ×")
+    return [*lines, ""] if len(lines) > 2 else []
+
+
+def _growth_in_layers(shape, new_tokens: int) -> list[str]:
+    lines = ["Growth with language layers (6, 12 and 24, 2,040 tokens), per layer:", ""]
+    points: dict[str, list[tuple[int, dict[str, object]]]] = {"plain": [], "rows": []}
+    for layers in (6, 12, 24):
+        with tempfile.TemporaryDirectory() as folder:
+            runner = _runner(Path(folder), replace(shape, layers=layers), "cpu", new_tokens)
+            table = _table(runner, GRIDS["2,040"], list(points), 1)
+        for mode, found in points.items():
+            found.append((layers, table[mode]))
+    for mode, found in points.items():
+        memory, seconds = (_slope([(layers, row[key]) for layers, row in found]) for key in _KEYS)
+        lines.append(f"- {mode}: {memory / 2**20:.2f} MiB, {seconds:.3f} s")
+    return [*lines, ""]
+
+
+def _slope(points: list[tuple[float, float]]) -> float:
+    return statistics.linear_regression(*zip(*points, strict=True)).slope
+
+
+def _draw(tables: dict[str, dict[str, dict[str, object]]], path: Path, name: str) -> None:
+    """Memory over time at the largest image, the naive way beside ours, on a log scale."""
+    import matplotlib
+
+    matplotlib.use("Agg")
+    from matplotlib import pyplot
+
+    from tests.benchmarks.modes import MODES
+
+    tokens, table = list(tables.items())[-1]
+    figure, axes = pyplot.subplots(figsize=(8, 4), layout="constrained")
+    for mode in ("naive", "hooks", "eager", "vision", "rows", "plain"):
+        if mode in table:
+            seconds, held = zip(*table[mode]["series"], strict=True)
+            axes.plot(seconds, [max(each, 2**20) / 2**20 for each in held], label=MODES[mode].words)
+    axes.set(xlabel="seconds", ylabel="extra memory (MiB)", yscale="log", title=f"{name}, {tokens} image tokens")
+    axes.legend(fontsize=8)
+    figure.savefig(path, dpi=110)
 
 
 if __name__ == "__main__":

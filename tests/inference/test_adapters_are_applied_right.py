@@ -202,14 +202,14 @@ def test_a_kept_cache_of_one_image_is_right_after_another_image_was_read(dense, 
     from inference.engine import _Run
 
     def read(image):
-        request = Request(image, PROMPT, answer=ANSWER)
-        run = _Run(request, lambda event: None, lambda: False)
-        prompt = ours._prompts.build(image, PROMPT, None, 4_096)
-        return run, prompt, ours._draft(run, prompt, (len(prompt.tokens) + 2,), None, ANSWER)
+        run = _Run(Request(image, PROMPT, answer=ANSWER), lambda event: None, lambda: False)
+        prompt, _, given = ours._prepare(run)
+        return run, prompt, ours._draft(run, prompt, (len(prompt.tokens) + 2,), None, given)
 
     run, prompt, draft = read(a)
     read(b)
     recording = ours._replay(run, prompt, (len(prompt.tokens) + 2,), draft, ANSWER)
+    prompt = ours._prompts.build(a, PROMPT, None, 4_096)
     reference = upstream.attentions(upstream.load(dense), prompt, ANSWER[:-1])
     rows = reference[:, :, recording.tokens[recording.focus[0]].query, prompt.image_start : prompt.image_end]
     np.testing.assert_allclose(recording.by_head, rows.reshape(recording.by_head.shape), atol=1e-5, rtol=0)

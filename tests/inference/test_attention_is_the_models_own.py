@@ -6,10 +6,11 @@ import numpy as np
 import pytest
 import torch
 
-from inference.capture import TextRecorder, attention_rows
+from inference.capture import TextRecorder, tiled_attention
 from inference.engine import Engine
+from inference.prompt import unblock
 from inference.records import Recording, Request
-from inference.settings import Settings
+from inference.settings import Limits, Settings
 from tests import upstream
 from tests.adapters import write_adapter
 from tests.conftest import picture
@@ -29,22 +30,25 @@ class Kept:
 
     def __init__(self, engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
         self.rows: dict[tuple[int, int], np.ndarray] = {}
-        original = engine._capture
+        original = engine._passes._capture
 
-        def capture(recorder):
+        def capture(recorder, on_layer):
             if isinstance(recorder, TextRecorder):
                 inner = recorder.record
 
-                def record(module, rows, weights):
+                def record(module, heads, first, weights):
                     for i in range(weights.shape[1]):
-                        position = rows.start + i + recorder._offset
-                        self.rows[module.layer_idx, position] = weights[:, i].float().numpy().copy()
-                    inner(module, rows, weights)
+                        row = self.rows.setdefault(
+                            (module.layer_idx, first + i),
+                            np.full((engine.model_info.num_heads, weights.shape[2]), np.nan, np.float32),
+                        )
+                        row[heads] = weights[:, i].float().numpy()
+                    inner(module, heads, first, weights)
 
                 monkeypatch.setattr(recorder, "record", record)
-            return original(recorder)
+            return original(recorder, on_layer)
 
-        monkeypatch.setattr(engine, "_capture", capture)
+        monkeypatch.setattr(engine._passes, "_capture", capture)
 
 
 def check_against_upstream(reference: np.ndarray, prompt, recording: Recording, kept: Kept) -> float:
@@ -88,7 +92,7 @@ def test_every_layer_head_and_text_row_equals_output_attentions(kind, size, grid
     image, answer = picture(*size), (70, 71, 72, 73)
     reference = None
     for path, bound in (("eager", 1e-6), ("rows", 1e-5)):
-        ours = engine(checkpoint, path, rows_chunk_bytes=100_000)  # several chunks per layer
+        ours = engine(checkpoint, path, tile_bytes=20_000)  # several tiles per layer
         prompt = ours._prompts.build(image, PROMPT, None, 4_096)
         assert prompt.grid == grid
         if reference is None:
@@ -187,8 +191,11 @@ def test_background_is_the_mean_and_tenth_percentile_of_prompt_and_template_rows
 
 def test_rows_before_the_image_and_the_future_get_exactly_nothing(dense: Path):
     """A mask function that is missing would put most of row 0 on the future; here every row sums to 1 without it."""
-    query, key = torch.randn(1, 4, 6, 8), torch.randn(1, 2, 9, 8)
-    ((_, weights),) = attention_rows(query, key, None, 0.3, slice(0, 6), True, 2**20)
+    query, key, value = torch.randn(1, 4, 6, 8), torch.randn(1, 2, 9, 8), torch.randn(1, 2, 9, 8)
+    shown = []
+    tiled_attention(query, key, value, None, 0.3, True, 2**20, lambda *tile: shown.append(tile))
+    ((heads, first, weights),) = shown
+    assert (heads, first) == (slice(0, 4), 3)
     for index in range(6):
         assert float(weights[:, index, index + 4 :].abs().max() if index < 5 else 0) == 0
         torch.testing.assert_close(weights[:, index].sum(-1), torch.ones(4))
@@ -196,15 +203,12 @@ def test_rows_before_the_image_and_the_future_get_exactly_nothing(dense: Path):
     kept: dict[int, torch.Tensor] = {}
 
     class KeepAll:
-        def rows(self, module, queries, keys):
-            return slice(0, queries)
-
-        def record(self, module, rows, weights):
+        def record(self, module, heads, first, weights):
             if hasattr(module, "layer_idx"):  # the language model's; the vision tower has no causal order
                 kept[module.layer_idx] = weights.clone()
 
     prompt = ours._prompts.build(picture(*SMALL), PROMPT, None, 4_096)
-    ours._set_attention(text="eager")
+    ours._passes._set_attention(text="eager")
     with torch.no_grad():
         ours._model(**upstream.inputs(prompt), recorder=KeepAll())
     for weights in kept.values():
@@ -221,7 +225,7 @@ def test_the_vision_tower_map_equals_upstreams_eager_attention_in_image_order(de
     image = picture(96, 224, seed=9)  # 6 × 14 patches: raster order would fail
     results = {}
     for path in ("eager", "rows"):
-        ours = engine(dense, path, rows_chunk_bytes=2_000)
+        ours = engine(dense, path, tile_bytes=2_000)
         results[path] = (
             ours.compare(Request(image, PROMPT, answer=(70,), vision_tower=True)).recordings[0].vision_received
         )
@@ -255,3 +259,39 @@ def test_auto_takes_eager_while_a_layers_matrix_fits_and_rows_beyond(dense: Path
     small = Request(picture(*SMALL), PROMPT, answer=(70,))
     assert engine(dense, "auto").compare(small).recordings[0].attention == "eager"
     assert engine(dense, "auto", eager_layer_bytes=10_000).compare(small).recordings[0].attention == "rows"
+
+
+def test_at_a_screenshots_native_resolution_rows_and_received_equal_upstreams_eager_attention(dense: Path, monkeypatch):
+    """2,784 × 1,568 pixels are 4,263 image tokens and 17,052 patches: many tiles on our side, one matrix on the other.
+
+    The vision tower's reference is upstream's eager function as well, over some queries at a time: a whole matrix of
+    its four small heads would take 4.6 GB.
+    """
+    from transformers.integrations.sdpa_attention import sdpa_attention_forward
+    from transformers.models.qwen3_vl import modeling_qwen3_vl as modeling
+
+    image, answer = picture(1_568, 2_784), (70, 71, 72)
+    ours = engine(dense, "rows", limits=Limits(max_image_tokens=4_300))
+    prompt = ours._prompts.build(image, PROMPT, None, 4_300)
+    assert (prompt.grid, len(prompt.pixel_values)) == ((49, 87), 17_052)
+    kept = Kept(ours, monkeypatch)
+    recording = ours.compare(Request(image, PROMPT, answer=answer, vision_tower=True)).recordings[0]
+
+    received = []
+
+    def in_slices(module, query, key, value, attention_mask, scaling, **options):
+        total = torch.zeros(key.shape[2])
+        for start in range(0, query.shape[2], 1_000):
+            part = query[:, :, start : start + 1_000]
+            total += modeling.eager_attention_forward(module, part, key, value, None, scaling)[1].sum(dim=(0, 1, 2))
+        received.append(total / (query.shape[1] * query.shape[2]))
+        return sdpa_attention_forward(module, query, key, value, attention_mask, scaling=scaling, **options)
+
+    monkeypatch.setitem(modeling.ALL_ATTENTION_FUNCTIONS._local_mapping, "in_slices", in_slices)
+    model = upstream.load(dense)
+    model.config.vision_config._attn_implementation = "in_slices"
+    reference = upstream.attentions(model, prompt, answer[:-1])
+    assert check_against_upstream(reference, prompt, recording, kept) <= 1e-5
+    expected = unblock(torch.stack(received).numpy(), prompt.grid_thw, 2)
+    np.testing.assert_allclose(recording.vision_received * 17_052, expected * 17_052, atol=1e-3, rtol=0)
+    np.testing.assert_allclose(recording.vision_received, expected, atol=1e-5, rtol=0)

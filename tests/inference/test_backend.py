@@ -276,7 +276,7 @@ def test_out_of_memory_is_told_with_what_to_reduce(backend, monkeypatch):
         return torch.empty(2**60, dtype=torch.uint8)
 
     for full in (full_gpu, full_host):
-        monkeypatch.setattr(backend._engine, "_read", full)
+        monkeypatch.setattr(backend._engine._passes, "words", full)
         with pytest.raises(OutOfMemoryError, match="max_image_tokens"):
             backend.compare(ask())
         monkeypatch.undo()

@@ -1,0 +1,140 @@
+"""Keep what the model read, so that it is not read again; it knows nothing of requests, prompts or adapters.
+
+Least recently used leave first, within one byte bound. A key must name everything that the value depends on: what is
+found here is bit for bit what would be computed anew.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from typing import NamedTuple, TypeVar
+
+import torch
+from transformers import DynamicCache
+from transformers.cache_utils import DynamicLayer
+
+from inference.records import CapturePath, FloatArray
+
+Value = TypeVar("Value", bound="Features | Reading | Written")
+
+
+class Key(NamedTuple):
+    """Everything that a kept value depends on; what a kind of value does not depend on stays empty.
+
+    Attributes:
+        image: digest of its patches, patch grid, whether the vision tower is recorded.
+        variant: the loading of an adapter, its strength and the parts that are on; None for base.
+        ids: what the language model read, as bytes.
+        path: how its attention was computed.
+        new_tokens: the longest answer asked for.
+    """
+
+    image: tuple[str, tuple[int, int, int], bool]
+    variant: tuple[str, float, tuple[str, ...] | None] | None
+    ids: bytes = b""
+    path: CapturePath | None = None
+    new_tokens: int = 0
+
+
+@dataclass(slots=True)
+class Features:
+    """The vision tower's output for one image.
+
+    Attributes:
+        pooled: `(image tokens, hidden)`, what the language model sees.
+        deepstack: the same shape, added to the first language layers.
+        received: attention each patch received in image order, `(vision layers, patch_h, patch_w)`; None if not asked.
+    """
+
+    pooled: torch.Tensor
+    deepstack: tuple[torch.Tensor, ...]
+    received: FloatArray | None
+
+    @property
+    def bytes(self) -> int:
+        """What is held."""
+        return _bytes((self.pooled, *self.deepstack)) + (self.received.nbytes if self.received is not None else 0)
+
+
+@dataclass(slots=True)
+class Reading:
+    """Keys and values of everything up to the last image token, as one variant made them."""
+
+    cache: DynamicCache
+
+    def cut(self, length: int) -> None:
+        """Forget what was read after the first `length` tokens; the longer storage stays until the next pass."""
+        self.cache.crop(length - self.cache.get_seq_length())
+
+    @property
+    def bytes(self) -> int:
+        """What is held."""
+        layers = [layer for layer in self.cache.layers if isinstance(layer, DynamicLayer)]
+        return _bytes(tensor for layer in layers for tensor in (layer.keys, layer.values) if tensor is not None)
+
+
+@dataclass(frozen=True, slots=True)
+class Written:
+    """The answer that one variant gave."""
+
+    ids: tuple[int, ...]
+
+    @property
+    def bytes(self) -> int:
+        """What is held, about."""
+        return 200 + 36 * len(self.ids)
+
+
+class Kept:
+    """Values by key, least recently used leave first.
+
+    Args:
+        max_bytes: bound on all values together; one that is larger alone is not kept.
+    """
+
+    def __init__(self, max_bytes: int) -> None:
+        self._max_bytes = max_bytes
+        self._values: OrderedDict[Key, Features | Reading | Written] = OrderedDict()
+
+    @property
+    def bytes(self) -> int:
+        """Bytes of all values."""
+        return sum(value.bytes for value in self._values.values())
+
+    def get(self, key: Key, kind: type[Value]) -> Value | None:
+        """A value that stays here, or None."""
+        value = self._values.get(key)
+        if value is None:
+            return None
+        assert isinstance(value, kind)
+        self._values.move_to_end(key)
+        return value
+
+    def take(self, key: Key, kind: type[Value]) -> Value | None:
+        """A value that leaves, to be changed and kept again; whoever fails in between leaves nothing half done here."""
+        value = self.get(key, kind)
+        if value is not None:
+            del self._values[key]
+        return value
+
+    def keep(self, key: Key, value: Features | Reading | Written) -> None:
+        """Keep a value as the most recently used."""
+        self._values.pop(key, None)
+        if value.bytes > self._max_bytes:
+            return
+        self._values[key] = value
+        while self.bytes > self._max_bytes:
+            self._values.popitem(last=False)
+
+    def discard(self, stale: Callable[[Key], bool]) -> None:
+        """Drop every value whose key is `stale`."""
+        for key in [key for key in self._values if stale(key)]:
+            del self._values[key]
+
+
+def _bytes(tensors: Iterable[torch.Tensor]) -> int:
+    """Bytes of the storages behind some tensors, each counted once."""
+    storages = {tensor.untyped_storage().data_ptr(): tensor.untyped_storage().nbytes() for tensor in tensors}
+    return sum(storages.values())
