@@ -131,13 +131,16 @@ def tiled_attention(
     rows_at_once = min(queries, max(1, tile_bytes // (4 * keys * group)))
     kv_at_once = max(1, tile_bytes // (4 * keys * group * rows_at_once))
     output = value.new_empty(1, queries, heads, value.shape[-1])
+    # both made once: on a CPU, fresh pages for every tile would cost more than its numbers
+    tile = query.new_empty(2, min(kv_at_once, kv_heads) * group * rows_at_once * keys, dtype=torch.float32)
     for kv in range(0, kv_heads, kv_at_once):
         key_rows, values = key[0, kv : kv + kv_at_once].float().transpose(1, 2), value[0, kv : kv + kv_at_once]
         own = slice(kv * group, kv * group + len(values) * group)
         for start in range(0, queries, rows_at_once):
             rows = slice(start, min(start + rows_at_once, queries))
             asked = (query[0, own, rows].float() * scaling).reshape(len(values), -1, dim)
-            scores = torch.matmul(asked, key_rows).view(len(values) * group, -1, keys)
+            scores, weights = tile[:, : asked.shape[0] * asked.shape[1] * keys].unflatten(1, (*asked.shape[:2], keys))
+            scores = torch.matmul(asked, key_rows, out=scores).view(len(values) * group, -1, keys)
             if attention_mask is not None:
                 visible = attention_mask[0, :, rows, :keys]
                 if visible.dtype == torch.bool:
@@ -147,10 +150,9 @@ def tiled_attention(
             elif causal and queries > 1:
                 position = torch.arange(rows.start, rows.stop, device=key.device) + (keys - queries)
                 scores.masked_fill_(torch.arange(keys, device=key.device) > position[:, None], float("-inf"))
-            weights = torch.softmax(scores, dim=-1)
-            del scores
+            weights = torch.softmax(scores, dim=-1, out=weights.view(scores.shape))
             record(own, keys - queries + start, weights)
-            mixed = torch.matmul(weights.to(values.dtype).view(len(values), -1, keys), values)
+            mixed = torch.matmul(weights.view(len(values), -1, keys).to(values.dtype), values)
             output[0, rows, own] = mixed.view(len(values) * group, -1, value.shape[-1]).transpose(0, 1)
     return output
 
