@@ -254,11 +254,13 @@ def test_memory_does_not_grow_with_the_number_of_images(tmp_path, monkeypatch):
     images = photos(tmp_path / "in", 20)
     alive: list[int] = []
     keep = Answers.keep
+    kinds = (Request, Comparison)
+    before = {id(each): each for each in gc.get_objects() if type(each) in kinds}  # what other tests hold
 
     def counting(self, name, comparison):
         time.sleep(0.05)
-        found = [type(each) for each in gc.get_objects()]
-        alive.append(max(found.count(Request), found.count(Comparison)))
+        found = [type(each) for each in gc.get_objects() if type(each) in kinds and id(each) not in before]
+        alive.append(max(found.count(kind) for kind in kinds))
         keep(self, name, comparison)
 
     monkeypatch.setattr(Answers, "keep", counting)

@@ -231,23 +231,35 @@ def test_a_container_sees_what_the_app_brought_and_nothing_else(cloud, function)
     }
 
 
-def test_an_installed_copy_of_the_repository_is_not_seen(tmp_path):
-    """The finders of an editable install, and its folder on the path, come after the container's own."""
+EDITABLE_FINDER = """
+import importlib.util, pathlib, sys
+class Finder:  # answers as the one that setuptools writes for an editable install
+    def find_spec(fullname, path=None, target=None):
+        at = pathlib.Path({repository!r}, *fullname.split("."))
+        if at.with_suffix(".py").exists():
+            return importlib.util.spec_from_file_location(fullname, at.with_suffix(".py"))
+sys.meta_path.append(Finder)
+"""
+
+
+@pytest.mark.parametrize("installed", ["sys.path.append({repository!r})", EDITABLE_FINDER], ids=["path", "finder"])
+@pytest.mark.parametrize("module", ["app", "inference.engine"])
+def test_an_installed_copy_of_the_repository_is_not_seen(tmp_path, installed, module):
     (tmp_path / "inference").mkdir()
     (tmp_path / "inference" / "__init__.py").write_text("")
     start = TESTS / "modal_stand_in" / "container_start"
     code = (
-        f"import sys; sys.path.append({str(TESTS.parent)!r})\nimport inference\nprint(inference.__file__)\nimport app"
+        f"import sys\n{installed.format(repository=str(TESTS.parent))}\nimport inference\nprint(inference.__file__)\n"
     )
     done = subprocess.run(
-        [sys.executable, "-c", code],
+        [sys.executable, "-c", f"{code}import {module}"],
         cwd=tmp_path,
         env={"PYTHONPATH": f"{start}{os.pathsep}{tmp_path}", "STAND_IN_REPOSITORY": str(TESTS.parent)},
         capture_output=True,
         text=True,
     )
     assert done.stdout.strip() == str(tmp_path / "inference" / "__init__.py")
-    assert "'app' is not mounted in this container" in done.stderr
+    assert f"'{module}' is not mounted in this container" in done.stderr
 
 
 # -- maps -------------------------------------------------------------------------------------------------------------

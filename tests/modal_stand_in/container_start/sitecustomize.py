@@ -1,7 +1,8 @@
 """Python runs this first in every container: the repository's modules exist there only where they were mounted.
 
-The interpreter's environment may hold an editable or plain install of the repository itself. Its top-level names are
-looked for in the container's own folders alone, before any other finder is asked.
+The interpreter's environment may hold an editable or plain install of the repository itself. Its modules are looked
+for in the container's own folders alone, before any other finder is asked: the finder of an editable install would
+answer for a submodule that was not mounted.
 """
 
 import os
@@ -15,15 +16,15 @@ NAMES = {path.stem for path in REPOSITORY.glob("*.py")} | {path.parent.name for 
 
 
 class MountedOnly(MetaPathFinder):
-    """Finds the repository's top-level modules in the mounted folders or nowhere."""
+    """Finds the repository's modules in the mounted folders or nowhere."""
 
     def __init__(self, folders: list[str]) -> None:
         self.folders = folders
 
     def find_spec(self, fullname, path=None, target=None):
-        if fullname not in NAMES:
+        if fullname.partition(".")[0] not in NAMES:
             return None
-        spec = PathFinder.find_spec(fullname, self.folders)
+        spec = PathFinder.find_spec(fullname, self.folders if path is None else path)
         if spec is None:
             raise ModuleNotFoundError(f"'{fullname}' is not mounted in this container", name=fullname)
         return spec
