@@ -83,7 +83,7 @@ def _rows_attention(
     dropout: float = 0.0,
     recorder: Recorder | None = None,
     on_layer: Callable[[], None] = lambda: None,
-    tile_bytes: int = 4 * 2**20,
+    tile_bytes: int = 32 * 2**20,
     **kwargs: Any,
 ) -> tuple[torch.Tensor, None]:
     """Plain SDPA for a pass without a recorder; else weights and output tile by tile."""

@@ -41,7 +41,7 @@ class Passes:
     def __init__(self, checkpoint: Checkpoint, settings: Settings) -> None:
         self._checkpoint, self._model, self._device = checkpoint, checkpoint.model, checkpoint.device
         self._settings = settings
-        self._tile_bytes = settings.tile_bytes or (256 if self._device.type == "cuda" else 4) * MIB
+        self._tile_bytes = settings.tile_bytes or (256 if self._device.type == "cuda" else 32) * MIB
 
     @torch.inference_mode()
     def vision(

@@ -126,7 +126,7 @@ class Settings:
         256 * MIB, "largest matrix of one layer that 'auto' still computes eagerly, in bytes"
     )
     tile_bytes: int = _setting(
-        0, "scores held at once while rows are recorded, in bytes; 0 is 4 MiB on a CPU (its cache), 256 MiB on a GPU"
+        0, "scores held at once while rows are recorded, in bytes; 0 is 32 MiB on a CPU, 256 MiB on a GPU"
     )
     adapter_cache_bytes: int = _setting(
         2_048 * MIB, "adapters kept on the model, least recently used leave first, in bytes"
