@@ -43,12 +43,37 @@ _MISFITS = (
 )
 
 
+@dataclass(frozen=True, slots=True)
+class _Places:
+    """Where an adapter sits: paths of modules that it adapts, that it replaces as a whole, and expert parameters."""
+
+    adapted: frozenset[str]
+    replaced: frozenset[str]
+    experts: frozenset[str]
+
+    def beside(self, other: _Places) -> bool:
+        """Whether PEFT can hold both on one model.
+
+        It copies a module that is replaced, with whatever is wrapped inside, and does not find what would have to be
+        wrapped inside it later; and it wants all adapters of expert parameters to target the same ones.
+        """
+        if self.experts and other.experts and self.experts != other.experts:
+            return False
+        return not any(
+            _holds(whole, part) and (whole != part or part in theirs.adapted)
+            for ours, theirs in ((self, other), (other, self))
+            for whole in ours.replaced
+            for part in theirs.adapted | theirs.replaced
+        )
+
+
 @dataclass(slots=True)
 class _Loaded:
     """An adapter on the model: PEFT's id for it (ours: names with dots, or `keys`, break PEFT) and its bytes."""
 
     peft_id: str
     files: AdapterFiles
+    places: _Places
     bytes: int
     stamp: tuple[object, ...]
 
@@ -89,7 +114,7 @@ class AdapterShelf:
         self._wrapped: PeftModel | None = None
         self._loaded: OrderedDict[str, _Loaded] = OrderedDict()
         self._ids = itertools.count()
-        self._experts: frozenset[str] | None = None  # target_parameters that PEFT's layers on the model were made for
+        self._taken: list[_Places] = []  # what PEFT's layers were made for, also of adapters since evicted
         self._parameter_order = {module: tuple(module._parameters) for module in model.modules()}
 
     @property
@@ -126,10 +151,10 @@ class AdapterShelf:
         files = read_adapter(self._sources[name])
         stamp = file_stamp(files)
         weights = _read_weights(name, files.weights)
-        config = self._check_fit(name, files.config, weights)
+        config, places = self._check_fit(name, files.config, weights)
         peft_id = f"variant{next(self._ids)}"
         size = sum(tensor.numel() * 4 for tensor in weights.values())  # PEFT keeps adapter weights in float32
-        self._make_room(size, frozenset(config.target_parameters or ()))
+        self._make_room(size, places)
         try:
             self._attach(peft_id, config, weights)
             unchanged = torch.equal(self._probe(), self._untouched)
@@ -137,8 +162,14 @@ class AdapterShelf:
             raise BaseChangedError(name) from error
         if not unchanged:
             raise BaseChangedError(name)
-        self._loaded[name] = _Loaded(peft_id, files, size, stamp)
+        self._loaded[name] = _Loaded(peft_id, files, places, size, stamp)
         return files.info
+
+    def changes_vision(self, name: str, scale: float, modules: tuple[str, ...] | None) -> bool:
+        """Whether an adapter on the model, at this strength and with these parts on, changes the vision tower."""
+        places = self._loaded[name].places
+        on = [path.split(".") for path in places.adapted | places.replaced]
+        return scale != 0 and any("visual" in path and (modules is None or set(path) & set(modules)) for path in on)
 
     @contextlib.contextmanager
     def use(self, name: str | None, scale: float = 1.0, modules: tuple[str, ...] | None = None) -> Iterator[None]:
@@ -167,7 +198,9 @@ class AdapterShelf:
             _tuner(self._wrapped).enable_adapter_layers()
             yield
 
-    def _check_fit(self, name: str, options: Mapping[str, Any], weights: Mapping[str, torch.Tensor]) -> LoraConfig:
+    def _check_fit(
+        self, name: str, options: Mapping[str, Any], weights: Mapping[str, torch.Tensor]
+    ) -> tuple[LoraConfig, _Places]:
         """Load the files into a model without storage and see that every key found its place, and only its own."""
         skeleton = self._skeleton()
         before = {id(tensor) for tensor in skeleton.parameters()}
@@ -189,7 +222,10 @@ class AdapterShelf:
                 f"Adapter {name!r} carries weights of the base model itself, which would stay when it is off.",
                 "Save it with save_embedding_layers=False.",
             )
-        return config
+        wrapped = dict(skeleton.named_modules())
+        adapted = frozenset(path for path, each in wrapped.items() if isinstance(each, LoraLayer))
+        replaced = frozenset(path for path, each in wrapped.items() if isinstance(each, ModulesToSaveWrapper))
+        return config, _Places(adapted, replaced, frozenset(config.target_parameters or ()))
 
     def _attach(self, peft_id: str, config: LoraConfig, weights: Mapping[str, torch.Tensor]) -> None:
         self._wrapped, missing, unexpected = _load_into(self._wrapped, self._model, peft_id, config, dict(weights))
@@ -197,20 +233,24 @@ class AdapterShelf:
             raise RuntimeError(f"adapter does not fit beside those loaded before: {missing or unexpected}")
         for module in self._wrapped.modules():  # PEFT keeps replaced modules as they came from the file
             if isinstance(module, ModulesToSaveWrapper) and peft_id in module.modules_to_save:
-                ours = next(module.original_module.parameters())
-                module.modules_to_save[peft_id].to(device=ours.device, dtype=ours.dtype)
+                ours, copy = module.original_module, module.modules_to_save[peft_id]
+                first = next(ours.parameters())
+                copy.to(device=first.device, dtype=first.dtype)
+                for own, its in zip(ours.modules(), copy.modules(), strict=True):
+                    if hasattr(own, "config"):  # how attention is computed is set there: one config for both
+                        its.config = own.config
         _tuner(self._wrapped)._cast_adapter_dtype(adapter_name=peft_id, autocast_adapter_dtype=True)
         self._wrapped.eval()
         _tuner(self._wrapped).disable_adapter_layers()
 
-    def _make_room(self, size: int, experts: frozenset[str]) -> None:
-        """Evict until `size` bytes fit; PEFT wants all adapters of expert parameters to target the same ones."""
-        if experts and self._experts not in (None, experts):
+    def _make_room(self, size: int, places: _Places) -> None:
+        """Evict until `size` bytes fit; everything, where PEFT's layers on the model stand in the way."""
+        if not all(places.beside(each) for each in self._taken):
             for name in self.loaded:
                 self._evict(name)
-        self._experts = experts or self._experts
         while self._loaded and sum(each.bytes for each in self._loaded.values()) + size > self._max_bytes:
             self._evict(next(iter(self._loaded)))
+        self._taken.append(places)
 
     def _evict(self, name: str) -> None:
         logger.info("evicting adapter %s", name)
@@ -221,7 +261,7 @@ class AdapterShelf:
         _tuner(self._wrapped).disable_adapter_layers()
         if not self._loaded:  # PEFT cannot add to a model whose last adapter was deleted: take its layers out again
             self._wrapped.unload()
-            self._wrapped = self._experts = None
+            self._wrapped, self._taken = None, []
             # running an adapter of expert parameters registers them anew, and PEFT nests its layers in that order
             for module, order in self._parameter_order.items():
                 module._parameters = {name: module._parameters[name] for name in order}
@@ -251,6 +291,11 @@ class AdapterShelf:
                 f"Adapter {info.name!r} has no modules {', '.join(sorted(absent))}.",
                 f"It adapts {', '.join(info.target_modules)}.",
             )
+
+
+def _holds(whole: str, part: str) -> bool:
+    """Whether the module at `part` is the one at `whole` or lies inside it."""
+    return f"{part}.".startswith(f"{whole}.")
 
 
 def _read_weights(name: str, path: Path) -> dict[str, torch.Tensor]:

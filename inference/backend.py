@@ -1,6 +1,7 @@
 """The seam: what the page may ask of an engine, wherever it runs. Opening a backend is the first heavy import."""
 
 import threading
+import traceback
 from collections.abc import Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
@@ -114,6 +115,7 @@ class LocalBackend:
                 self._engine.offer(self._find())
                 events.put(self._engine.compare(request, events.put, stop.is_set))
             except BaseException as error:  # noqa: BLE001 - carried to the caller's thread and raised there
+                _let_go(error)
                 events.put(error)
             finally:
                 self._busy = False
@@ -158,6 +160,13 @@ class LocalBackend:
             return self.compare(request)
         except VisualizerError as error:
             return error
+
+
+def _let_go(error: BaseException | None) -> None:
+    """Empty the frames that an error and its causes came through: a traceback would hold their tensors."""
+    while error is not None:
+        traceback.clear_frames(error.__traceback__)
+        error = error.__cause__ or error.__context__
 
 
 def _closed() -> BackendError:

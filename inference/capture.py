@@ -83,7 +83,7 @@ def _rows_attention(
     dropout: float = 0.0,
     recorder: Recorder | None = None,
     on_layer: Callable[[], None] = lambda: None,
-    tile_bytes: int = 32 * 2**20,
+    tile_bytes: int = 0,
     **kwargs: Any,
 ) -> tuple[torch.Tensor, None]:
     """Plain SDPA for a pass without a recorder; else weights and output tile by tile."""
@@ -230,7 +230,8 @@ class VisionRecorder:
     """
 
     def __init__(self, blocks: list[torch.nn.Module], heads: int, patches: int, device: torch.device) -> None:
-        self._layer = {id(module): layer for layer, module in enumerate(blocks)}
+        # with what is inside them: an adapter may have put a replacement there
+        self._layer = {id(each): layer for layer, module in enumerate(blocks) for each in module.modules()}
         self._rows, self._patches = heads * patches, patches
         self.received = torch.zeros(len(blocks), patches, device=device)
         self._seen = [0] * len(blocks)

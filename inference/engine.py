@@ -41,7 +41,7 @@ from inference.records import (
     Request,
     Token,
 )
-from inference.settings import Settings
+from inference.settings import MIB, Settings
 
 logger = logging.getLogger(__name__)
 
@@ -120,14 +120,15 @@ class Engine:
             self._model.config.image_token_id,
             self._model.config.text_config.vocab_size,
         )
-        self._kept = Kept(settings.kept_bytes)
+        free = _free_bytes(self._checkpoint.device)
+        self._kept = Kept(settings.kept_bytes if settings.kept_bytes >= 0 else free // 4)
         self._passes = Passes(self._checkpoint, settings)
         self._shelf = AdapterShelf(
             self._model,
             self._sources,
             self._checkpoint.skeleton,
             lambda: self._passes.probe(self._prompts),
-            settings.adapter_cache_bytes,
+            settings.adapter_cache_bytes if settings.adapter_cache_bytes >= 0 else free // 4,
         )
         self._ready = True
 
@@ -154,8 +155,19 @@ class Engine:
         """
         if not self._ready:
             self._load()
+        kept = self._kept.bytes
         try:
-            return self._compare(_Run(request, emit, stop))
+            return self._once(_Run(request, emit, stop))
+        except OutOfMemoryError:
+            if not kept:
+                raise
+        # what was kept of other images is gone: perhaps that was what lacked
+        return self._once(_Run(request, emit, stop))
+
+    def _once(self, run: _Run) -> Comparison:
+        """Answer a request, and leave the model as it was, whatever happens."""
+        try:
+            return self._compare(run)
         except BaseChangedError as error:
             adapter, cause = str(error), type(error.__cause__)
         except (MemoryError, RuntimeError) as error:
@@ -275,7 +287,7 @@ class Engine:
     def _features(self, run: _Run, prompt: Prompt, adapter: str | None) -> Features:
         """The image's features under the variant in use; kept ones where the tower is the base's."""
         request = run.request
-        key = Key(run.image, self._variant(request, adapter) if self._touches_vision(adapter) else None)
+        key = Key(run.image, self._variant(request, adapter) if self._changes_vision(request, adapter) else None)
         features = self._kept.get(key, Features)
         if features is None:
             with run.stage("vision", "the vision tower reads the image"):
@@ -289,8 +301,8 @@ class Engine:
     def _variant(self, request: Request, adapter: str | None) -> tuple[str, float, tuple[str, ...] | None] | None:
         return None if adapter is None else (self._shelf.loading(adapter), request.scale, request.modules)
 
-    def _touches_vision(self, adapter: str | None) -> bool:
-        return adapter is not None and self._shelf.load(adapter).touches_vision
+    def _changes_vision(self, request: Request, adapter: str | None) -> bool:
+        return adapter is not None and self._shelf.changes_vision(adapter, request.scale, request.modules)
 
     # 3. each variant reads the image and the words, and writes its answer
 
@@ -318,7 +330,7 @@ class Engine:
         if given is None:
             with run.stage("answer", f"{name} writes its answer"):
                 self._write(run, prompt, draft)
-        if self._touches_vision(adapter):
+        if self._changes_vision(request, adapter):
             run.notes.append(
                 f"{name} also changes the vision tower: it sees other features of the image than base, so its maps "
                 "differ for two reasons at once."
@@ -403,8 +415,14 @@ _REDUCE = (
 
 
 def _is_out_of_memory(error: Exception) -> bool:
-    """CUDA has a class for it; a CPU's failed allocation is a RuntimeError that names the allocator."""
-    return isinstance(error, (torch.OutOfMemoryError, MemoryError)) or "DefaultCPUAllocator" in str(error)
+    """torch has a class for CUDA's own; other failed allocations are a RuntimeError that names the allocator."""
+    allocators = ("DefaultCPUAllocator", "CUBLAS_STATUS_ALLOC_FAILED", "CUDNN_STATUS_ALLOC_FAILED")
+    return isinstance(error, (torch.OutOfMemoryError, MemoryError)) or any(each in str(error) for each in allocators)
+
+
+def _free_bytes(device: torch.device) -> int:
+    """What the loaded model leaves on a GPU; on a CPU, whose memory is not ours alone, 8 GiB."""
+    return int(torch.cuda.mem_get_info(device)[0]) if device.type == "cuda" else 8 * 1_024 * MIB
 
 
 def _focus_rows(focus: Sequence[int], prompt: Prompt) -> list[int]:

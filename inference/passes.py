@@ -55,6 +55,7 @@ class Passes:
         output = self._model.model.get_image_features(
             torch.from_numpy(patches).to(self._device),
             torch.tensor([grid_thw], device=self._device),
+            cu_seqlens=torch.tensor([0, len(patches)], dtype=torch.int32),  # one image; on a GPU, layers would ask back
             return_dict=True,
             **self._capture(recorder, on_layer),
         )
@@ -190,7 +191,7 @@ class Passes:
         pattern = np.indices((size, size)).sum(axis=0) % 251
         image = Image.fromarray(np.stack([pattern, pattern.T[::-1], 250 - pattern], axis=-1).astype(np.uint8))
         prompt = prompts.build(image, "probe", None, self._settings.limits.max_image_tokens)
-        self._set_attention(text="rows", vision="rows")
+        self._set_attention(text="rows")
         features = self.vision(prompt.pixel_values, prompt.grid_thw, record=False)
         output = self._model(
             input_ids=torch.from_numpy(prompt.input_ids)[None].to(self._device),

@@ -129,12 +129,14 @@ class Settings:
         0, "scores held at once while rows are recorded, in bytes; 0 is 32 MiB on a CPU, 256 MiB on a GPU"
     )
     adapter_cache_bytes: int = _setting(
-        2_048 * MIB, "adapters kept on the model, least recently used leave first, in bytes"
+        -1,
+        "adapters kept on the model, least recently used leave first, in bytes; -1 is 2 GiB on a CPU, on a GPU a "
+        "quarter of what the model leaves free",
     )
     kept_bytes: int = _setting(
-        2_048 * MIB,
+        -1,
         "what was read of the last images (vision features, keys and values per variant), least recently used leave "
-        "first, in bytes; 0 keeps nothing between requests",
+        "first, in bytes; 0 keeps nothing between requests, -1 is 2 GiB on a CPU, on a GPU a quarter of what is free",
     )
     result_cache_bytes: int = _setting(512 * MIB, "finished comparisons kept for the page's visitors, in bytes")
     limits: Limits = field(default_factory=Limits)
@@ -145,12 +147,10 @@ class Settings:
             if get_origin(each.type) is Literal and getattr(self, each.name) not in get_args(each.type):
                 choices = ", ".join(get_args(each.type))
                 raise InputError(f"{each.name} must be one of {choices}; not {getattr(self, each.name)!r}.")
-        for name in ("eager_layer_bytes",):
-            if getattr(self, name) < 1:
-                raise InputError(f"{name} must be 1 or more, not {getattr(self, name)}.")
-        for name in ("tile_bytes", "adapter_cache_bytes", "kept_bytes", "result_cache_bytes"):
-            if getattr(self, name) < 0:
-                raise InputError(f"{name} must not be negative.")
+        least = {"eager_layer_bytes": 1, "tile_bytes": 0, "result_cache_bytes": 0}
+        for name, bound in (least | {"adapter_cache_bytes": -1, "kept_bytes": -1}).items():
+            if getattr(self, name) < bound:
+                raise InputError(f"{name} must be {bound} or more, not {getattr(self, name)}.")
         if not 0 <= self.port <= 65_535:
             raise InputError(f"port must be 0–65535, not {self.port}.")
         if self.auth and not all(self.auth.partition(":")[::2]):

@@ -213,6 +213,20 @@ def test_what_an_answer_depends_on_makes_another_item(tmp_path, monkeypatch):
     assert asks("--device", "cpu") == 0
 
 
+def test_an_adapter_uploaded_anew_under_its_name_is_asked_again(tmp_path):
+    """Its files are elsewhere and cannot be read: the stamp that comes with the list tells."""
+    images, out = photos(tmp_path / "in", 2), tmp_path / "out"
+
+    def asks(stamp: str) -> int:
+        backend = ScriptedBackend()
+        backend.adapters = lambda: (replace(adapter("find-red"), stamp=stamp),)
+        arguments = ["--prompt", "What?", "--adapter", "find-red", "--backend", "modal", "--out", out]
+        assert batch(images, *arguments, backend=backend)[0] == 0
+        return len(backend.requests)
+
+    assert [asks("a"), asks("a"), asks("b"), asks("b")] == [2, 0, 2, 0]
+
+
 def test_a_file_that_does_not_load_is_made_again_and_only_that(tmp_path):
     images, out = photos(tmp_path / "in", 5), tmp_path / "out"
     asked = (images, "--prompt", "What?", "--out", out)

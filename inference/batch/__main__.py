@@ -228,7 +228,7 @@ def _engine(settings: Settings, backend: Backend, adapters: Sequence[AdapterInfo
 
 
 def _adapter_identities(settings: Settings, adapters: Sequence[AdapterInfo]) -> list[Any]:
-    """For each adapter what its files say and, where they can be read here, their content; else where they are."""
+    """For each adapter what its files say, and their content; of files that are elsewhere their place and stamp."""
     from inference.adapter_files import CONFIG_FILE, adapters_on_offer, read_adapter
 
     named = named_adapters(settings)
@@ -243,7 +243,7 @@ def _adapter_identities(settings: Settings, adapters: Sequence[AdapterInfo]) -> 
                 with path.open("rb") as file:
                     facts.append(hashlib.file_digest(file, "sha256").hexdigest())
         else:
-            facts.append(named.get(each.name, ""))
+            facts += [named.get(each.name, ""), each.stamp]
         found.append(facts)
     return found
 

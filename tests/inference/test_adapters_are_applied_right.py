@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -29,6 +30,8 @@ KINDS = {
     "patterns": {"rank_pattern": {"q_proj": 2, "layers.1.self_attn.v_proj": 6}, "alpha_pattern": {"o_proj": 3}},
     "modules-to-save": {"modules_to_save": ["lm_head"]},
     "norms-saved": {"modules_to_save": ["q_norm"]},
+    "tower-saved": {"modules_to_save": ["visual"]},
+    "attention-saved": {"target_modules": ["down_proj"], "modules_to_save": ["attn"]},  # of both towers
     "layers-1-only": {"target_modules": ["q_proj", "down_proj"], "layers_to_transform": [1]},
     "vision": {"target_modules": rf"({LANGUAGE})|(.*visual\.blocks\.\d+\.attn\.(qkv|proj))"},
 }
@@ -264,6 +267,44 @@ def test_experts_of_two_adapters_with_different_parameters_do_not_mix(moe, tmp_p
     ours = engine(moe, folders)
     for name in ("up", "both", "plain", "too", "both", "up", "plain"):
         np.testing.assert_allclose(ask(ours, name)[0].by_token, alone[name].by_token, atol=1e-6, rtol=0)
+
+
+def test_whole_modules_and_what_others_adapt_inside_them_do_not_mix(dense, pair, tmp_path):
+    folders = pair | {
+        "tower": write_adapter(tmp_path / "tower", dense, seed=4, **KINDS["tower-saved"]),
+        "attention": write_adapter(tmp_path / "attention", dense, seed=5, **KINDS["attention-saved"]),
+        "tower-too": write_adapter(tmp_path / "too", dense, seed=6, **KINDS["tower-saved"]),
+    }
+    alone = {name: ask(engine(dense, {name: folder}), name)[0] for name, folder in folders.items()}
+    ours = engine(dense, folders)
+    for name in ("vision", "tower", "tower-too", "vision", "attention", "one", "tower", "attention"):
+        assert identical(ask(ours, name)[0], alone[name]), name
+    ask(ours, "tower", "tower-too")
+    assert ours._shelf.loaded == ("tower", "tower-too"), "the same module replaced by two: both stay"
+
+
+@pytest.mark.parametrize("kind", ["tower-saved", "attention-saved"])
+def test_replaced_attention_is_recorded_on_the_path_that_is_asked_for(dense, tmp_path, kind):
+    folders = {"saved": write_adapter(tmp_path / "saved", dense, **KINDS[kind])}
+    fresh = ask(engine(dense, folders, attention="rows"), None, "saved", vision_tower=True)
+    ours = engine(dense, folders, attention="eager")
+    ask(ours, None, "saved")
+    ours._passes._settings = replace(ours._passes._settings, attention="rows")
+    ours._kept.discard(lambda key: True)
+    for got, theirs in zip(ask(ours, None, "saved", vision_tower=True), fresh, strict=True):
+        assert identical(got, theirs)
+        assert np.array_equal(got.vision_received, theirs.vision_received)
+    assert not np.array_equal(fresh[0].vision_received, fresh[1].vision_received)
+
+
+def test_a_part_that_is_off_changes_no_vision_tower(dense, pair):
+    ours = engine(dense, pair)
+
+    def said(**more) -> bool:
+        request = Request(picture(96, 160), PROMPT, adapters=(None, "vision"), answer=ANSWER, **more)
+        return any("vision tower" in note for note in ours.compare(request).notes)
+
+    assert [said(), said(modules=("qkv",)), said(modules=("q_proj",)), said(scale=0.0)] == [True, True, False, False]
 
 
 def test_description_comes_from_the_files(dense, pair, tmp_path):

@@ -25,11 +25,12 @@ def engine(checkpoint: Path, attention: str = "eager", **more) -> Engine:
     return Engine(Settings(model=str(checkpoint), device="cpu", attention=attention, **more), {})
 
 
-class Kept:
+class Witness:
     """Rides along with the engine's own recorder and keeps the raw rows it was shown: `raw[layer, head, row, key]`."""
 
     def __init__(self, engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
         self.rows: dict[tuple[int, int], np.ndarray] = {}
+        self.tiles = 0
         original = engine._passes._capture
 
         def capture(recorder, on_layer):
@@ -37,6 +38,7 @@ class Kept:
                 inner = recorder.record
 
                 def record(module, heads, first, weights):
+                    self.tiles += 1
                     for i in range(weights.shape[1]):
                         row = self.rows.setdefault(
                             (module.layer_idx, first + i),
@@ -51,7 +53,7 @@ class Kept:
         monkeypatch.setattr(engine._passes, "_capture", capture)
 
 
-def check_against_upstream(reference: np.ndarray, prompt, recording: Recording, kept: Kept) -> float:
+def check_against_upstream(reference: np.ndarray, prompt, recording: Recording, witness: Witness) -> float:
     """Largest difference over every layer, head and recorded row, raw and reduced.
 
     `reference` is upstream's `output_attentions`, (layers, heads, rows, keys).
@@ -59,9 +61,9 @@ def check_against_upstream(reference: np.ndarray, prompt, recording: Recording, 
     layers, heads = reference.shape[:2]
     image = slice(prompt.image_start, prompt.image_end)
     groups = np.concatenate([prompt.groups, np.full(reference.shape[2] - len(prompt.groups), 3)])
-    assert {row for _, row in kept.rows} == {token.query for token in recording.tokens}
+    assert {row for _, row in witness.rows} == {token.query for token in recording.tokens}
     worst = 0.0
-    for (layer, row), raw in kept.rows.items():
+    for (layer, row), raw in witness.rows.items():
         assert raw.shape[0] == heads
         worst = max(worst, float(np.abs(raw - reference[layer, :, row, : raw.shape[1]]).max()))
     pairs = [
@@ -98,11 +100,11 @@ def test_every_layer_head_and_text_row_equals_output_attentions(kind, size, grid
         if reference is None:
             reference = upstream.attentions(upstream.load(checkpoint), prompt, answer[:-1])
             assert reference.std() > 1e-3, "random weights must make rows that differ"
-        kept = Kept(ours, monkeypatch)
+        witness = Witness(ours, monkeypatch)
         last = len(prompt.tokens) + len(answer) - 1
         recording = ours.compare(Request(image, PROMPT, answer=answer, focus=(3, last))).recordings[0]
         assert recording.attention == path
-        assert check_against_upstream(reference, prompt, recording, kept) <= bound
+        assert check_against_upstream(reference, prompt, recording, witness) <= bound
 
 
 def test_in_bfloat16_both_paths_stay_within_the_stated_bound_of_upstream(dense: Path, monkeypatch):
@@ -111,9 +113,9 @@ def test_in_bfloat16_both_paths_stay_within_the_stated_bound_of_upstream(dense: 
         ours = engine(dense, path, dtype="bfloat16")
         prompt = ours._prompts.build(image, PROMPT, None, 4_096)
         reference = upstream.attentions(upstream.load(dense, torch.bfloat16), prompt, answer[:-1])
-        kept = Kept(ours, monkeypatch)
+        witness = Witness(ours, monkeypatch)
         recording = ours.compare(Request(image, PROMPT, answer=answer)).recordings[0]
-        worst = check_against_upstream(reference, prompt, recording, kept)
+        worst = check_against_upstream(reference, prompt, recording, witness)
         assert worst <= bound
 
 
@@ -274,8 +276,16 @@ def test_at_a_screenshots_native_resolution_rows_and_received_equal_upstreams_ea
     ours = engine(dense, "rows", limits=Limits(max_image_tokens=4_300))
     prompt = ours._prompts.build(image, PROMPT, None, 4_300)
     assert (prompt.grid, len(prompt.pixel_values)) == ((49, 87), 17_052)
-    kept = Kept(ours, monkeypatch)
+    words = ours._passes.words
+
+    def in_small_tiles(*arguments, **options):
+        ours._passes._tile_bytes = 100_000
+        return words(*arguments, **options)
+
+    monkeypatch.setattr(ours._passes, "words", in_small_tiles)
+    witness = Witness(ours, monkeypatch)
     recording = ours.compare(Request(image, PROMPT, answer=answer, vision_tower=True)).recordings[0]
+    assert witness.tiles >= 8 * ours.model_info.num_layers
 
     received = []
 
@@ -291,7 +301,7 @@ def test_at_a_screenshots_native_resolution_rows_and_received_equal_upstreams_ea
     model = upstream.load(dense)
     model.config.vision_config._attn_implementation = "in_slices"
     reference = upstream.attentions(model, prompt, answer[:-1])
-    assert check_against_upstream(reference, prompt, recording, kept) <= 1e-5
+    assert check_against_upstream(reference, prompt, recording, witness) <= 1e-5
     expected = unblock(torch.stack(received).numpy(), prompt.grid_thw, 2)
     np.testing.assert_allclose(recording.vision_received * 17_052, expected * 17_052, atol=1e-3, rtol=0)
     np.testing.assert_allclose(recording.vision_received, expected, atol=1e-5, rtol=0)

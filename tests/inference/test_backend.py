@@ -1,12 +1,15 @@
 """The seam: events in order, one request at a time, Stop that stops, checkpoints of every kind through one door."""
 
+import gc
 import shutil
 import threading
 import time
+import weakref
 from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
 from inference import AnswerToken, Comparison, Progress, Request, open_backend
 from inference.errors import (
@@ -281,6 +284,26 @@ def test_out_of_memory_is_told_with_what_to_reduce(backend, monkeypatch):
             backend.compare(ask())
         monkeypatch.undo()
     assert backend.compare(ask())
+
+
+def test_a_failed_analysis_holds_no_tensors(backend, monkeypatch):
+    """Whoever keeps the error keeps its traceback, and with it frames: their tensors would stay on a full GPU."""
+    held = []
+
+    def breaks(*arguments, **options):
+        large = torch.zeros(1_000)
+        held.append(weakref.ref(large))
+        raise RuntimeError("broken")
+
+    monkeypatch.setattr(backend._engine._passes, "words", breaks)
+    gc.disable()
+    try:
+        with pytest.raises(RuntimeError, match="broken") as failure:
+            backend.compare(ask())
+        assert [each() for each in held] == [None]
+        assert failure.traceback
+    finally:
+        gc.enable()
 
 
 def test_files_of_the_checkpoint_are_only_read(dense: Path):

@@ -2,16 +2,18 @@
 
 import random
 import shutil
+from itertools import count, repeat
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from transformers import DynamicCache
 
 from inference.adapter_files import AdapterSource
 from inference.capture import tiled_attention
 from inference.engine import Engine
-from inference.errors import CancelledError
+from inference.errors import CancelledError, OutOfMemoryError
 from inference.kept import Features, Kept, Key, Reading, Written
 from inference.records import AnswerToken, Recording, Request
 from inference.settings import Settings
@@ -31,6 +33,8 @@ def folders(tmp_path_factory, dense) -> dict[str, Path]:
         "one": write_adapter(folder / "one", dense, seed=1),
         "two": write_adapter(folder / "two", dense, seed=2),
         "vision": write_adapter(folder / "vision", dense, seed=3, target_modules=tower),
+        "dora": write_adapter(folder / "dora", dense, seed=4, use_dora=True),
+        "saved": write_adapter(folder / "saved", dense, seed=5, modules_to_save=["visual"]),
     }
 
 
@@ -82,6 +86,18 @@ def test_each_variant_reads_image_and_prompt_once_for_its_answer_and_its_replay(
     counted = Counted(ours, monkeypatch)
     ask(ours, None, "one", "two")
     assert counted.take() == {"vision": 1, "image": 3, "words": 3, "decode": 3, "replay": 3}
+    ask(ours, None, "one", "two", vision_tower=True)  # its rows come from the pass that makes the features
+    assert counted.take() == {"vision": 1, "image": 3, "words": 3, "decode": 3, "replay": 3}
+
+
+def test_the_tower_gives_the_same_features_with_and_without_its_rows(dense, folders):
+    ours = engine(dense, folders, tile_bytes=3_000)
+    prompt = ours._prompts.build(IMAGE, PROMPT, None, 4_096)
+    recorded, plain = (ours._passes.vision(prompt.pixel_values, prompt.grid_thw, record) for record in (True, False))
+    torch.testing.assert_close(recorded.pooled, plain.pooled, atol=1e-5, rtol=1e-5)
+    torch.testing.assert_close(recorded.deepstack, plain.deepstack, atol=1e-5, rtol=1e-5)
+    assert plain.received is None
+    assert recorded.received.shape[1:] == prompt.grid_thw[1:]
 
 
 def test_another_token_of_the_same_answer_reads_no_image_again(dense, folders, monkeypatch):
@@ -152,6 +168,8 @@ def test_random_requests_in_random_order_equal_those_of_fresh_engines_bit_for_bi
         {"adapters": (None, "two"), "image": "wide", "vision_tower": True, "max_new_tokens": 3},
         {"adapters": ("two", None), "image": "tall", "answer_from": "own", "system": "Be short."},
         {"adapters": (None,), "image": "wide", "max_new_tokens": 2},
+        {"adapters": (None, "dora"), "image": "wide"},
+        {"adapters": (None, "saved"), "image": "wide"},
     ]
 
     def run(ours, options):
@@ -199,17 +217,44 @@ def test_files_that_changed_between_two_loadings_do_not_meet_what_was_read_befor
     assert len(variants - {None}) == 1, "what an adapter read that left the model is dropped"
 
 
-def test_an_analysis_that_was_stopped_leaves_nothing_half_read(dense, folders):
+@pytest.mark.parametrize("known", [True, False], ids=["a known image", "a new image"])
+def test_an_analysis_stopped_anywhere_leaves_nothing_half_read(dense, folders, known):
+    """Stopped at every question "stop?" in turn, and then asked again to the end."""
+    request = Request(IMAGE, OTHER, adapters=(None, "one"), max_new_tokens=6)
+    expected = engine(dense, folders).compare(request).recordings
+    ours = engine(dense, folders)
+    ours.compare(request)
+    for steps in count():
+        ours._kept.discard(lambda key: key.new_tokens > 0 or not known)  # answers are written anew
+        left = repeat(False, steps)
+        try:
+            ours.compare(request, stop=lambda left=left: next(left, True))
+        except CancelledError:
+            assert all(map(identical, ours.compare(request).recordings, expected)), steps
+        else:
+            break
+    assert steps > 20
+
+
+def test_when_memory_lacks_what_was_kept_makes_way_and_the_analysis_is_tried_again(dense, folders, monkeypatch):
     ours = engine(dense, folders)
     expected = ask(ours, None, "one")
-    for steps in range(0, 24, 4):
-        left = iter([False] * steps)
-        with pytest.raises(CancelledError):
-            ours.compare(
-                Request(picture(96, 160, seed=steps), OTHER, adapters=(None, "one"), max_new_tokens=6),
-                stop=lambda left=left: next(left, True),
-            )
-        assert all(map(identical, ask(ours, None, "one"), expected))
+    ask(ours, None, image=picture(64, 96))
+    replay, failures = ours._passes.replay, iter([True])
+
+    def lacking(*arguments, **options):
+        if next(failures, False):
+            raise RuntimeError("[enforce fail at alloc_cpu.cpp] DefaultCPUAllocator: can't allocate memory")
+        return replay(*arguments, **options)
+
+    monkeypatch.setattr(ours._passes, "replay", lacking)
+    assert all(map(identical, ask(ours, None, "one"), expected))
+    failures = iter([True] * 9)
+    with pytest.raises(OutOfMemoryError, match="ran out of memory"):
+        ask(ours, None, "one")
+    assert ours._kept.bytes == 0
+    failures = iter([])
+    assert all(map(identical, ask(ours, None, "one"), expected))
 
 
 def test_what_is_kept_never_exceeds_its_bound_and_leaves_least_recently_used():
@@ -229,13 +274,20 @@ def test_what_is_kept_never_exceeds_its_bound_and_leaves_least_recently_used():
     assert kept.bytes == 800
     assert kept.take(key("b"), Features) is not None
     assert kept.take(key("b"), Features) is None
-    assert Kept(0).bytes == 0
+    nothing = Kept(0)
+    for value in (Features(torch.zeros(1), (), None), Written((1,))):
+        nothing.keep(key("a"), value)
+        assert nothing.get(key("a"), type(value)) is None
 
 
 def test_a_view_counts_with_the_storage_that_it_keeps_alive():
     assert Features(torch.zeros(100)[:10], (), None).bytes == 400
-    assert Written((1, 2)).bytes > 0
-    assert Reading.__slots__ == ("cache",)
+    cache = DynamicCache()
+    cache.update(torch.zeros(1, 2, 30, 4), torch.zeros(1, 2, 30, 4), 0)
+    reading = Reading(cache)
+    reading.cut(10)
+    assert cache.get_seq_length() == 10
+    assert reading.bytes == 2 * 2 * 30 * 4 * 4
 
 
 @pytest.mark.parametrize("tile_bytes", [1, 3_000, 70_000, 2**30])

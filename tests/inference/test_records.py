@@ -189,4 +189,4 @@ def test_settings_are_read_from_the_environment_and_wrong_values_name_the_variab
     with pytest.raises(InputError):
         Limits(max_pixels=0)
     with pytest.raises(InputError):
-        Settings(kept_bytes=-1)
+        Settings(kept_bytes=-2)
