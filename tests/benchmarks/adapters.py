@@ -3,8 +3,8 @@
     python -m tests.benchmarks.adapters                  # switching: 36 layers × 7 modules × 4 adapters, narrow layers
     python -m tests.benchmarks.adapters --load-8b        # also: a rank-64 adapter of 8B's shapes
 
-Switching is what `AdapterShelf.use` does around every pass: PEFT's `set_adapter`, `enable_adapter_layers` and, on the
-way out, `disable_adapter_layers`. It does not depend on the layers' width. Limit: 100 ms for the three together.
+Switching is what `AdapterShelf.use` does around every variant: PEFT's `set_adapter`, `enable_adapter_layers` and, on
+the way out, `disable_adapter_layers`. It does not depend on the layers' width. Limit: 100 ms for the three together.
 """
 
 import argparse

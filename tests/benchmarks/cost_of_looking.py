@@ -3,16 +3,18 @@
     python -m tests.benchmarks.cost_of_looking                      # CPU, small shape, fresh processes, median of 5
     python -m tests.benchmarks.cost_of_looking --device cuda        # shapes of 2B, 4B and 8B in bfloat16, one process
 
-Every row is compared with `plain`: upstream's `generate` under SDPA on the same image and words, nothing recorded.
-Every mode begins with the photo (upstream's image processor is in all of them) and writes the same number of tokens;
-adapters are on the model already. Rows that begin with "then" were preceded, unmeasured, by base + 1 adapter on the
-same image and prompt. The limit is a row's set figure; the floor is plain itself, once per variant but for the vision
-tower.
+Every row is compared with `plain`: upstream's `generate` under SDPA on the same image and words, nothing recorded and
+no adapter on the model. Every mode begins with the photo (upstream's image processor is in all of them) and writes the
+same number of tokens; adapters are on the model already. Plain holds the photo's float32 patches to the end, ours only
+until the vision tower has read them: their size is printed. Rows that begin with "then" were preceded, unmeasured, by
+base + 1 adapter on the same image and prompt. The limit is a row's set figure on the CPU; the floor is plain itself,
+once per variant but for the vision tower.
 
 On a CPU the memory is resident memory, measured in processes of their own in which glibc gives freed blocks back at
 once (so that a peak is what was alive, not what lay about); the time in processes with the allocator as it is. The
 small shape has text 12 × 512 (8 heads, 2 KV heads of 64) and a vision tower 4 × 128, whose share of the plain time is
-printed (on Qwen3-VL-8B it is about a third). On a GPU the memory is what torch has allocated.
+printed (on Qwen3-VL-8B it is about a third). The curves of memory over time come from the processes that measure
+memory, which are slower. On a GPU the memory is what torch has allocated; a mode that does not fit is said not to.
 """
 
 import argparse
@@ -31,7 +33,7 @@ GRIDS = {"768": (24, 32), "2,040": (34, 60), "4,263": (49, 87)}
 WHOLE = ("naive", "hooks", "eager")  # whole matrices; at 4,263 tokens many GB: run once, or not where memory lacks
 GIVE_BACK = {"MALLOC_MMAP_THRESHOLD_": "65536", "MALLOC_TRIM_THRESHOLD_": "65536", "MALLOC_MMAP_MAX_": "1000000"}
 
-Runner = Callable[[str, tuple[int, int], bool], dict[str, object]]  # mode, grid, for memory
+Runner = Callable[[str, tuple[int, int], bool], dict[str, object] | None]  # mode, grid, for memory; None: does not fit
 
 
 def main() -> None:
@@ -62,16 +64,15 @@ def main() -> None:
             runner = _runner(Path(folder), SHAPES[name], options.device, new_tokens)
             tables = {tokens: _table(runner, GRIDS[tokens], modes, options.runs) for tokens in options.tokens}
         for tokens, table in tables.items():
-            report += [f"## {name}, {tokens} image tokens, {new_tokens} new tokens, median of {options.runs}", ""]
-            report += [*_rows(table), ""]
+            report += [f"## {name}, {tokens} image tokens, {new_tokens} new tokens", "", *_rows(table, cuda)]
+            report += [f"- {MODES[mode].words}: does not fit here" for mode in modes if mode not in table] + [""]
         report += _growth_in_tokens(tables) + _growth_in_variants(tables)
         if not cuda and not options.no_growth:
             report += _growth_in_layers(SHAPES[name], new_tokens)
-        if options.out:
-            _draw(tables, options.out.with_suffix(".png"), name)
+        if options.out:  # after each shape: a later one may not come to its end
+            _draw(tables, options.out.with_name(f"{options.out.stem}-{name}.png"), name)
+            options.out.write_text("\n".join(report) + "\n")
     print("\n".join(report))
-    if options.out:
-        options.out.write_text("\n".join(report) + "\n")
 
 
 def _runner(folder: Path, shape, device: str, new_tokens: int) -> Runner:
@@ -81,8 +82,17 @@ def _runner(folder: Path, shape, device: str, new_tokens: int) -> Runner:
     write_model(folder / "model", shape, device)
     write_adapters(folder / "adapters", folder / "model", 4)
     if device != "cpu":
+        import torch
+
         measure = _in_this_process(folder, device)
-        return lambda mode, grid, memory: measure(mode, grid, new_tokens)
+
+        def here(mode: str, grid: tuple[int, int], memory: bool) -> dict[str, object] | None:
+            try:
+                return measure(mode, grid, new_tokens)
+            except torch.OutOfMemoryError:
+                return None
+
+        return here
 
     def fresh(mode: str, grid: tuple[int, int], memory: bool) -> dict[str, object]:
         command = [sys.executable, "-m", "tests.benchmarks.cost_of_looking", "--one", mode, str(folder)]
@@ -110,10 +120,10 @@ def _table(runner: Runner, grid: tuple[int, int], modes: list[str], runs: int) -
     """One measurement of memory and `runs` of time per mode; the modes take turns."""
     table: dict[str, dict[str, object]] = {}
     for mode in modes:
-        if mode in WHOLE and grid == GRIDS["4,263"] and _free_bytes() < 18 * 2**30:
-            print(f"{mode} at {grid}: left out, less than 18 GiB are free", file=sys.stderr)
-            continue
-        table[mode] = runner(mode, grid, True) | {"times": []}
+        if not (mode in WHOLE and grid == GRIDS["4,263"] and _free_bytes() < 18 * 2**30):
+            once = runner(mode, grid, True)
+            if once is not None:
+                table[mode] = once | {"times": []}
     for turn in range(runs):
         for mode, row in table.items():
             if mode in WHOLE and grid == GRIDS["4,263"] and turn > 0:
@@ -132,23 +142,27 @@ def _free_bytes() -> int:
     return 1_024 * next(int(line.split()[1]) for line in lines if line.startswith("MemAvailable"))
 
 
-def _rows(table: dict[str, dict[str, object]]) -> list[str]:
+def _rows(table: dict[str, dict[str, object]], cuda: bool) -> list[str]:
     from tests.benchmarks.modes import MODES
 
     plain = table["plain"]
     lines = [
-        f"The vision tower takes {plain['vision'] / plain['seconds']:.0%} of plain generation.",
+        f"The vision tower takes {plain['vision'] / plain['seconds']:.0%} of plain generation; the photo's patches are "
+        f"{plain['patches'] / 2**20:,.0f} MiB.",
         "",
-        "| mode | seconds (min–max) | time ÷ plain | limit | extra peak memory | memory ÷ plain | limit |",
-        "|---|---|---|---|---|---|---|",
+        "| mode | seconds: median (min–max, runs) | time ÷ plain | limit | extra peak memory | memory ÷ plain | limit "
+        "| whole peak ÷ plain |",
+        "|---|---|---|---|---|---|---|---|",
     ]
     for name, row in table.items():
         mode = MODES[name]
-        limits = [f"{each:.2f}" if each else "–" for each in (mode.time_limit, mode.memory_limit)]
+        limits = [f"{each:.2f}" if each and not cuda else "–" for each in (mode.time_limit, mode.memory_limit)]
+        spread = f"{min(row['times']):.2f}–{max(row['times']):.2f}, {len(row['times'])}"
         lines.append(
-            f"| {mode.words} | {row['seconds']:.2f} ({min(row['times']):.2f}–{max(row['times']):.2f}) "
+            f"| {mode.words} | {row['seconds']:.2f} ({spread}) "
             f"| {row['seconds'] / plain['seconds']:.2f} × | {limits[0]} "
-            f"| {row['bytes'] / 2**20:,.0f} MiB | {row['bytes'] / plain['bytes']:.2f} × | {limits[1]} |"
+            f"| {row['bytes'] / 2**20:,.0f} MiB | {row['bytes'] / plain['bytes']:.2f} × | {limits[1]} "
+            f"| {row['peak'] / plain['peak']:.2f} × |"
         )
     return lines
 

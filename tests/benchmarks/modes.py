@@ -68,6 +68,11 @@ def open_engine(checkpoint: Path, adapters: Sequence[Path], device: str) -> Engi
 def run(name: str, engine: Engine, grid: tuple[int, int], new_tokens: int) -> dict[str, object]:
     """Seconds and extra peak bytes of one mode, from photo and words on."""
     mode, image = MODES[name], picture(grid[0] * 32, grid[1] * 32)
+    wanted = {*mode.adapters, *mode.before} - {None}
+    for other in set(engine._shelf.loaded) - wanted:  # plain is upstream's model, with nothing wrapped
+        engine._shelf._evict(other)
+    for each in sorted(wanted):
+        engine._shelf.load(each)
     engine._kept.discard(lambda key: True)
     engine._passes._settings = replace(engine._settings, attention=mode.attention)
     request = Request(image, PROMPT, adapters=mode.adapters, max_new_tokens=new_tokens, vision_tower=mode.vision_tower)
@@ -77,7 +82,6 @@ def run(name: str, engine: Engine, grid: tuple[int, int], new_tokens: int) -> di
             request = replace(request, answer=first.recordings[-1].answer_ids, focus=(3,))
         if mode.again == "question":
             request = replace(request, prompt=OTHER)
-    vision = _vision_seconds(engine, request) if name == "plain" else 0.0
 
     def work() -> int:
         if name in UPSTREAM:
@@ -92,7 +96,15 @@ def run(name: str, engine: Engine, grid: tuple[int, int], new_tokens: int) -> di
         _synchronise(engine)
         seconds = time.perf_counter() - begin
     assert written == new_tokens
-    return {"seconds": seconds, "bytes": memory.extra, "vision": vision, "series": memory.series}
+    vision = _vision_seconds(engine, request) if name == "plain" else 0.0
+    return {
+        "seconds": seconds,
+        "bytes": memory.extra,
+        "peak": memory.peak,
+        "vision": vision,
+        "patches": image.shape[0] * image.shape[1] * 3 * 2 * 4,  # float32; a patch holds two frames
+        "series": memory.series,
+    }
 
 
 def _generate(engine: Engine, request: Request, mode: str) -> int:
@@ -142,14 +154,14 @@ def _synchronise(engine: Engine) -> None:
 
 
 class Memory:
-    """Extra peak memory of a block in bytes, and about 200 samples (seconds, bytes) of it.
+    """Peak memory of a block in bytes, alone (`extra`) and altogether (`peak`), and about 200 samples (seconds, bytes).
 
     On a GPU what torch has allocated; on a CPU the resident memory, whose high-water mark Linux resets on request.
     """
 
     def __init__(self, engine: Engine) -> None:
         self._cuda = engine._model.device.type == "cuda"
-        self.extra, self.series = 0, []
+        self.extra, self.peak, self.series = 0, 0, []
 
     def __enter__(self):
         gc.collect()
@@ -167,7 +179,8 @@ class Memory:
     def __exit__(self, *error):
         self._done.set()
         self._thread.join()
-        self.extra = (torch.cuda.max_memory_allocated() if self._cuda else _status("VmHWM")) - self._before
+        self.peak = torch.cuda.max_memory_allocated() if self._cuda else _status("VmHWM")
+        self.extra = self.peak - self._before
         self.series = self._samples[:: max(1, len(self._samples) // 200)]
 
     def _sample(self) -> None:
