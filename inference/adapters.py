@@ -203,7 +203,7 @@ class AdapterShelf:
     ) -> tuple[LoraConfig, _Places]:
         """Load the files into a model without storage and see that every key found its place, and only its own."""
         skeleton = self._skeleton()
-        before = {id(tensor) for tensor in skeleton.parameters()}
+        before = list(skeleton.parameters())  # held: a tensor's id is given away again with its last reference
         try:
             config = _lora_config(options)
             _, missing, unexpected = _load_into(None, skeleton, "checked", config, dict(weights))
@@ -217,7 +217,8 @@ class AdapterShelf:
                 f"Adapter {name!r} does not fit this model: {_misfit(skeleton, weights) or _keys(missing, unexpected)}",
                 "Was it trained on another Qwen3-VL size, or saved in another layout?",
             )
-        if before - {id(tensor) for tensor in skeleton.parameters()}:  # loading puts new tensors in place of these
+        after = {id(tensor) for tensor in skeleton.parameters()}
+        if any(id(tensor) not in after for tensor in before):  # loading puts new tensors in their place
             raise AdapterRefusedError(
                 f"Adapter {name!r} carries weights of the base model itself, which would stay when it is off.",
                 "Save it with save_embedding_layers=False.",
