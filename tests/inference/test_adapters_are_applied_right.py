@@ -502,6 +502,7 @@ def test_an_exception_while_an_adapter_is_put_on_the_model_leaves_base_as_it_was
 
     ours = engine(dense, pair)
     before = ask(ours, None)[0]
+    ours._kept.discard(lambda key: True)  # nothing can make way for a second try
     if moment == "while probing":
 
         def probe():
