@@ -3,6 +3,7 @@
 import argparse
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import MISSING, Field, fields, replace
+from pathlib import Path
 from typing import Any, Literal, NoReturn, get_args, get_origin
 
 from inference.errors import InputError
@@ -64,7 +65,9 @@ def settings_from(given: Mapping[str, Any], environ: Mapping[str, str]) -> Setti
     if "adapter" in own:
         own["adapter"] = tuple(own["adapter"])
     settings = replace(settings, limits=replace(settings.limits, **limits), **own)
-    named_adapters(settings)
+    for name, source in named_adapters(settings).items():
+        if source.startswith(("/", "./", "../", "~")) and not Path(source).expanduser().is_dir():
+            raise InputError(f"--adapter {name}: there is no folder {source!r}.", "Name a folder, or an id of the Hub.")
     return settings
 
 

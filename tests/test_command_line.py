@@ -4,7 +4,7 @@ from dataclasses import fields
 
 import pytest
 
-from inference.command_line import named_adapters, parse
+from inference.command_line import named_adapters, parse, settings_from
 from inference.errors import InputError
 from inference.settings import Limits, Settings, environment_variable
 
@@ -82,6 +82,15 @@ def test_the_password_is_never_shown(capsys):
 def test_an_adapter_without_a_source_is_refused():
     with pytest.raises(InputError, match="NAME=FOLDER_OR_HUB_ID"):
         named_adapters(Settings(adapter=("name=",)))
+
+
+def test_an_adapters_folder_that_is_not_there_is_refused_at_the_start(tmp_path):
+    for source in (str(tmp_path / "gone"), "./gone", "~/gone/too"):
+        with pytest.raises(InputError, match="no folder"):
+            settings_from({"adapter": [f"mine={source}"]}, {})
+    (tmp_path / "there").mkdir()
+    for source in (str(tmp_path / "there"), "someone/an-id"):
+        assert settings_from({"adapter": [f"mine={source}"]}, {}).adapter == (f"mine={source}",)
 
 
 TOKEN = {"MODAL_TOKEN_ID": "ak-x", "MODAL_TOKEN_SECRET": "as-x"}

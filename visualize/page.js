@@ -158,6 +158,9 @@ const parts = {
 if (props.part === "controls") {
   // The one way in which a choice changes: the small value goes to the server, which draws.
   page.choose = (change) => {
+    const next = { ...props.value.choice, ...change };
+    // contrast subtracts a background that is a mean over heads: it has no single head
+    if (next.view === "contrast" && next.head !== "mean") change = { ...change, ...("view" in change ? { head: "mean" } : { view: "raw" }) };
     props.value = { ...props.value, choice: { ...props.value.choice, ...change } };
     for (const [name, value] of Object.entries(change)) {
       const field = element.querySelector(`[data-choice="${name}"]`);

@@ -217,13 +217,14 @@ def numbers_json(drawn: Panes, comparison: Comparison, choice: Choice) -> dict[s
     cells = comparison.grid[0] * comparison.grid[1]
     measures = [each.measures for each in columns if each.measures]
     comparable = drawn.difference is not None  # rows of different words are not
+    shown = "percentage points" if choice.view == "contrast" else "%"
     rows: list[dict[str, Json]] = [
         _row("Share of attention on the image", "%", [each.image_share for each in measures], "share"),
         _row(
             f"Spread over the image: effective cells of {cells}", "cells", [each.effective_cells for each in measures]
         ),
         _row("Entropy over the image", "nats", [each.entropy for each in measures]),
-        {"label": "Largest value", "unit": "%", "values": [_peak(each) for each in columns], "delta": ""},
+        {"label": "Largest value shown", "unit": shown, "values": [_peak(each) for each in columns], "delta": ""},
     ]
     ordinal = _ordinal(recordings[0], choice.token)
     if ordinal is not None and comparison.tokens:
@@ -280,6 +281,8 @@ def happening(event: Progress | AnswerToken, writing: dict[str, str]) -> Json:
 
 def adapter_lines(adapter: AdapterInfo) -> list[Json]:
     """What an adapter is, in a few lines."""
+    if adapter.kind == "unusable":
+        return list(adapter.notes)
     targets = ", ".join(adapter.target_modules)
     facts = f"{adapter.kind} · rank {adapter.rank} · α {adapter.alpha:g} · {targets} · {adapter.parameters:,} numbers"
     return [*filter(None, [adapter.description]), facts, *adapter.notes]

@@ -176,7 +176,7 @@ def panes(
     else:
         limits = shared_limits(*maps, percentile=percentile, log=log, hidden=hidden)
     table = check_colormap(diverging if limits.signed else colormap, signed=limits.signed)
-    notes = _notes(limits, selection, log, fade)
+    notes = _notes(limits, selection, log, fade, sinks)
     measured = [_measures(each, selection) for each in recordings]
     drawn = [_variant_pane(scene, *each, limits, table) for each in zip(recordings, maps, measured, strict=True)]
     if right is None:
@@ -262,8 +262,16 @@ def _pane(
     return Pane(name, drawing, drawing.at(), bar, line, f"{what}: {line}; {where}{sinks}.", peak, measures)
 
 
-def _notes(limits: ColourLimits, selection: Selection, log: bool, fade: bool) -> tuple[str, ...]:
+def _notes(
+    limits: ColourLimits, selection: Selection, log: bool, fade: bool, sinks: NDArray[np.bool_]
+) -> tuple[str, ...]:
     notes = []
+    if selection.view == "sink-masked" and sinks.any():
+        notes.append(f"Left out as sinks: {sinks.sum()} of {sinks.size} cells.")
+    elif selection.view == "sink-masked":
+        notes.append("No cell is a sink here: nothing is left out.")
+    if selection.view != "raw":
+        notes.append("Image share, entropy and divergence are those of the raw row.")
     if limits.empty:
         notes.append("All values are 0: there is nothing to colour.")
     if log and limits.signed:

@@ -97,6 +97,18 @@ def test_one_variant_gives_one_pane(pair):
         assert shown.adapter is shown.difference is shown.change is None
 
 
+def test_a_view_says_what_it_leaves_out_and_which_row_the_numbers_are_of():
+    pair = comparison(with_sink(cell=(0, 0)), with_sink("a", cell=(2, 4), seed=1))
+    plain = comparison(recording(), recording("a", seed=1))
+    masked = replace(AT, view="sink-masked")
+    raw = "Image share, entropy and divergence are those of the raw row."
+    cells = GRID[0] * GRID[1]
+    assert panes(pair, masked, adapter="a").notes[:2] == (f"Left out as sinks: 2 of {cells} cells.", raw)
+    assert panes(plain, masked, adapter="a").notes[:2] == ("No cell is a sink here: nothing is left out.", raw)
+    assert raw in panes(plain, replace(AT, view="contrast"), adapter="a").notes
+    assert raw not in panes(pair, AT, adapter="a").notes
+
+
 def test_own_answers_stand_side_by_side_without_a_difference():
     own = comparison(recording(), recording("a", row=tokens(answer=(" blue",)), seed=1), own=True)
     shown = panes(own, Selection(0, "answer"), adapter="a")
