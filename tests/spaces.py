@@ -34,7 +34,7 @@ def installed(folder: Path, requirements: str) -> Path:
     python = folder / "bin" / "python"
     sdk = re.search(r"^sdk_version: (\S+)$", (ROOT / "README.md").read_text(encoding="utf-8"), re.MULTILINE)
     assert sdk is not None
-    command = [python, "-m", "pip", "install", "-qqq", "--disable-pip-version-check"]
+    command = [python, "-m", "pip", "install", "-qqq", "--no-compile", "--disable-pip-version-check"]
     subprocess.run([*command, "-r", ROOT / requirements, f"gradio[oauth,mcp]=={sdk[1]}"], check=True)
     return python
 

@@ -102,7 +102,7 @@ def run(name: str, engine: Engine, grid: tuple[int, int], new_tokens: int) -> di
         "bytes": memory.extra,
         "peak": memory.peak,
         "vision": vision,
-        "patches": image.shape[0] * image.shape[1] * 3 * 2 * 4,  # float32; a patch holds two frames
+        "patches": grid[0] * grid[1] * 32 * 32 * 3 * 2 * 4,  # float32; a patch holds two frames
         "series": memory.series,
     }
 
