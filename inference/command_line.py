@@ -66,7 +66,7 @@ def settings_from(given: Mapping[str, Any], environ: Mapping[str, str]) -> Setti
         own["adapter"] = tuple(own["adapter"])
     settings = replace(settings, limits=replace(settings.limits, **limits), **own)
     for name, source in named_adapters(settings).items():
-        if source.startswith(("/", "./", "../", "~")) and not Path(source).expanduser().is_dir():
+        if source.startswith(("/", "./", "../", "~")) and not Path(source).is_dir():
             raise InputError(f"--adapter {name}: there is no folder {source!r}.", "Name a folder, or an id of the Hub.")
     return settings
 

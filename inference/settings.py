@@ -126,7 +126,9 @@ class Settings:
         256 * MIB, "largest matrix of one layer that 'auto' still computes eagerly, in bytes"
     )
     tile_bytes: int = _setting(
-        0, "scores held at once while rows are recorded, in bytes; 0 is 32 MiB on a CPU, 256 MiB on a GPU"
+        0,
+        "scores held at once while rows are recorded (and as much for their weights), in bytes; 0 is 32 MiB on a CPU, "
+        "256 MiB on a GPU",
     )
     adapter_cache_bytes: int = _setting(
         -1,

@@ -7,9 +7,9 @@ there is none) or the given one is replayed through all of them. What each line 
 1. The prompts and the names of the images are read, the backend is opened, and what is in `--out` already is looked up.
 2. Every other item is answered and saved as `<out>/<image>-<digest>.npz` (`Comparison.load` reads it), whole or not at
    all. The digest is of all that the answer depends on: the image's bytes, every option of the request, model, dtype,
-   attention mode, and the adapters with their files (on Modal: what is said of them). So the same command goes on where
-   it was stopped, and another prompt or adapter is another item. A newer version of this package keeps older answers;
-   another `--out` starts anew.
+   attention mode, and the adapters with their files (on Modal: what is said of them, and a stamp). So the same command
+   goes on where it was stopped, and another prompt or adapter is another item. A newer version of this package keeps
+   older answers; another `--out` starts anew.
 3. An item that fails is named with its reason, does not stop the others, and is tried again by the next run.
 4. `<out>/summary.csv` and `<out>/summary.jsonl` are written from the saved files, also after Ctrl-C: one row per item
    and variant, for the items of this command. A measure that does not exist is empty (null).
