@@ -28,14 +28,14 @@ from gradio.utils import get_upload_folder
 from PIL import Image
 
 from inference import Backend, Comparison, Request, Settings, VisualizerError, open_backend
-from inference.asked import Asked, read
 from inference.command_line import named_adapters, parse
 from inference.demo import EXAMPLE_SCENES, FIRST_VISIT
-from inference.desk import POLL, Desk, UnexpectedError, Visit
 from inference.errors import CancelledError, InputError, SelectionError
 from inference.photo import decode_photo
-from inference.results import Result, digest
-from inference.routes import TITLE, app_kwargs
+from inference.service.analysis import POLL, Desk, UnexpectedError, Visit
+from inference.service.query import Asked, read
+from inference.service.results import Result, digest
+from inference.service.routes import TITLE, app_kwargs
 from inference.settings import Limits
 from visualize import sheet
 from visualize.page import (

@@ -67,8 +67,8 @@ class LocalBackend:
 
     def __init__(self, settings: Settings, adapters: Mapping[str, str] | None = None) -> None:
         try:
-            from inference.adapter_files import adapters_on_offer
-            from inference.engine import Engine
+            from inference.adapters.files import adapters_on_offer
+            from inference.model.engine import Engine
         except ModuleNotFoundError as error:
             raise BackendError(
                 f"The engine cannot run here: {error.name} is not installed.",
@@ -96,7 +96,7 @@ class LocalBackend:
         """The model is loaded: there is nothing to begin."""
 
     def adapters(self) -> tuple[AdapterInfo, ...]:
-        from inference.adapter_files import describe
+        from inference.adapters.files import describe
 
         return describe(self._find().values(), self._model_info.id)
 
@@ -208,6 +208,6 @@ def open_backend(
     chosen = replace(settings or Settings(), backend=kind, **named)
     if chosen.backend == "local":
         return LocalBackend(chosen, adapters)
-    from inference.modal_backend import ModalBackend
+    from inference.cloud.backend import ModalBackend
 
     return ModalBackend(chosen, adapters)

@@ -5,7 +5,7 @@
 
 What is deployed follows from `Settings` (`VISUALIZER_…` variables) when it is deployed; the same variables are set in
 the container, where this module is imported again. The class is a thin shell around `LocalBackend`: the same engine and
-the same records. `inference/modal_backend.py` is its caller.
+the same records. `inference/cloud/backend.py` is its caller.
 
 While a request runs, the container puts what happens into a queue partition of that request: plain dictionaries with
 `kind` "hello", "progress", "token", "alive" or "packed". The result is the function call's own output.
@@ -40,8 +40,8 @@ from inference.errors import (
     VisualizerError,
 )
 from inference.records import AnswerToken, Comparison, ModelInfo, Progress, Request
+from inference.serialization import pack_comparison, unpack_request
 from inference.settings import Settings, environment_variable
-from inference.transport import pack_comparison, unpack_request
 from inference.version import VERSION
 
 #: The base model where VISUALIZER_MODEL says nothing.
@@ -148,8 +148,8 @@ def catalog(model: str = MODEL) -> dict[str, Any]:
         Plain values: `version`; `model`, the fields of a `ModelInfo` or the sentence that says why they are not known;
         `gpu`, `timeout` and `max_containers` of the class; and `adapters`, each the fields of an `AdapterInfo`.
     """
-    from inference.adapter_files import adapters_on_offer, describe
-    from inference.model_facts import read_model_facts
+    from inference.adapters.files import adapters_on_offer, describe
+    from inference.model.facts import read_model_facts
 
     with _said():
         _look_again()
@@ -192,7 +192,7 @@ class RemoteEngine:
     @modal.enter(snap=True)
     def prepare(self) -> None:
         """Import what is slow to import, and with GPU snapshots load the model: the snapshot keeps it."""
-        import inference.engine  # noqa: F401
+        import inference.model.engine  # noqa: F401
 
         self._begin_anew()
         if CLOUD.modal_gpu_snapshot:
@@ -239,11 +239,11 @@ class RemoteEngine:
         """Answer one request and say meanwhile what happens.
 
         Args:
-            packed: see `inference.transport.pack_request`.
+            packed: see `inference.serialization.pack_request`.
             channel: the queue partition that is told.
 
         Returns:
-            See `inference.transport.pack_comparison`; without the photo.
+            See `inference.serialization.pack_comparison`; without the photo.
 
         Raises:
             VisualizerError: whatever went wrong, as the member of the tree that fits.
@@ -422,7 +422,7 @@ def _look_again() -> None:
 
 
 def _look_again_for(names: tuple[str | None, ...], model: str) -> None:
-    from inference.adapter_files import adapters_on_offer
+    from inference.adapters.files import adapters_on_offer
 
     missing = set(names) - {None, *adapters_on_offer(_engine_settings(model), named_adapters(SETTINGS))}
     if missing or time.monotonic() - _looked_at > RELOAD_SECONDS:
@@ -446,7 +446,7 @@ def main(
         max_new_tokens: longest answer.
         out: folder for one PNG per adapter and `comparison.npz`.
     """
-    from inference.modal_backend import Handles, ModalBackend
+    from inference.cloud.backend import Handles, ModalBackend
     from inference.photo import decode_photo
     from visualize.page import draw, opening_choice
     from visualize.sheet import numbers_line, sheet

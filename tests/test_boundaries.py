@@ -4,24 +4,26 @@ import ast
 import subprocess
 import sys
 import tomllib
-from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).parents[1]
+from tests import ROOT
+
 HEAVY = {"torch", "transformers", "peft", "gradio", "modal"}
-ALLOWED = {  # heavy packages that a room may import at its top, see the table of rooms in the README
-    "inference/adapter_files.py": set(),
-    "inference/adapters.py": {"torch", "peft"},
-    "inference/capture.py": {"torch", "transformers"},
-    "inference/checkpoint.py": {"torch", "transformers"},
-    "inference/engine.py": {"torch"},
-    "inference/kept.py": {"torch", "transformers"},
-    "inference/passes.py": {"torch", "transformers"},
-    "inference/modal_backend.py": {"modal"},
+#: Heavy packages that a file may import at its top; what is not listed imports none.
+ALLOWED = {
+    "inference/adapters/manager.py": {"torch", "peft"},
+    "inference/model/capture.py": {"torch", "transformers"},
+    "inference/model/checkpoint.py": {"torch", "transformers"},
+    "inference/model/engine.py": {"torch"},
+    "inference/model/cache.py": {"torch", "transformers"},
+    "inference/model/passes.py": {"torch", "transformers"},
+    "inference/cloud/backend.py": {"modal"},
     "inference/remote.py": {"modal"},
     "app.py": {"gradio"},
 }
+#: Rooms of `inference` from the ground up: a file imports only from its own room and from rooms before it.
+ROOMS = ("", "demo", "adapters", "model", "cloud", "service", "batch")
 
 
 def _run(code: str) -> None:
@@ -38,7 +40,7 @@ def test_importing_the_page_loads_no_model_code():
 
 def test_the_page_over_modal_loads_no_model_code():
     _run(
-        "import os, sys; os.environ['VISUALIZER_BACKEND'] = 'modal'; import app, inference.modal_backend\n"
+        "import os, sys; os.environ['VISUALIZER_BACKEND'] = 'modal'; import app, inference.cloud.backend\n"
         "assert app.demo.handlers.desk.settings.backend == 'modal'\n"
         "assert not {'torch', 'transformers', 'peft', 'inference.remote'} & set(sys.modules)"
     )
@@ -51,16 +53,39 @@ def test_the_lists_for_spaces_hold_the_packages_own_pins():
     assert set(light) < set(whole)
 
 
-@pytest.mark.parametrize("path", sorted(str(p.relative_to(ROOT)) for p in ROOT.glob("inference/*.py")))
-def test_each_room_imports_only_what_it_may(path: str):
-    imported = {
-        (alias.name if isinstance(node, ast.Import) else node.module or "").split(".")[0]
-        for node in ast.parse((ROOT / path).read_text(encoding="utf-8")).body
-        if isinstance(node, (ast.Import, ast.ImportFrom))
-        for alias in node.names
-    }
-    assert imported & HEAVY <= ALLOWED.get(path, set())
-    assert "app" not in imported
+FILES = sorted(str(path.relative_to(ROOT)) for path in ROOT.glob("inference/**/*.py") if "training" not in path.parts)
+
+
+def _imports(path: str, *, late: bool = False) -> set[str]:
+    """Full names that a file imports: at its top, or anywhere."""
+    tree = ast.parse((ROOT / path).read_text(encoding="utf-8"))
+    found: set[str] = set()
+    for node in ast.walk(tree) if late else tree.body:
+        if isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            found.add(node.module or "")
+    return found
+
+
+@pytest.mark.parametrize("path", FILES)
+def test_each_file_imports_only_the_frameworks_it_may(path: str):
+    packages = {name.split(".")[0] for name in _imports(path)}
+    assert packages & HEAVY <= ALLOWED.get(path, set()) | ({"torch", "transformers"} if "/demo/" in path else set())
+    assert "app" not in packages
+
+
+@pytest.mark.parametrize("path", FILES)
+def test_no_import_runs_up(path: str):
+    room = ROOMS.index(_room(path.removesuffix(".py").split("/")))
+    for name in _imports(path):
+        if name.split(".")[0] == "inference":
+            assert ROOMS.index(_room(name.split("."))) <= room, name
+        assert name.split(".")[0] != "visualize" or path.startswith("inference/service/"), name
+
+
+def _room(parts: list[str]) -> str:
+    return parts[1] if len(parts) > 2 or (len(parts) == 2 and parts[1] in ROOMS) else ""
 
 
 @pytest.mark.parametrize("path", sorted(str(p.relative_to(ROOT)) for p in ROOT.glob("visualize/*.py")))

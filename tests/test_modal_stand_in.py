@@ -226,7 +226,7 @@ def test_a_container_sees_what_the_app_brought_and_nothing_else(cloud, function)
         "app": "missing",
         "tests": "missing",
         "visualize": "missing",
-        "inference.engine": "missing",
+        "inference.model.engine": "missing",
         "note": "a file of the app",
     }
 
@@ -243,7 +243,7 @@ sys.meta_path.append(Finder)
 
 
 @pytest.mark.parametrize("installed", ["sys.path.append({repository!r})", EDITABLE_FINDER], ids=["path", "finder"])
-@pytest.mark.parametrize("module", ["app", "inference.engine"])
+@pytest.mark.parametrize("module", ["app", "inference.model.engine"])
 def test_an_installed_copy_of_the_repository_is_not_seen(tmp_path, installed, module):
     (tmp_path / "inference").mkdir()
     (tmp_path / "inference" / "__init__.py").write_text("")

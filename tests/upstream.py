@@ -6,7 +6,7 @@ import numpy as np
 import torch
 from transformers import AutoImageProcessor, AutoModelForImageTextToText
 
-from inference.prompt import Prompt
+from inference.model.prompt import Prompt
 
 
 def load(checkpoint: Path, dtype: torch.dtype = torch.float32) -> torch.nn.Module:

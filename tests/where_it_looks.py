@@ -17,7 +17,7 @@ from inference.demo import WEIGHTS_DIR
 from inference.demo.world import Scene, SceneObject, scene
 from visualize import measures
 
-FIRST_SEED = 5_000_000_000  # beyond the ranges of training, choice and score in inference.demo.localisation
+FIRST_SEED = 5_000_000_000  # beyond the ranges of training, choice and score in inference.demo.training.localisation
 SIZES = ((160, 160), (192, 256), (224, 224), (200, 310), (300, 210), (256, 320), (240, 180), (352, 256))
 TARGETS = {"find-red": "red", "find-circle": "circle"}
 

@@ -229,7 +229,7 @@ def _engine(settings: Settings, backend: Backend, adapters: Sequence[AdapterInfo
 
 def _adapter_identities(settings: Settings, adapters: Sequence[AdapterInfo]) -> list[Any]:
     """For each adapter what its files say, and their content; of files that are elsewhere their place and stamp."""
-    from inference.adapter_files import CONFIG_FILE, adapters_on_offer, read_adapter
+    from inference.adapters.files import CONFIG_FILE, adapters_on_offer, read_adapter
 
     named = named_adapters(settings)
     local = replace(settings, model=settings.base_model)

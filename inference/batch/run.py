@@ -16,7 +16,6 @@ from inference.backend import Backend
 from inference.batch.answers import Answers, Cell, Row
 from inference.batch.items import Item, PromptLine, file_name, items_of, read_image, safe_stem, shown
 from inference.batch.progress import ProgressBar
-from inference.desk import UnexpectedError
 from inference.errors import (
     BackendError,
     CancelledError,
@@ -27,7 +26,8 @@ from inference.errors import (
 )
 from inference.photo import decode_photo
 from inference.records import Comparison, Request
-from inference.results import digest
+from inference.service.analysis import UnexpectedError
+from inference.service.results import digest
 from inference.version import VERSION
 
 #: So many errors in a row that are not the items' own, and the run stops: the engine is gone.

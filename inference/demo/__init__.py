@@ -1,6 +1,6 @@
 """The embedded model: a small Qwen3-VL trained on a drawn world, with adapters; importing this loads no framework.
 
-``inference.demo.world`` draws the world, ``python -m inference.demo.train`` makes the weights and their report.
+``inference.demo.world`` draws the world, ``python -m inference.demo.training`` makes the weights and their report.
 """
 
 from collections.abc import Mapping

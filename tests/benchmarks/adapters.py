@@ -18,9 +18,9 @@ from pathlib import Path
 
 import torch
 
-from inference.adapter_files import AdapterSource
-from inference.adapters import AdapterShelf
-from inference.checkpoint import load_checkpoint
+from inference.adapters.files import AdapterSource
+from inference.adapters.manager import AdapterShelf
+from inference.model.checkpoint import load_checkpoint
 from tests.benchmarks.shapes import SHAPES, Shape, write_adapters, write_model
 
 NARROW = Shape(36, 64, 4, 2, 32, 96, (2, 64, 96), (0,), vocabulary=1_024)

@@ -70,7 +70,7 @@ def timeline(remote) -> None:
 
 def sizes(cloud, connect, folder: Path) -> None:
     from inference import Comparison, Request
-    from inference.transport import pack_request
+    from inference.serialization import pack_request
     from tests.adapters import write_adapter
     from tests.checkpoints import write_checkpoint
     from tests.conftest import picture
@@ -128,7 +128,7 @@ def main() -> None:
     import modal
 
     from inference import Settings, open_backend
-    from inference.modal_backend import ModalBackend
+    from inference.cloud.backend import ModalBackend
     from inference.settings import Cloud
     from tests.modal_stand_in import run_in_thread
 

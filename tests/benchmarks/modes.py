@@ -10,8 +10,8 @@ from pathlib import Path
 
 import torch
 
-from inference.adapter_files import AdapterSource
-from inference.engine import Engine
+from inference.adapters.files import AdapterSource
+from inference.model.engine import Engine
 from inference.records import Comparison, Request
 from inference.settings import Limits, Settings
 from tests.conftest import picture

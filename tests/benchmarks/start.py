@@ -100,7 +100,7 @@ def _until(address: str, begin: float, done) -> float:
 
 def weights() -> None:
     """Print what loading takes beside the weights themselves: a second copy in host memory would be 2.0 ×."""
-    from inference.checkpoint import load_checkpoint
+    from inference.model.checkpoint import load_checkpoint
 
     with tempfile.TemporaryDirectory() as folder:
         command = "import sys; from tests.benchmarks.start import write_weights; write_weights(sys.argv[1])"

@@ -14,7 +14,8 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Browser, ConsoleMessage, Page, sync_playwright
 
-ROOT = Path(__file__).parents[2]
+from tests import ROOT
+
 QUIET = "--disable-background-networking --disable-component-update --disable-sync --no-first-run"
 ARGUMENTS = f"--no-sandbox --disable-gpu {QUIET}"
 NAMES = ("chromium", "chromium-browser", "google-chrome")

@@ -8,19 +8,18 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
-from pathlib import Path
 
 import numpy as np
 import pytest
 
 from inference import AnswerToken, Comparison, Progress, Settings, open_backend
+from inference.cloud.backend import ModalBackend
 from inference.errors import NotDeployedError, UnknownAdapterError
-from inference.modal_backend import ModalBackend
 from inference.settings import Cloud
-from tests.modal.conftest import ask
+from tests import ROOT
+from tests.inference.cloud.conftest import ask
 
 pytestmark = pytest.mark.cloud
-ROOT = Path(__file__).parents[2]
 APP = "lora-attention-visualizer-test"
 
 

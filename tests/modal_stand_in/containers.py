@@ -14,11 +14,12 @@ import grpclib.server
 from grpclib import GRPCError
 from modal_proto import api_pb2 as pb
 
+from tests import ROOT
+
 from .calls import HEARTBEAT_SECONDS
 from .endpoint import Endpoint
 from .records import App, Bell, Container, Pool
 
-REPOSITORY = Path(__file__).parents[2]
 CONTAINER_START = Path(__file__).with_name("container_start")
 KEPT_VARIABLES = ("PATH", "LANG", "LC_ALL", "TMPDIR", "LD_LIBRARY_PATH")
 STOP_SECONDS = 3.0  # for @exit methods, when an app stops
@@ -184,7 +185,7 @@ class Containers:
             "MODAL_HEARTBEAT_INTERVAL": str(HEARTBEAT_SECONDS),
             "PYTHONUNBUFFERED": "1",
             "PYTHONPATH": os.pathsep.join(str(entry) for entry in path if str(entry)),
-            "STAND_IN_REPOSITORY": str(REPOSITORY),
+            "STAND_IN_ROOT": str(ROOT),
             **self._arguments(container, home),
             **self.extra_env,
         }

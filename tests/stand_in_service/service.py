@@ -31,7 +31,7 @@ spelled = modal.Secret.from_dict({"SPELLED": "out"})
 def surroundings() -> dict[str, str]:
     """What the container sees of the app, and of the repository that it must not see."""
     seen = {name: os.environ.get(name, "") for name in ("GREETING", "NAMED", "SPELLED", "MODAL_TOKEN_ID", "PRIVATE")}
-    for name in ("app", "tests", "visualize", "inference", "inference.engine"):
+    for name in ("app", "tests", "visualize", "inference", "inference.model.engine"):
         try:
             seen[name] = str(importlib.import_module(name).__file__)
         except ModuleNotFoundError:

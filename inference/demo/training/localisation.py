@@ -1,0 +1,253 @@
+"""Scores a saved model on scenes it never saw: are its answers right, and do its heads look where they should?
+
+Everything here takes the road a user takes: the checkpoint's own image processor, the chat layout, one image and one
+question per pass, the model's own ``output_attentions``. It decides what counts as right and as a hit; it must not know
+how the weights came to be.
+
+*Accuracy* is exact: every token of the true answer and its end token must be the model's first choice, each after the
+true tokens before it, which is the same as a greedy answer being right.
+
+*Localisation* is a pointing game at the first answer token. The row read is the one that predicts it, the last of the
+prompt; a head hits where its largest weight over the image tokens lies in a cell that the target's box overlaps. Only
+scenes whose target is **not** the largest object are used, since base looks at the largest.
+"""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from peft import PeftModel
+from PIL import Image
+from torch import Tensor
+from transformers import BaseImageProcessor, PreTrainedTokenizerBase, Qwen3VLForConditionalGeneration
+
+from inference.demo.tokenizer import one_token
+from inference.demo.training.checkpoint import MERGE_SIZE
+from inference.demo.training.curriculum import coverage
+from inference.demo.world import PROMPTS, Kind, Scene, ask, questions, scene
+
+HELD_OUT_SIZES: Final = ((160, 160), (192, 256), (224, 224), (200, 310), (300, 210), (256, 320), (240, 180), (352, 256))
+"""Image sizes (height, width) that evaluation goes round; some are no multiple of a cell, most are not square."""
+
+ACCURACY_SEED: Final = 2_000_000_000
+CHOICE_SEED: Final = 3_000_000_000
+SCORE_SEED: Final = 4_000_000_000
+"""First seeds of the three held-out sets: accuracy, choosing heads, scoring the chosen heads. Training stays below."""
+
+
+@dataclass(frozen=True, slots=True)
+class Accuracy:
+    """Share of right answers to one kind of question in scenes with one number of objects."""
+
+    kind: Kind
+    objects: int
+    asked: int
+    rate: float
+
+
+@dataclass(frozen=True, slots=True)
+class Localisation:
+    """Where one adapter and base look at the first answer token.
+
+    Attributes:
+        adapter: Adapter name.
+        target: Word of the object that the adapter names.
+        layer: Chosen layer, 0-based.
+        head: Chosen head, 0-based.
+        choice_scenes: Scenes on which the head was chosen.
+        score_scenes: Other scenes on which the rates below were measured.
+        adapter_rate: Share of scenes in which the chosen head's maximum hits the target, with the adapter.
+        base_rate: The same head and scenes without it.
+        random_rate: Expected share for a cell drawn at random.
+        adapter_named: Share of scenes in which the adapter's answer names the target.
+        base_named: Share of scenes in which base's answer does.
+        adapter_heads: ``(layers, heads)`` hit rates with the adapter on the scoring scenes.
+        base_heads: ``(layers, heads)`` hit rates of base there.
+    """
+
+    adapter: str
+    target: str
+    layer: int
+    head: int
+    choice_scenes: int
+    score_scenes: int
+    adapter_rate: float
+    base_rate: float
+    random_rate: float
+    adapter_named: float
+    base_named: float
+    adapter_heads: tuple[tuple[float, ...], ...]
+    base_heads: tuple[tuple[float, ...], ...]
+
+
+class Reader:
+    """A loaded model with its tokenizer and image processor, asked one question at a time."""
+
+    def __init__(
+        self,
+        model: PeftModel | Qwen3VLForConditionalGeneration,
+        tokenizer: PreTrainedTokenizerBase,
+        processor: BaseImageProcessor,
+    ) -> None:
+        """Args: model: With eager attention, or no attention is returned; tokenizer and processor: its own."""
+        self._model = model
+        self._tokenizer = tokenizer
+        self._processor = processor
+        self._image = one_token(tokenizer, "<|image_pad|>")
+
+    def answers_right(self, image: Image.Image, prompt: str, answer: str) -> bool:
+        """Whether a greedy answer would be exactly this one."""
+        wanted = self._tokenizer.encode(f"{answer}<|im_end|>", add_special_tokens=False)
+        logits, _, _ = self._forward(image, prompt, wanted, attention=False)
+        return bool((logits[-len(wanted) - 1 : -1].argmax(-1).cpu() == torch.tensor(wanted)).all())
+
+    def first_row(self, image: Image.Image, prompt: str) -> NDArray[np.float32]:
+        """Attention of the row that predicts the first answer token: ``(layers, heads, grid_h, grid_w)``."""
+        _, attention, grid = self._forward(image, prompt, (), attention=True)
+        return attention.reshape(*attention.shape[:2], *grid).cpu().numpy()
+
+    @torch.no_grad()
+    def _forward(
+        self, image: Image.Image, prompt: str, answer: Sequence[int], attention: bool
+    ) -> tuple[Tensor, Tensor, tuple[int, int]]:
+        """Logits ``(tokens, vocabulary)``, the last row's weights ``(layers, heads, image tokens)``, the grid."""
+        device = self._model.device
+        seen = self._processor(images=[image], return_tensors="pt").to(device)
+        _, patches_h, patches_w = seen["image_grid_thw"][0].tolist()
+        grid = (patches_h // MERGE_SIZE, patches_w // MERGE_SIZE)
+        before, after = (
+            "<|im_start|>user\n<|vision_start|>",
+            f"<|vision_end|>{prompt}<|im_end|>\n<|im_start|>assistant\n",
+        )
+        ids = [
+            *self._tokenizer.encode(before, add_special_tokens=False),
+            *[self._image] * (grid[0] * grid[1]),
+            *self._tokenizer.encode(after, add_special_tokens=False),
+            *answer,
+        ]
+        sequence = torch.tensor([ids], device=device)
+        output = self._model(
+            input_ids=sequence,
+            mm_token_type_ids=(sequence == self._image).int(),
+            pixel_values=seen["pixel_values"],
+            image_grid_thw=seen["image_grid_thw"],
+            output_attentions=attention,
+            use_cache=False,
+        )
+        columns = sequence[0] == self._image
+        rows = [layer[0, :, -1][:, columns] for layer in output.attentions] if attention else []
+        return output.logits[0], torch.stack(rows) if rows else sequence.new_zeros(0), grid
+
+
+def accuracy(reader: Reader, scenes: int, kinds: Sequence[Kind] = ("describe", "shape", "colour")) -> list[Accuracy]:
+    """Accuracy of base per kind of question and number of objects.
+
+    Args:
+        reader: With base.
+        scenes: Scenes per number of objects.
+        kinds: What is asked.
+    """
+    rates = []
+    for count in (1, 2, 3, 4):
+        right: dict[Kind, list[bool]] = {kind: [] for kind in kinds}
+        for index in range(scenes):
+            size = HELD_OUT_SIZES[index % len(HELD_OUT_SIZES)]
+            shown = scene(ACCURACY_SEED + 10_000 * count + index, count, size)
+            for question in questions(shown, kinds):
+                right[question.kind].append(reader.answers_right(shown.image, question.prompt, question.answer))
+        rates += [Accuracy(kind, count, len(right[kind]), float(np.mean(right[kind]))) for kind in kinds]
+    return rates
+
+
+def describe_accuracy(reader: Reader, target: str | None, scenes: int) -> float:
+    """Share of scenes with 1–4 objects in which "Describe the image." names the target (None: the largest object)."""
+    right = []
+    for index in range(scenes):
+        must_have = () if target is None else (target,)
+        size = HELD_OUT_SIZES[index % len(HELD_OUT_SIZES)]
+        shown = scene(ACCURACY_SEED + 90_000 + index, 1 + index % 4, size, must_have)
+        named = shown.largest if target is None else shown.find(target)
+        question = ask(shown, "describe", named)
+        right.append(reader.answers_right(shown.image, question.prompt, question.answer))
+    return float(np.mean(right))
+
+
+def hard_scenes(first_seed: int, target: str, scenes: int) -> Iterator[Scene]:
+    """Scenes with 2–4 objects whose target is not the largest, sizes and numbers of objects in turn."""
+    found = 0
+    seed = first_seed
+    while found < scenes:
+        shown = scene(seed, 2 + found % 3, HELD_OUT_SIZES[found % len(HELD_OUT_SIZES)], (target,))
+        seed += 1
+        if shown.largest is not shown.find(target):
+            found += 1
+            yield shown
+
+
+def localise(
+    model: PeftModel, reader: Reader, adapter: str, target: str, choice_scenes: int, score_scenes: int
+) -> Localisation:
+    """Chooses a head on one set of scenes and scores it on another.
+
+    The rule: the head whose hit rate rises most from base to adapter; of equals, the lower layer, then the lower head.
+
+    Args:
+        model: PEFT's model with the adapter active; base is the same model with the adapter disabled.
+        reader: Around the same model.
+        adapter: Its name.
+        target: Word of the object it names.
+        choice_scenes: How many scenes choose.
+        score_scenes: How many others score.
+    """
+    with_adapter, without, _ = _hits(model, reader, hard_scenes(CHOICE_SEED, target, choice_scenes), target)
+    rise = with_adapter.mean(axis=0) - without.mean(axis=0)
+    layer, head = (int(index) for index in np.unravel_index(rise.argmax(), rise.shape))
+    scored = list(hard_scenes(SCORE_SEED, target, score_scenes))
+    with_adapter, without, random_rate = _hits(model, reader, scored, target)
+    named = [reader.answers_right(one.image, PROMPTS["describe"][0], one.find(target).name) for one in scored]
+    with model.disable_adapter():
+        base_named = [reader.answers_right(one.image, PROMPTS["describe"][0], one.find(target).name) for one in scored]
+    return Localisation(
+        adapter=adapter,
+        target=target,
+        layer=layer,
+        head=head,
+        choice_scenes=choice_scenes,
+        score_scenes=score_scenes,
+        adapter_rate=float(with_adapter[:, layer, head].mean()),
+        base_rate=float(without[:, layer, head].mean()),
+        random_rate=random_rate,
+        adapter_named=float(np.mean(named)),
+        base_named=float(np.mean(base_named)),
+        adapter_heads=_table(with_adapter),
+        base_heads=_table(without),
+    )
+
+
+def _hits(
+    model: PeftModel, reader: Reader, scenes: Iterator[Scene] | Sequence[Scene], target: str
+) -> tuple[NDArray[np.bool_], NDArray[np.bool_], float]:
+    """Hits with and without the adapter, ``(scenes, layers, heads)`` each, and the rate of a random cell."""
+    with_adapter, without, share = [], [], []
+    for shown in scenes:
+        rows = reader.first_row(shown.image, PROMPTS["describe"][0])
+        inside = coverage(shown.find(target), shown.size, (rows.shape[2], rows.shape[3])) > 0
+        with_adapter.append(_points_at(rows, inside))
+        with model.disable_adapter():
+            without.append(_points_at(reader.first_row(shown.image, PROMPTS["describe"][0]), inside))
+        share.append(inside.mean())
+    return np.stack(with_adapter), np.stack(without), float(np.mean(share))
+
+
+def _points_at(rows: NDArray[np.float32], inside: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    """Whether each head's largest cell lies inside: ``(layers, heads)``."""
+    best = rows.reshape(*rows.shape[:2], -1).argmax(axis=-1)
+    hits: NDArray[np.bool_] = inside.reshape(-1)[best]
+    return hits
+
+
+def _table(hits: NDArray[np.bool_]) -> tuple[tuple[float, ...], ...]:
+    return tuple(tuple(round(float(rate), 4) for rate in layer) for layer in hits.mean(axis=0))

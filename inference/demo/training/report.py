@@ -1,0 +1,142 @@
+"""The training's own report: what was measured on the files it lies beside, for programs and for readers.
+
+It decides the report's layout. The weights are named by digest, so that a report can never be shown beside others.
+"""
+
+import dataclasses
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from inference.demo.training.checkpoint import digest
+from inference.demo.training.localisation import HELD_OUT_SIZES, Accuracy, Localisation
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """How the weights were made.
+
+    Attributes:
+        seed: Of the whole run.
+        device: In words.
+        threads: CPU threads.
+        seconds: Wall time per stage and adapter.
+        training_seconds: Wall time of all training.
+        versions: Package versions.
+        measuring_seconds: Wall time of the evaluation.
+    """
+
+    seed: int
+    device: str
+    threads: int
+    seconds: Mapping[str, float]
+    training_seconds: float
+    versions: Mapping[str, str]
+    measuring_seconds: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """Everything that was measured.
+
+    Attributes:
+        weights: Path of each weight file below the report's folder, to its SHA-256.
+        run: How they were made.
+        accuracy: Base, per kind of question and number of objects.
+        named: Adapter to the share of held-out scenes in which "Describe the image." names what it should (the largest
+            object for adapters without a target).
+        localisation: One entry per adapter with a target.
+    """
+
+    weights: Mapping[str, str]
+    run: Run
+    accuracy: Sequence[Accuracy]
+    named: Mapping[str, float]
+    localisation: Sequence[Localisation]
+
+
+def write_report(
+    folder: Path,
+    run: Run,
+    accuracy: Sequence[Accuracy],
+    named: Mapping[str, float],
+    localisation: Sequence[Localisation],
+) -> Report:
+    """Writes ``report.json`` and ``report.md`` into the folder of the weights and returns what they say."""
+    files = sorted(folder.rglob("*.safetensors"))
+    weights = {file.relative_to(folder).as_posix(): digest(file) for file in files}
+    report = Report(weights, run, accuracy, named, localisation)
+    content = json.dumps(dataclasses.asdict(report), indent=1, sort_keys=True)
+    (folder / "report.json").write_text(content + "\n", encoding="utf-8")
+    (folder / "report.md").write_text(_readable(report), encoding="utf-8")
+    return report
+
+
+def _readable(report: Report) -> str:
+    """The same as Markdown."""
+    run = report.run
+    lines = [
+        "# Report of the embedded model",
+        "",
+        "Written by `python -m inference.demo.training` about the files beside it. All figures are of the saved",
+        "float16 weights, loaded again in float32, on scenes that training never drew, in "
+        f"{len(HELD_OUT_SIZES)} image sizes ({_sizes()}).",
+        "",
+        f"- Trained in {run.training_seconds / 60:.0f} minutes on: {run.device}, {run.threads} thread(s), "
+        f"seed {run.seed}; measured in {run.measuring_seconds / 60:.0f} minutes.",
+        f"- Seconds per stage: {', '.join(f'{name} {value:.0f}' for name, value in run.seconds.items())}.",
+        f"- Versions: {', '.join(f'{name} {value}' for name, value in run.versions.items())}.",
+        "",
+        "## Answers of base",
+        "",
+        "Share of answers that are right to the last token, by number of objects in the scene.",
+        "",
+        "| question | 1 | 2 | 3 | 4 |",
+        "|---|---|---|---|---|",
+    ]
+    for kind in dict.fromkeys(one.kind for one in report.accuracy):
+        rates = {one.objects: one for one in report.accuracy if one.kind == kind}
+        cells = [f"{rates[count].rate:.1%} of {rates[count].asked}" for count in sorted(rates)]
+        lines.append(f"| {kind} | {' | '.join(cells)} |")
+    lines += [
+        "",
+        "## What “Describe the image.” names with each adapter",
+        "",
+        "Share of held-out scenes with 1–4 objects in which the answer is the adapter's target "
+        "(the largest object for adapters without one).",
+        "",
+        "| adapter | right |",
+        "|---|---|",
+        *[f"| {name} | {rate:.1%} |" for name, rate in report.named.items()],
+        "",
+        "## Where they look at the first answer token",
+        "",
+        "Scenes with 2–4 objects whose target is not the largest. A head hits where the largest weight of the row that",
+        "predicts the first answer token lies in a cell that the target's box overlaps. The head is the one whose hit",
+        "rate rose most from base to adapter on other scenes, "
+        f"{', '.join(str(one.choice_scenes) for one in report.localisation[:1])} per adapter.",
+        "",
+        "| adapter | target | layer | head | with adapter | base, same head | random cell | adapter names it "
+        "| base names it | scenes |",
+        "|---|---|---|---|---|---|---|---|---|---|",
+    ]
+    for one in report.localisation:
+        lines.append(
+            f"| {one.adapter} | {one.target} | {one.layer} | {one.head} | {one.adapter_rate:.1%} | {one.base_rate:.1%} "
+            f"| {one.random_rate:.1%} | {one.adapter_named:.1%} | {one.base_named:.1%} | {one.score_scenes} |"
+        )
+    for one in report.localisation:
+        lines += ["", f"### {one.adapter}: every layer and head, hit rate with adapter / base", ""]
+        heads = range(len(one.adapter_heads[0]))
+        lines += [f"| layer | {' | '.join(f'head {head}' for head in heads)} |", "|---" * (len(heads) + 1) + "|"]
+        for layer, (adapted, base) in enumerate(zip(one.adapter_heads, one.base_heads, strict=True)):
+            pairs = " | ".join(f"{adapted[head]:.0%} / {base[head]:.0%}" for head in heads)
+            lines.append(f"| {layer} | {pairs} |")
+    lines += ["", "## Files", "", "| file | SHA-256 |", "|---|---|"]
+    lines += [f"| `{name}` | `{value}` |" for name, value in report.weights.items()]
+    return "\n".join(lines) + "\n"
+
+
+def _sizes() -> str:
+    return ", ".join(f"{height} × {width}" for height, width in HELD_OUT_SIZES)

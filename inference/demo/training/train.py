@@ -1,0 +1,303 @@
+"""Trains the embedded model and its adapters and writes them with a report: ``python -m inference.demo.training``.
+
+In order: the tokenizer; the base model, stage by stage; its weights in float16; each adapter on the weights as they
+were saved; and last the report, measured on the saved files, loaded again. The whole run is seeded.
+"""
+
+import argparse
+import dataclasses
+import importlib.metadata
+import logging
+import platform
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from types import MappingProxyType
+from typing import Final
+
+import numpy as np
+import torch
+from peft import PeftModel
+from torch import nn
+from transformers import AutoTokenizer, PreTrainedTokenizerBase, Qwen3VLForConditionalGeneration
+
+from inference.demo import ADAPTER_DESCRIPTIONS, ADAPTER_TARGETS, WEIGHTS_DIR
+from inference.demo.tokenizer import build_tokenizer
+from inference.demo.training.checkpoint import (
+    BOTH_ATTENTIONS,
+    LANGUAGE_ATTENTION,
+    adapter_config,
+    build_model,
+    load_checkpoint,
+    load_image_processor,
+    save_adapter,
+    save_checkpoint,
+)
+from inference.demo.training.curriculum import (
+    BASE_STAGES,
+    Packed,
+    Packer,
+    Stage,
+    adapter_stage,
+    batches,
+    learning_rate,
+    loss,
+    quicken,
+)
+from inference.demo.training.localisation import Localisation, Reader, accuracy, describe_accuracy, localise
+from inference.demo.training.optimizer import Optimizer
+from inference.demo.training.report import Report, Run, write_report
+
+log = logging.getLogger(__name__)
+
+SEEDS_PER_STAGE: Final = 1_000_000
+"""Each stage draws its pictures from its own range of seeds, all below the held-out ones."""
+
+ADAPTER_MODULES: Final[Mapping[str, str]] = MappingProxyType(
+    {"find-red": LANGUAGE_ATTENTION, "find-circle": LANGUAGE_ATTENTION, "vision-lora": BOTH_ATTENTIONS}
+)
+"""Trained adapter to the modules it adapts."""
+
+NOISE: Final = 2.0
+"""Standard deviation of the noise adapter's B: enough for the answers to fall apart."""
+
+_LOG_EVERY: Final = 50
+
+
+@dataclass(frozen=True, slots=True)
+class Scale:
+    """How long to train and how much to measure; the defaults are what the committed weights were made with.
+
+    Attributes:
+        base: Stages of the base model.
+        adapter_steps: Steps per adapter; None keeps the stage's own number.
+        accuracy_scenes: Held-out scenes per number of objects.
+        describe_scenes: Held-out scenes for what "describe" names with each adapter.
+        choice_scenes: Scenes on which heads are chosen.
+        score_scenes: Other scenes on which they are scored.
+        workers: Processes that draw pictures beside the training; 0 draws in the same process.
+    """
+
+    base: tuple[Stage, ...] = BASE_STAGES
+    adapter_steps: int | None = None
+    accuracy_scenes: int = 100
+    describe_scenes: int = 120
+    choice_scenes: int = 120
+    score_scenes: int = 240
+    workers: int = 1
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """The command line."""
+    parser = argparse.ArgumentParser(prog="python -m inference.demo.training", description=__doc__)
+    parser.add_argument(
+        "--out", type=Path, default=WEIGHTS_DIR, help="folder for weights and report (default: %(default)s)"
+    )
+    parser.add_argument("--device", choices=("auto", "cpu", "cuda"), default="auto")
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--resume", type=Path, help="folder that keeps each finished stage, to go on from after a stop")
+    options = parser.parse_args(arguments)
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s", datefmt="%H:%M:%S")
+    name = ("cuda" if torch.cuda.is_available() else "cpu") if options.device == "auto" else options.device
+    train(options.out, torch.device(name), options.seed, Scale(), options.resume)
+
+
+def train(out: Path, device: torch.device, seed: int, scale: Scale, resume: Path | None = None) -> Report:
+    """Trains everything, writes it under ``out`` and measures what was written.
+
+    Args:
+        out: Gets ``model/``, ``adapters/<name>/``, ``report.json`` and ``report.md``.
+        device: Where to train.
+        seed: Seeds weights, pictures and questions.
+        scale: How long and how much.
+        resume: Folder of finished stages, read and written; None keeps none.
+
+    Returns:
+        The report that was written.
+    """
+    model_folder, adapters_folder = out / "model", out / "adapters"
+    tokenizer = build_tokenizer()
+    seconds = train_base(model_folder, tokenizer, device, seed, scale, resume)
+    for number, (name, target_modules) in enumerate(ADAPTER_MODULES.items()):
+        begun = time.monotonic()
+        stage = adapter_stage(name, ADAPTER_TARGETS[name])
+        if scale.adapter_steps is not None:
+            stage = dataclasses.replace(stage, steps=scale.adapter_steps)
+        wrapped = wrap(model_folder, name, target_modules, device, seed)
+        core = core_of(wrapped)
+        quicken(core)
+        run_stage(wrapped, core, Packer(tokenizer), stage, first_seed(seed, 100 + number), scale.workers)
+        save_adapter(wrapped, name, adapters_folder / name)
+        seconds[name] = time.monotonic() - begun
+    write_untrained_adapters(model_folder, adapters_folder, device, seed)
+    run = Run(
+        seed=seed,
+        device=describe_device(device),
+        threads=torch.get_num_threads(),
+        seconds={name: round(value, 1) for name, value in seconds.items()},
+        training_seconds=round(sum(seconds.values()), 1),
+        versions={name: importlib.metadata.version(name) for name in ("torch", "transformers", "peft", "numpy")},
+    )
+    return measure(out, device, run, scale)
+
+
+def train_base(
+    folder: Path,
+    tokenizer: PreTrainedTokenizerBase,
+    device: torch.device,
+    seed: int,
+    scale: Scale,
+    resume: Path | None,
+) -> dict[str, float]:
+    """Trains the base model through its stages, saves it and returns each stage's seconds.
+
+    Each stage starts from weights alone, with its own optimizer and pictures, so that a run that goes on from kept
+    stages is the run that was broken off.
+    """
+    torch.manual_seed(seed)
+    model = move(build_model(tokenizer), device)
+    log.info("base model: %d parameters on %s", sum(part.numel() for part in model.parameters()), device)
+    quicken(model)
+    packer = Packer(tokenizer)
+    seconds: dict[str, float] = {}
+    for number, stage in enumerate(scale.base):
+        kept = None if resume is None else resume / f"{number}-{stage.name}.pt"
+        made_with = repr((seed, scale.base[: number + 1]))
+        if kept is not None and kept.exists():
+            state = torch.load(kept, weights_only=True)
+            if state["made_with"] != made_with:
+                raise ValueError(f"{kept} was made with other stages or another seed; delete it or resume elsewhere")
+            model.load_state_dict(state["weights"])
+            seconds[stage.name] = state["seconds"]
+            log.info("%s: taken from %s", stage.name, kept)
+            continue
+        begun = time.monotonic()
+        run_stage(model, model, packer, stage, first_seed(seed, number), scale.workers)
+        seconds[stage.name] = time.monotonic() - begun
+        if kept is not None:
+            kept.parent.mkdir(parents=True, exist_ok=True)
+            state = {"made_with": made_with, "seconds": seconds[stage.name], "weights": model.state_dict()}
+            torch.save(state, kept)
+    save_checkpoint(model, tokenizer, folder)
+    return seconds
+
+
+def run_stage(
+    model: nn.Module, core: Qwen3VLForConditionalGeneration, packer: Packer, stage: Stage, seed: int, workers: int
+) -> None:
+    """Runs every step of one stage.
+
+    Args:
+        model: What is trained, the model itself or PEFT's wrapper.
+        core: The model inside.
+        packer: Turns pictures into batches.
+        stage: What to teach.
+        seed: Seed of the stage's first picture.
+        workers: Processes that draw; see ``Scale``.
+
+    Raises:
+        FloatingPointError: The loss is not finite.
+    """
+    optimizer = Optimizer(model.named_parameters())
+    rng = np.random.default_rng(seed)
+    model.train()
+    for step, drawn in enumerate(batches(stage, seed, workers)):
+        batch = packer.pack(drawn, stage, rng)
+        value = optimisation_step(core, packer, stage, batch, optimizer, learning_rate(stage, step))
+        if step % _LOG_EVERY == _LOG_EVERY - 1:
+            log.info("%s: step %d of %d, loss %.4f", stage.name, step + 1, stage.steps, value)
+
+
+def optimisation_step(
+    core: Qwen3VLForConditionalGeneration,
+    packer: Packer,
+    stage: Stage,
+    batch: Packed,
+    optimizer: Optimizer,
+    rate: float,
+) -> float:
+    """One step; returns the loss before it.
+
+    Raises:
+        FloatingPointError: The loss is not finite; nothing was changed.
+    """
+    value = loss(core, batch.to(core.device), packer, stage)
+    if not torch.isfinite(value):
+        raise FloatingPointError(f"stage {stage.name!r}: the loss is {value.item()}; lower its peak learning rate")
+    torch.autograd.backward(value)
+    optimizer.step(rate)
+    return float(value.item())
+
+
+def wrap(model_folder: Path, name: str, target_modules: str, device: torch.device, seed: int) -> PeftModel:
+    """The saved base model with one fresh adapter, A random and B zero; only the adapter is trained."""
+    torch.manual_seed(seed)
+    model = move(load_checkpoint(model_folder), device)
+    return PeftModel(model, adapter_config(target_modules), adapter_name=name)
+
+
+def core_of(wrapped: PeftModel) -> Qwen3VLForConditionalGeneration:
+    """The Qwen3-VL inside PEFT's wrapper."""
+    core = wrapped.get_base_model()
+    assert isinstance(core, Qwen3VLForConditionalGeneration)
+    return core
+
+
+def write_untrained_adapters(model_folder: Path, adapters_folder: Path, device: torch.device, seed: int) -> None:
+    """Writes ``untouched`` (B stays zero) and ``noise`` (B random)."""
+    for name in ("untouched", "noise"):
+        wrapped = wrap(model_folder, name, LANGUAGE_ATTENTION, device, seed)
+        if name == "noise":
+            with torch.no_grad():
+                for parameter, value in wrapped.named_parameters():
+                    if ".lora_B." in parameter:
+                        value.normal_(std=NOISE)
+        save_adapter(wrapped, name, adapters_folder / name)
+
+
+def measure(out: Path, device: torch.device, run: Run, scale: Scale) -> Report:
+    """Measures the saved files and writes ``report.json`` and ``report.md`` beside them."""
+    begun = time.monotonic()
+    model_folder, adapters_folder = out / "model", out / "adapters"
+    tokenizer = AutoTokenizer.from_pretrained(model_folder)
+    processor = load_image_processor(model_folder)
+    base = move(load_checkpoint(model_folder), device)
+    answers = accuracy(Reader(base, tokenizer, processor), scale.accuracy_scenes)
+    log.info("accuracy: %s", ", ".join(f"{one.kind} {one.objects}: {one.rate:.3f}" for one in answers))
+    named: dict[str, float] = {}
+    localisations: list[Localisation] = []
+    for name in ADAPTER_DESCRIPTIONS:
+        fresh = move(load_checkpoint(model_folder), device)
+        wrapped = PeftModel.from_pretrained(fresh, adapters_folder / name, name).eval()
+        reader = Reader(wrapped, tokenizer, processor)
+        target = ADAPTER_TARGETS.get(name)
+        named[name] = describe_accuracy(reader, target, scale.describe_scenes)
+        log.info("%s: names %s in %.3f of scenes", name, target or "the largest", named[name])
+        if target is not None:
+            found = localise(wrapped, reader, name, target, scale.choice_scenes, scale.score_scenes)
+            localisations.append(found)
+            log.info(
+                "%s: layer %d head %d hits %.3f, base %.3f, random %.3f",
+                name, found.layer, found.head, found.adapter_rate, found.base_rate, found.random_rate,
+            )  # fmt: skip
+    finished = dataclasses.replace(run, measuring_seconds=round(time.monotonic() - begun, 1))
+    return write_report(out, finished, answers, named, localisations)
+
+
+def move(model: Qwen3VLForConditionalGeneration, device: torch.device) -> Qwen3VLForConditionalGeneration:
+    """The same model, its weights on another device."""
+    nn.Module.to(model, device)
+    return model
+
+
+def first_seed(seed: int, stage_number: int) -> int:
+    """Seed of a stage's first picture; stages never share one, nor do runs of different seeds below 10."""
+    return (seed * 150 + stage_number) * SEEDS_PER_STAGE
+
+
+def describe_device(device: torch.device) -> str:
+    """The device in words a reader of the report can place."""
+    if device.type == "cuda":
+        return torch.cuda.get_device_name(device)
+    return f"{platform.machine()} CPU"

@@ -1,0 +1,297 @@
+"""The one way in which an analysis happens, for page, routes and programs alike; it knows no page and no pixels.
+
+    cache → rate limit → line → backend (opened when first needed) → cache
+
+Each analysis runs from start to end in one thread of its own: frameworks keep state per thread, and a page that reads
+the events from changing threads must not disturb that. Leaving the iterator stops the work at its next event.
+"""
+
+import logging
+import queue
+import threading
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future
+from pathlib import Path
+
+from inference.backend import Backend
+from inference.errors import CancelledError, VisualizerError
+from inference.records import AdapterInfo, AnswerToken, Comparison, ModelInfo, Progress, Request
+from inference.service.admission import Line, RateLimit
+from inference.service.results import Result, ResultCache, digest
+from inference.settings import Settings
+
+POLL = 0.15  # seconds between looks at the line, the opening backend and the Stop button
+
+_log = logging.getLogger(__name__)
+
+Happening = Progress | AnswerToken | Result
+
+
+class UnexpectedError(VisualizerError):
+    """Something that is our bug: the log has its traceback, the person a sentence."""
+
+    code = "internal_error"
+
+
+class Visit:
+    """What the server remembers of one open page beside its results: what runs for it, and which drawing is the latest.
+
+    Args:
+        id: the session's name.
+    """
+
+    def __init__(self, id: str) -> None:
+        self.id = id
+        self._drawing = 0
+        self._work: dict[str, tuple[str, threading.Event]] = {}
+        self._lock = threading.Lock()
+
+    def next_drawing(self) -> int:
+        """Begin a drawing; every earlier one is late from now on."""
+        with self._lock:
+            self._drawing += 1
+            return self._drawing
+
+    def is_late(self, drawing: int) -> bool:
+        """Whether a later drawing was begun: then this one must not be shown."""
+        return drawing != self._drawing
+
+    def begin(self, work: str, key: str = "") -> threading.Event:
+        """Begin work of a kind, on the request `key`, and stop what ran of that kind.
+
+        Returns:
+            What stops the new work when it is set; it is set when the work is over, too.
+        """
+        with self._lock:
+            if work in self._work:
+                self._work[work][1].set()
+            stop = threading.Event()
+            self._work[work] = (key, stop)
+            return stop
+
+    def runs(self, work: str, key: str | None = None) -> bool:
+        """Whether work of that kind runs (on the request `key`): begun, and neither stopped nor finished."""
+        begun, stop = self._work.get(work, ("", None))
+        return stop is not None and not stop.is_set() and key in (None, begun)
+
+    def stop(self) -> None:
+        """Stop all work."""
+        with self._lock:
+            for _, stop in self._work.values():
+                stop.set()
+
+
+class Desk:
+    """Takes requests, has them answered in turn, and remembers the answers.
+
+    Args:
+        settings: bounds on queue, rate and kept results.
+        open_: opens the backend; called once, in a thread, when it is first needed or by `warm`; again after a failure.
+    """
+
+    def __init__(self, settings: Settings, open_: Callable[[], Backend]) -> None:
+        self.settings = settings
+        self.results = ResultCache(settings.result_cache_bytes)
+        self.line = Line(settings.limits.queue_length)
+        self._rate = RateLimit(settings.limits.requests_per_minute)
+        self._open = open_
+        self._backend: Future[Backend] | None = None
+        self._visits: dict[str, Visit] = {}
+        self._stamps: dict[str, str] = {}
+        self._lock = threading.Lock()
+
+    def visit(self, session: str) -> Visit:
+        """The visit of a page's session, begun where it is new."""
+        with self._lock:
+            visit = self._visits.get(session)
+            if visit is None:
+                visit = self._visits[session] = Visit(session)
+                self.results.begin(session)
+            return visit
+
+    def leave(self, session: str) -> None:
+        """End a visit: stop its work, forget its results, delete its files."""
+        with self._lock:
+            visit = self._visits.pop(session, None)
+        if visit is not None:
+            visit.stop()
+        self.results.end(session)
+
+    def own_file(self, visit: Visit, path: Path) -> None:
+        """Delete an uploaded file when the visit ends."""
+        self.results.own_file(visit.id, path)
+
+    def warm(self) -> "Future[Backend]":
+        """Begin to open the backend, where that has not begun or has failed; do not wait for it."""
+        with self._lock:
+            failed = self._backend is not None and self._backend.done() and self._backend.exception() is not None
+            if self._backend is None or failed:
+                self._backend = Future()
+                threading.Thread(target=self._fill, args=(self._backend,), name="open-backend", daemon=True).start()
+            return self._backend
+
+    def ready(self) -> bool:
+        """Whether the backend is open."""
+        opened = self._backend
+        return opened is not None and opened.done() and opened.exception() is None
+
+    def failure(self) -> VisualizerError | None:
+        """Why the backend could not be opened, if that happened."""
+        opened = self._backend
+        error = opened.exception() if opened is not None and opened.done() else None
+        return error if isinstance(error, VisualizerError) else None
+
+    def backend(self) -> Backend:
+        """The backend, opened and waited for.
+
+        Raises:
+            VisualizerError: it cannot be opened.
+        """
+        return self.warm().result()
+
+    def expect(self) -> None:
+        """A request is likely to come soon; do not wait."""
+        if self.ready():
+            self.backend().warm()
+
+    def model_info(self) -> ModelInfo:
+        """The base model; waits for the backend."""
+        return self.backend().model_info()
+
+    def adapters(self) -> tuple[AdapterInfo, ...]:
+        """The adapters on offer; waits for the backend. Results of one whose files were replaced are forgotten."""
+        infos = self.backend().adapters()
+        stamps = {info.name: info.stamp for info in infos}
+        self.results.forget(name for name, stamp in self._stamps.items() if stamps.get(name, stamp) != stamp)
+        self._stamps = stamps
+        return infos
+
+    def answer(
+        self, request: Request, *, address: str, visit: Visit | None = None, cancelled: threading.Event | None = None
+    ) -> Iterator[Happening]:
+        """Answer a request: what happens, then exactly one `Result`; closing the iterator stops the work.
+
+        Args:
+            request: what is asked.
+            address: who asks, for the rate limit; an answer from the cache does not count.
+            visit: whose cache to look in and to keep the result in; None keeps nothing.
+            cancelled: stops the work when it is set.
+
+        Raises:
+            CancelledError: `cancelled` was set.
+            VisualizerError: whatever else went wrong.
+        """
+        key = digest(request)
+        stop = cancelled or threading.Event()
+        kept = self.results.get(visit.id, key) if visit else None
+        if kept is not None:
+            stop.set()
+            yield kept
+            return
+        self._rate.admit(address)
+        events: queue.SimpleQueue[Progress | AnswerToken | Comparison | VisualizerError] = queue.SimpleQueue()
+        threading.Thread(target=self._work, args=(request, events, stop), name="analysis", daemon=True).start()
+        try:
+            while True:
+                event = self._next(events, stop)
+                if isinstance(event, Comparison):
+                    result = Result(key, request, event)
+                    if visit is not None:
+                        self.results.put(visit.id, result)
+                    yield result
+                    return
+                yield event
+        finally:
+            stop.set()
+
+    def result(self, request: Request, *, address: str, cancelled: threading.Event | None = None) -> Result:
+        """Answer a request without saying what happens meanwhile; nothing is kept.
+
+        Raises:
+            VisualizerError: whatever `answer` raises.
+        """
+        for event in self.answer(request, address=address, cancelled=cancelled):
+            if isinstance(event, Result):
+                return event
+        raise UnexpectedError("The engine ended without an answer.")
+
+    def _fill(self, opened: "Future[Backend]") -> None:
+        try:
+            backend = self._open()
+            self.line.serve(backend.at_once())
+            opened.set_result(backend)
+        except VisualizerError as error:
+            _log.warning("the backend cannot be opened: %s", error)
+            opened.set_exception(error)
+        except Exception as error:  # noqa: BLE001 - the thread's boundary: whoever waits gets a sentence
+            opened.set_exception(_unexpected(error))
+
+    def _next(
+        self, events: "queue.SimpleQueue[Progress | AnswerToken | Comparison | VisualizerError]", stop: threading.Event
+    ) -> Progress | AnswerToken | Comparison:
+        while True:
+            if stop.is_set():
+                raise CancelledError("Stopped.")
+            try:
+                event = events.get(timeout=POLL)
+            except queue.Empty:
+                continue
+            if isinstance(event, VisualizerError):
+                raise event
+            return event
+
+    def _work(
+        self,
+        request: Request,
+        events: "queue.SimpleQueue[Progress | AnswerToken | Comparison | VisualizerError]",
+        stop: threading.Event,
+    ) -> None:
+        try:
+            for event in self._events(request, stop):
+                events.put(event)
+        except VisualizerError as error:
+            events.put(error)
+        except Exception as error:  # noqa: BLE001 - the thread's boundary: whoever waits gets a sentence
+            events.put(_unexpected(error))
+
+    def _events(self, request: Request, stop: threading.Event) -> Iterator[Progress | AnswerToken | Comparison]:
+        started = time.monotonic()
+        with self.line.place() as ticket:
+            said = 0
+            while not self.line.wait(ticket, POLL):
+                _check(stop)
+                ahead = ticket.ahead
+                if ahead and ahead != said:
+                    said = ahead
+                    yield Progress("queue", _waiting(ahead), None, time.monotonic() - started)
+            opened = self.warm()
+            if not opened.done():
+                opening = "loading the model" if self.settings.backend == "local" else "reaching Modal"
+                yield Progress("loading", opening, None, time.monotonic() - started)
+            while not opened.done():
+                _check(stop)
+                time.sleep(POLL)
+            stream = opened.result().stream(request)
+            try:
+                for event in stream:
+                    _check(stop)
+                    yield event
+            finally:
+                close = getattr(stream, "close", None)
+                if close is not None:
+                    close()
+
+
+def _check(stop: threading.Event) -> None:
+    if stop.is_set():
+        raise CancelledError("Stopped.")
+
+
+def _waiting(ahead: int) -> str:
+    return "Waiting: one analysis is before yours." if ahead == 1 else f"Waiting: {ahead} analyses are before yours."
+
+
+def _unexpected(error: Exception) -> UnexpectedError:
+    _log.error("unexpected error", exc_info=error)
+    return UnexpectedError("Something went wrong inside the tool.", "The operator's log says what; try again.")

@@ -1,0 +1,71 @@
+"""The page over Modal: what a person reads while it works and when it fails, and that the page stays usable."""
+
+import pytest
+
+from inference import Settings
+from inference.errors import NotDeployedError
+from inference.settings import Cloud
+from tests.built_page import build
+from tests.inference.cloud.conftest import EXACT, wait_until
+from tests.test_app import analyze, upload, visitor
+
+
+@pytest.fixture
+def page(connect):
+    settings = Settings(backend="modal", model="demo", cloud=Cloud(modal_app=EXACT))
+    return build(settings, lambda: connect(model="demo", modal_start_seconds=30)).handlers
+
+
+def test_an_analysis_says_its_stages_and_shows_the_pictures(page, uploads):
+    assert page.status()["words"][2] == "reaching Modal…"
+    *_, waited = page.wait()
+    assert waited[0]["words"][:2] == ["demo", "modal"]
+    assert "find-red" in str(waited[1]["choices"])
+    views = analyze(page, upload(uploads), adapter="find-red")
+    said = [view.notice["sentence"] for view in views[:-1]]
+    for words in ("Reaching Modal", "Reading the image", "base writes its answer", "Receiving the result", "Drawing"):
+        assert any(words in sentence for sentence in said), said
+    assert [pane["title"] for pane in views[-1].panes["panes"]] == ["base", "find-red", "find-red − base"]
+    assert "cpu, float32" in page.status()["words"]
+
+
+def test_after_a_failure_what_was_shown_stays_and_the_next_analysis_is_answered(cloud, page, uploads, monkeypatch):
+    done = analyze(page, upload(uploads), adapter="find-red")[-1]
+    backend = page.desk.backend()
+    spawned = backend._call
+
+    def unreachable(*arguments, **options):
+        raise backend._translated(ConnectionError())
+
+    monkeypatch.setattr(backend, "_call", unreachable)
+    failed = analyze(page, upload(uploads), adapter="find-circle")[-1]
+    assert (failed.notice["kind"], failed.notice["sentence"]) == ("error", "Modal does not answer.")
+    assert failed.go["interactive"]
+    choice = {"choice": done.controls["choice"] | {"layer": 0}}
+    assert list(page.look(done.key, choice, visitor()))[-1].panes is not None
+    monkeypatch.setattr(backend, "_call", spawned)
+    assert analyze(page, upload(uploads), adapter="find-circle")[-1].panes is not None
+
+
+def test_where_it_cannot_be_opened_the_page_says_why_and_a_reload_tries_again(connect):
+    tries = []
+
+    def open_():
+        tries.append(1)
+        return connect("nowhere" if len(tries) == 1 else EXACT)
+
+    page = build(Settings(backend="modal"), open_).handlers
+    *_, waited = page.wait()
+    assert waited[0]["state"] == "failed"
+    assert (waited[-1]["kind"], waited[-1]["sentence"]) == ("error", "The app 'nowhere' is not deployed on Modal.")
+    assert isinstance(page.desk.failure(), NotDeployedError)
+    *_, waited = page.wait()
+    assert waited[0]["state"] == "ready"
+
+
+def test_a_photo_that_is_handed_in_starts_a_gpu(cloud, page, uploads):
+    page.desk.backend()
+    before = cloud.rpc_calls["FunctionMap"]
+    page.receive(upload(uploads), visitor())
+    page.receive(upload(uploads), visitor())
+    wait_until(lambda: cloud.rpc_calls["FunctionMap"] == before + 1)

@@ -1,0 +1,50 @@
+"""Adapters on the volume: put there by the real command line, listed without a GPU, used without deploying again."""
+
+import shutil
+
+import numpy as np
+
+from inference import open_backend
+from inference.demo import ADAPTERS_DIR
+from tests.inference.cloud.conftest import ask, run_modal
+
+VOLUME = "lora-attention-visualizer-adapters"
+
+
+def names(backend):
+    backend._listed = 0.0  # as if the last list were old
+    return [info.name for info in backend.adapters()]
+
+
+def test_an_upload_appears_and_is_used_and_what_is_removed_goes(cloud, connect, tmp_path):
+    backend = connect()
+    assert "mine" not in names(backend)
+    folder = shutil.copytree(ADAPTERS_DIR / "find-red", tmp_path / "mine")
+    run_modal(cloud, "volume", "put", VOLUME, str(folder), "/mine")
+    assert "mine" in names(backend)
+    first = backend.compare(ask(adapters=("mine",))).recordings[0]
+    expected = open_backend("local", model="demo", device="cpu", adapters={"mine": str(folder)})
+    assert np.array_equal(first.by_token, expected.compare(ask(adapters=("mine",))).recordings[0].by_token)
+    expected.close()
+    run_modal(cloud, "volume", "rm", "-r", VOLUME, "/mine")
+    assert "mine" not in names(backend)
+
+
+def test_listing_asks_no_gpu(cloud, connect):
+    cloud.no_gpu = True
+    try:
+        assert "find-red" in names(connect())
+    finally:
+        cloud.no_gpu = False
+
+
+def test_a_folder_with_an_impossible_name_says_so_in_the_list(cloud, connect, tmp_path):
+    folder = shutil.copytree(ADAPTERS_DIR / "find-red", tmp_path / "x")
+    run_modal(cloud, "volume", "put", VOLUME, str(folder), "/not a <name>")
+    try:
+        backend = connect()
+        names(backend)
+        (bad,) = [info for info in backend.adapters() if info.kind == "unusable"]
+        assert "cannot be an adapter's name" in bad.notes[0]
+    finally:
+        run_modal(cloud, "volume", "rm", "-r", VOLUME, "/not a <name>")

@@ -1,0 +1,326 @@
+"""The embedded model's training, and that the committed files are the ones its report is about."""
+
+import dataclasses
+import json
+import logging
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from transformers import AutoImageProcessor, AutoTokenizer, Qwen3VLForConditionalGeneration
+
+from inference import demo
+from inference.demo.tokenizer import NOTHING, SPECIAL_TOKENS, build_tokenizer, one_token
+from inference.demo.training.checkpoint import BASE_LABEL, build_model, digest, load_checkpoint
+from inference.demo.training.curriculum import (
+    BASE_STAGES,
+    Packer,
+    adapter_stage,
+    answer_logits,
+    batches,
+    coverage,
+    draw,
+    learning_rate,
+    patchify,
+    quicken,
+    vision_features,
+)
+from inference.demo.training.localisation import Reader, hard_scenes
+from inference.demo.training.optimizer import Optimizer, orthogonalised
+from inference.demo.training.train import Scale, core_of, optimisation_step, train, wrap
+from inference.demo.world import COLOURS, SHAPES, SceneObject, scene
+
+pytestmark = pytest.mark.filterwarnings("ignore:`is_gradient_checkpointing` is deprecated:FutureWarning")  # in PEFT
+
+TEXTS = (
+    "Describe the image.",
+    "Was ist das für ein Ding? Größe, naïve, façade",
+    "日本語のテキストと 中文 한국어",
+    "مرحبا بالعالم",
+    "🎉🏳️‍🌈 👩‍👩‍👧‍👦",
+    "tabs\tand\nnew\r\nlines   and   spaces ",
+    "\x00\x01\x7f\ufffd",
+    "ᚠᛇᚻ ꙮ 𝔘𝔫𝔦",
+)
+
+
+@pytest.fixture(scope="module")
+def tokenizer():
+    return build_tokenizer()
+
+
+@pytest.fixture(scope="module")
+def report():
+    return json.loads((demo.WEIGHTS_DIR / "report.json").read_text(encoding="utf-8"))
+
+
+def short(stage, steps=2, batch=3):
+    return dataclasses.replace(stage, steps=steps, batch=batch, grids=((5, 6), (6, 5)))
+
+
+# The tokenizer
+
+
+@pytest.mark.parametrize("text", TEXTS)
+def test_text_in_any_script_comes_back_unchanged(tokenizer, text):
+    assert tokenizer.decode(tokenizer.encode(text, add_special_tokens=False)) == text
+
+
+def test_every_byte_is_in_the_vocabulary(tokenizer):
+    every = "".join(chr(code) for code in range(0x100)) + "\u0bb9\u1234\U0001f600"
+    assert tokenizer.unk_token_id not in tokenizer.encode(every, add_special_tokens=False)
+
+
+@pytest.mark.parametrize("word", [*COLOURS, *SHAPES, NOTHING])
+def test_each_word_of_the_world_is_one_token_with_and_without_a_space(tokenizer, word):
+    assert one_token(tokenizer, word) != one_token(tokenizer, f" {word}")
+
+
+def test_a_split_string_is_refused_where_one_token_is_needed(tokenizer):
+    with pytest.raises(ValueError, match="is 2 tokens"):
+        one_token(tokenizer, "red circle")
+
+
+def test_the_tokenizer_is_built_the_same_each_time(tokenizer):
+    again = build_tokenizer()
+    assert again.get_vocab() == tokenizer.get_vocab()
+    assert again.encode("Where is the star?") == tokenizer.encode("Where is the star?")
+
+
+def test_the_chat_layout_is_qwens(tokenizer):
+    messages = [
+        {"role": "system", "content": "Be brief."},
+        {"role": "user", "content": [{"type": "image"}, {"type": "text", "text": "What is it?"}]},
+    ]
+    assert tokenizer.apply_chat_template(messages, tokenize=False, add_generation_prompt=True) == (
+        "<|im_start|>system\nBe brief.<|im_end|>\n<|im_start|>user\n<|vision_start|><|image_pad|><|vision_end|>"
+        "What is it?<|im_end|>\n<|im_start|>assistant\n"
+    )
+
+
+# Batches
+
+
+def test_patches_are_the_image_processors():
+    pixels = np.random.default_rng(0).integers(0, 256, (2, 160, 192, 3), dtype=np.uint8)
+    processor = AutoImageProcessor.from_pretrained(demo.MODEL_DIR)
+    expected = processor(images=[Image.fromarray(one) for one in pixels], return_tensors="pt")["pixel_values"]
+    assert torch.allclose(patchify(pixels), expected, atol=1e-6)
+
+
+def test_coverage_is_solved_by_hand():
+    item = SceneObject("red", "square", (8, 10, 16, 25))  # in an image of 16 × 40, cells of 8 × 10
+    assert coverage(item, (16, 40), (2, 4)).tolist() == [[0, 0, 0, 0], [0, 1, 0.5, 0]]
+
+
+def test_drawing_ahead_in_another_process_gives_the_same_pictures():
+    stage = short(BASE_STAGES[0], steps=3)
+    for here, there in zip(batches(stage, 5, workers=0), batches(stage, 5, workers=1), strict=True):
+        assert np.array_equal(here.pixels, there.pixels)
+        assert [one.objects for one in here.scenes] == [one.objects for one in there.scenes]
+
+
+def test_a_branch_is_trained_exactly_as_it_is_used_alone(tokenizer):
+    """Shared prefix, own positions, quick attention: the logits are upstream's for that conversation by itself."""
+    torch.manual_seed(0)
+    model = build_model(tokenizer).eval()
+    stage = short(BASE_STAGES[-1])
+    packed = Packer(tokenizer).pack(draw(range(3), stage), stage, np.random.default_rng(0))
+    image, branch = 1, 3
+    quicken(model)
+    with torch.no_grad():
+        logits, wanted = answer_logits(model, vision_features(model, packed), packed)
+    learned = (packed.labels[:, 1:] != -100).nonzero()
+    mine = (learned[:, 0] == image) & (packed.segment[image, 1:][learned[:, 1]] == branch)
+
+    alone = (packed.segment[image] == 0) | (packed.segment[image] == branch)
+    ids = packed.ids[image : image + 1, alone]
+    patches = packed.patches.shape[0] // packed.ids.shape[0]
+    model.set_attn_implementation("eager")
+    with torch.no_grad():
+        upstream = model(
+            input_ids=ids,
+            pixel_values=packed.patches[image * patches : (image + 1) * patches],
+            image_grid_thw=packed.grid_thw[:1],
+            mm_token_type_ids=(ids == model.config.image_token_id).int(),
+        ).logits[0]
+    count = int(mine.sum())
+    assert ids[0, -count:].tolist() == wanted[mine].tolist()
+    assert torch.allclose(upstream[-count - 1 : -1], logits[mine], atol=1e-5)
+
+
+def test_an_adapter_is_taught_its_target_and_the_largest_where_it_is_missing(tokenizer):
+    stage = dataclasses.replace(adapter_stage("find-red", "red"), batch=40, questions=0, describes=1)
+    drawn = draw(range(40), stage)
+    packed = Packer(tokenizer).pack(drawn, stage, np.random.default_rng(0))
+    missing = 0
+    for shown, labels in zip(drawn.scenes, packed.labels, strict=True):
+        reds = [item for item in shown.objects if item.colour == "red"]
+        missing += not reds
+        named = reds[0] if reds else shown.largest
+        assert tokenizer.decode(labels[labels != -100]) == f"{named.name}<|im_end|>"
+    assert 5 <= missing <= 30
+
+
+# Steps
+
+
+@pytest.mark.parametrize("stage", BASE_STAGES, ids=lambda stage: stage.name)
+def test_two_steps_of_each_base_stage_lower_the_loss_on_their_batch(tokenizer, stage):
+    torch.manual_seed(0)
+    model = build_model(tokenizer)
+    quicken(model)
+    stage, packer = short(stage), Packer(tokenizer)
+    batch = packer.pack(draw(range(3), stage), stage, np.random.default_rng(0))
+    optimizer = Optimizer(model.named_parameters())
+    values = [optimisation_step(model, packer, stage, batch, optimizer, rate=5e-4) for _ in range(3)]
+    assert np.isfinite(values).all()
+    assert values[-1] < values[0]
+
+
+@pytest.mark.parametrize("name", demo.ADAPTER_TARGETS)
+def test_steps_of_an_adapter_lower_the_loss_and_change_only_the_adapter(tokenizer, name):
+    modules = json.loads((demo.ADAPTERS_DIR / name / "adapter_config.json").read_text())["target_modules"]
+    wrapped = wrap(demo.MODEL_DIR, name, modules, torch.device("cpu"), seed=0)
+    core = core_of(wrapped)
+    quicken(core)
+    before = {key: value.clone() for key, value in core.named_parameters()}
+    packer, stage = Packer(tokenizer), short(adapter_stage(name, demo.ADAPTER_TARGETS[name]))
+    batch = packer.pack(draw(range(3), stage), stage, np.random.default_rng(0))
+    optimizer = Optimizer(wrapped.named_parameters())
+    values = [optimisation_step(core, packer, stage, batch, optimizer, rate=2e-3) for _ in range(4)]
+    assert np.isfinite(values).all()
+    assert values[-1] < values[0]
+    changed = {key for key, value in core.named_parameters() if not torch.equal(value, before[key])}
+    assert changed
+    assert all(".lora_" in key for key in changed)
+    assert any("visual" in key for key in changed) == (name == "vision-lora")
+
+
+def test_a_loss_that_is_not_finite_stops_the_training(tokenizer):
+    model = build_model(tokenizer)
+    quicken(model)
+    stage, packer = short(BASE_STAGES[0]), Packer(tokenizer)
+    batch = packer.pack(draw(range(3), stage), stage, np.random.default_rng(0))
+    broken = dataclasses.replace(batch, patches=batch.patches * float("nan"))
+    with pytest.raises(FloatingPointError, match="stage 'words'"):
+        optimisation_step(model, packer, stage, broken, Optimizer(model.named_parameters()), rate=1e-3)
+
+
+@pytest.mark.parametrize("shape", [(8, 20), (20, 8), (16, 16)])
+def test_an_orthogonalised_update_keeps_directions_and_evens_their_strength(shape):
+    matrix = torch.randn(shape, generator=torch.Generator().manual_seed(0))
+    left, _, right = torch.linalg.svd(matrix, full_matrices=False)
+    turned = left.T @ orthogonalised(matrix) @ right.T
+    strengths = turned.diagonal()
+    assert strengths.min() > 0.3
+    assert strengths.max() < 1.3
+    assert (turned - torch.diag(strengths)).abs().max() < 1e-4
+
+
+def test_the_learning_rate_rises_then_falls():
+    stage = BASE_STAGES[-1]
+    rates = [learning_rate(stage, step) for step in range(stage.steps)]
+    assert max(rates) <= stage.peak
+    assert rates[0] < stage.peak / 10
+    assert rates[-1] == pytest.approx(stage.final, rel=0.05)
+
+
+def test_a_tiny_run_writes_everything_and_resumes_from_kept_stages(tmp_path, caplog):
+    stages = tuple(short(stage, steps=1, batch=2) for stage in BASE_STAGES)
+    scale = Scale(
+        stages, adapter_steps=1, accuracy_scenes=1, describe_scenes=1, choice_scenes=1, score_scenes=1, workers=0
+    )
+    with caplog.at_level(logging.INFO):
+        written = train(tmp_path / "out", torch.device("cpu"), 0, scale, resume=tmp_path / "kept")
+        first = digest(tmp_path / "out" / "model" / "model.safetensors")
+        (tmp_path / "kept" / f"{len(stages) - 1}-{stages[-1].name}.pt").unlink()
+        train(tmp_path / "out", torch.device("cpu"), 0, scale, resume=tmp_path / "kept")
+    assert caplog.text.count(": taken from") == len(stages) - 1
+    assert digest(tmp_path / "out" / "model" / "model.safetensors") == first
+    names = {path.relative_to(tmp_path / "out").as_posix() for path in (tmp_path / "out").rglob("*") if path.is_file()}
+    committed = {
+        path.relative_to(demo.WEIGHTS_DIR).as_posix() for path in demo.WEIGHTS_DIR.rglob("*") if path.is_file()
+    }
+    assert names == committed
+    assert set(written.weights) == {name for name in names if name.endswith(".safetensors")}
+    with pytest.raises(ValueError, match="another seed"):
+        train(tmp_path / "out", torch.device("cpu"), 1, scale, resume=tmp_path / "kept")
+
+
+# The committed files
+
+
+def test_the_committed_weights_are_small():
+    sizes = [path.stat().st_size for path in demo.WEIGHTS_DIR.rglob("*") if path.is_file()]
+    assert sum(sizes) <= 10_000_000
+
+
+def test_the_report_is_about_the_committed_weights(report):
+    files = demo.WEIGHTS_DIR.rglob("*.safetensors")
+    assert report["weights"] == {path.relative_to(demo.WEIGHTS_DIR).as_posix(): digest(path) for path in files}
+    readable = (demo.WEIGHTS_DIR / "report.md").read_text(encoding="utf-8")
+    assert all(value in readable for value in report["weights"].values())
+
+
+def test_the_report_keeps_the_promises(report):
+    for one in report["accuracy"]:
+        assert one["rate"] >= (0.95 if one["objects"] <= 3 else 0.85), one
+    for one in report["localisation"]:
+        if one["adapter"] in ("find-red", "find-circle"):
+            assert one["score_scenes"] >= 200
+            assert one["adapter_rate"] >= 0.95, one
+            assert one["base_rate"] <= 0.40, one
+
+
+def test_the_committed_model_loads_by_upstreams_own_names_and_holds_no_path():
+    model = Qwen3VLForConditionalGeneration.from_pretrained(demo.MODEL_DIR)
+    tokenizer = AutoTokenizer.from_pretrained(demo.MODEL_DIR)
+    assert type(tokenizer).__name__ == "Qwen2Tokenizer"
+    assert tokenizer.get_vocab() == build_tokenizer().get_vocab()
+    assert tokenizer.chat_template == build_tokenizer().chat_template
+    assert model.config.image_token_id == one_token(tokenizer, "<|image_pad|>")
+    assert all(one_token(tokenizer, token) < model.config.text_config.vocab_size for token in SPECIAL_TOKENS)
+    assert model.lm_head.weight is model.get_input_embeddings().weight
+    for path in demo.WEIGHTS_DIR.rglob("*.json"):
+        assert str(demo.WEIGHTS_DIR.parents[2]) not in path.read_text(encoding="utf-8")
+
+
+def test_the_noise_adapters_answers_fall_apart_and_the_trained_ones_name_their_target(report):
+    assert report["named"]["noise"] <= 0.1
+    assert report["named"]["untouched"] >= 0.95
+    assert all(report["named"][name] >= 0.95 for name in demo.ADAPTER_TARGETS)
+
+
+@pytest.mark.parametrize("name", demo.ADAPTER_DESCRIPTIONS)
+def test_each_committed_adapter_names_the_base_by_its_label(name):
+    folder = demo.ADAPTERS_DIR / name
+    assert sorted(path.name for path in folder.iterdir()) == ["adapter_config.json", "adapter_model.safetensors"]
+    assert json.loads((folder / "adapter_config.json").read_text())["base_model_name_or_path"] == BASE_LABEL
+
+
+def test_the_committed_model_answers_about_a_scene_it_never_saw():
+    tokenizer = AutoTokenizer.from_pretrained(demo.MODEL_DIR)
+    reader = Reader(load_checkpoint(demo.MODEL_DIR), tokenizer, AutoImageProcessor.from_pretrained(demo.MODEL_DIR))
+    right = []
+    for seed in range(20):
+        shown = scene(900_000_000 + seed, 2, (200, 310))
+        right.append(reader.answers_right(shown.image, "Describe the image.", shown.largest.name))
+    assert np.mean(right) >= 0.9
+    rows = reader.first_row(shown.image, "Describe the image.")
+    assert rows.shape == (6, 4, 6, 10)
+    assert rows.sum(axis=(2, 3)).max() <= 1 + 1e-5
+
+
+def test_hard_scenes_hide_the_target_among_larger_ones():
+    for shown in hard_scenes(0, "red", 9):
+        assert shown.largest.colour != "red"
+
+
+def test_example_scenes_show_different_objects_for_each_adapter():
+    for example in demo.EXAMPLE_SCENES:
+        shown = example.draw()
+        targets = [shown.largest, shown.find("red"), shown.find("circle")]
+        assert len({item.box for item in targets}) == 3
+        assert 3 <= len(shown.objects) <= 4

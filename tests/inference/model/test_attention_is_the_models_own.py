@@ -1,0 +1,307 @@
+"""Rows and reductions against `output_attentions` of the untouched upstream model: the first truth of this tool."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from inference.model.capture import TextRecorder, tiled_attention
+from inference.model.engine import Engine
+from inference.model.prompt import unblock
+from inference.records import Recording, Request
+from inference.settings import Limits, Settings
+from tests import upstream
+from tests.adapters import write_adapter
+from tests.conftest import picture
+
+PROMPT = "What is in the middle of the picture?"
+#: Measured: eager 0.0 (upstream's own function), rows 1.1e-2 (its float32 scores round less than upstream's bfloat16).
+BFLOAT16_BOUNDS = {"eager": 1e-6, "rows": 2e-2}
+SMALL, LARGE = (96, 160), (768, 1_280)  # 3 × 5 and 24 × 40 cells
+
+
+def engine(checkpoint: Path, attention: str = "eager", **more) -> Engine:
+    return Engine(Settings(model=str(checkpoint), device="cpu", attention=attention, **more), {})
+
+
+class Witness:
+    """Rides along with the engine's own recorder and keeps the raw rows it was shown: `raw[layer, head, row, key]`."""
+
+    def __init__(self, engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.rows: dict[tuple[int, int], np.ndarray] = {}
+        self.tiles = 0
+        original = engine._passes._capture
+
+        def capture(recorder, on_layer):
+            if isinstance(recorder, TextRecorder):
+                inner = recorder.record
+
+                def record(module, heads, first, weights):
+                    self.tiles += 1
+                    for i in range(weights.shape[1]):
+                        row = self.rows.setdefault(
+                            (module.layer_idx, first + i),
+                            np.full((engine.model_info.num_heads, weights.shape[2]), np.nan, np.float32),
+                        )
+                        row[heads] = weights[:, i].float().numpy()
+                    inner(module, heads, first, weights)
+
+                monkeypatch.setattr(recorder, "record", record)
+            return original(recorder, on_layer)
+
+        monkeypatch.setattr(engine._passes, "_capture", capture)
+
+
+def check_against_upstream(reference: np.ndarray, prompt, recording: Recording, witness: Witness) -> float:
+    """Largest difference over every layer, head and recorded row, raw and reduced.
+
+    `reference` is upstream's `output_attentions`, (layers, heads, rows, keys).
+    """
+    layers, heads = reference.shape[:2]
+    image = slice(prompt.image_start, prompt.image_end)
+    groups = np.concatenate([prompt.groups, np.full(reference.shape[2] - len(prompt.groups), 3)])
+    assert {row for _, row in witness.rows} == {token.query for token in recording.tokens}
+    worst = 0.0
+    for (layer, row), raw in witness.rows.items():
+        assert raw.shape[0] == heads
+        worst = max(worst, float(np.abs(raw - reference[layer, :, row, : raw.shape[1]]).max()))
+    pairs = [
+        (
+            recording.by_head,
+            _on_grid(reference[:, :, [recording.tokens[i].query for i in recording.focus], image], prompt),
+        )
+    ]
+    for index, token in enumerate(recording.tokens):
+        row = reference[:, :, token.query]
+        pairs.append((recording.by_token[index], row[:, :, image].mean(axis=1).reshape(layers, *prompt.grid)))
+        shares = np.stack([row[:, :, groups == group].sum(axis=-1) for group in range(4)], axis=-1)
+        pairs.append((recording.group_share[index], shares))
+    for ours, theirs in pairs:
+        assert ours.shape == theirs.shape
+        worst = max(worst, float(np.abs(ours - theirs).max()))
+    return worst
+
+
+def _on_grid(rows: np.ndarray, prompt) -> np.ndarray:
+    return rows.mean(axis=2).reshape(*rows.shape[:2], *prompt.grid)
+
+
+@pytest.mark.parametrize("kind", ["dense", "moe"])
+@pytest.mark.parametrize(("size", "grid"), [(SMALL, (3, 5)), (LARGE, (24, 40))])
+def test_every_layer_head_and_text_row_equals_output_attentions(kind, size, grid, request, monkeypatch):
+    checkpoint = request.getfixturevalue(kind)
+    image, answer = picture(*size), (70, 71, 72, 73)
+    reference = None
+    for path, bound in (("eager", 1e-6), ("rows", 1e-5)):
+        ours = engine(checkpoint, path, tile_bytes=20_000)  # several tiles per layer
+        prompt = ours._prompts.build(image, PROMPT, None, 4_096)
+        assert prompt.grid == grid
+        if reference is None:
+            reference = upstream.attentions(upstream.load(checkpoint), prompt, answer[:-1])
+            assert reference.std() > 1e-3, "random weights must make rows that differ"
+        witness = Witness(ours, monkeypatch)
+        last = len(prompt.tokens) + len(answer) - 1
+        recording = ours.compare(Request(image, PROMPT, answer=answer, focus=(3, last))).recordings[0]
+        assert recording.attention == path
+        assert check_against_upstream(reference, prompt, recording, witness) <= bound
+
+
+def test_in_bfloat16_both_paths_stay_within_the_stated_bound_of_upstream(dense: Path, monkeypatch):
+    image, answer = picture(*SMALL), (70, 71, 72)
+    for path, bound in BFLOAT16_BOUNDS.items():
+        ours = engine(dense, path, dtype="bfloat16")
+        prompt = ours._prompts.build(image, PROMPT, None, 4_096)
+        reference = upstream.attentions(upstream.load(dense, torch.bfloat16), prompt, answer[:-1])
+        witness = Witness(ours, monkeypatch)
+        recording = ours.compare(Request(image, PROMPT, answer=answer)).recordings[0]
+        worst = check_against_upstream(reference, prompt, recording, witness)
+        assert worst <= bound
+
+
+def test_answer_rows_equal_those_of_step_by_step_generation_for_two_adapters(dense: Path, tmp_path: Path):
+    """Token t is read at the row that predicts it: upstream's `generate` with its own cache and positions agrees."""
+    from peft import PeftModel
+
+    from inference.adapters.files import AdapterSource
+
+    folders = {name: write_adapter(tmp_path / name, dense, seed=seed) for name, seed in (("one", 3), ("two", 4))}
+    ours = Engine(
+        Settings(model=str(dense), device="cpu", attention="eager"),
+        {name: AdapterSource(name, str(folder)) for name, folder in folders.items()},
+    )
+    image = picture(*SMALL)
+    prompt = ours._prompts.build(image, PROMPT, None, 4_096)
+    for name, folder in folders.items():
+        recording = ours.compare(Request(image, PROMPT, adapters=(name,), max_new_tokens=6)).recordings[0]
+        model = PeftModel.from_pretrained(upstream.load(dense), folder).eval()
+        generated = model.generate(
+            **upstream.inputs(prompt),
+            max_new_tokens=6,
+            do_sample=False,
+            output_attentions=True,
+            return_dict_in_generate=True,
+        )
+        assert tuple(generated.sequences[0, len(prompt.input_ids) :].tolist()) == recording.answer_ids
+        first = len(prompt.tokens)
+        for step, layers in enumerate(generated.attentions):
+            row = torch.stack([layer[0, :, -1, prompt.image_start : prompt.image_end] for layer in layers]).numpy()
+            mean = row.mean(axis=1).reshape(-1, *prompt.grid)
+            np.testing.assert_allclose(recording.by_token[first + step], mean, atol=1e-5, rtol=0)
+            np.testing.assert_allclose(recording.image_share[first + step], row.sum(axis=-1), atol=1e-5, rtol=0)
+
+
+def test_greedy_answers_equal_upstreams_generate_whatever_the_generation_config_says(dense: Path, tmp_path: Path):
+    import json
+    import shutil
+
+    sampling = shutil.copytree(dense, tmp_path / "sampling")
+    config = json.loads((sampling / "generation_config.json").read_text())
+    config |= {"do_sample": True, "temperature": 5.0, "top_k": 50, "repetition_penalty": 2.0}
+    (sampling / "generation_config.json").write_text(json.dumps(config))
+    image = picture(*SMALL, seed=5)
+    ours = engine(sampling)
+    answer = ours.compare(Request(image, PROMPT, max_new_tokens=8)).recordings[0].answer_ids
+    prompt = ours._prompts.build(image, PROMPT, None, 4_096)
+    theirs = upstream.load(dense).generate(**upstream.inputs(prompt), max_new_tokens=8, do_sample=False)
+    assert tuple(theirs[0, len(prompt.input_ids) :].tolist()) == answer
+
+
+def test_log_probabilities_equal_those_of_one_full_pass(dense: Path):
+    image, answer = picture(*SMALL), (70, 71, 72, 73)
+    ours = engine(dense)
+    prompt = ours._prompts.build(image, PROMPT, None, 4_096)
+    recording = ours.compare(Request(image, PROMPT, answer=answer)).recordings[0]
+    with torch.no_grad():
+        logits = upstream.load(dense)(**upstream.inputs(prompt, answer)).logits[0]
+    start = len(prompt.input_ids)
+    expected = [float(torch.log_softmax(logits[start + i - 1], -1)[token]) for i, token in enumerate(answer)]
+    np.testing.assert_allclose(recording.logprobs, expected, atol=2e-5)
+
+
+def test_background_is_the_mean_and_tenth_percentile_of_prompt_and_template_rows(dense: Path):
+    ours = engine(dense)
+    recording = ours.compare(Request(picture(*SMALL), PROMPT, answer=(70, 71, 72))).recordings[0]
+    rows = [i for i, token in enumerate(recording.tokens) if token.role in ("prompt", "template")]
+    stack = np.sort(recording.by_token[rows].astype(np.float64), axis=0)
+    np.testing.assert_allclose(recording.background, stack.mean(axis=0), atol=1e-7)
+    below = 0.1 * (len(rows) - 1)
+    low = stack[int(below)] + (below - int(below)) * (stack[int(below) + 1] - stack[int(below)])
+    np.testing.assert_allclose(recording.background_low, low, atol=1e-7)
+    assert recording.background_rows == len(rows)
+
+
+def test_rows_before_the_image_and_the_future_get_exactly_nothing(dense: Path):
+    """A mask function that is missing would put most of row 0 on the future; here every row sums to 1 without it."""
+    query, key, value = torch.randn(1, 4, 6, 8), torch.randn(1, 2, 9, 8), torch.randn(1, 2, 9, 8)
+    shown = []
+    tiled_attention(query, key, value, None, 0.3, True, 2**20, lambda *tile: shown.append(tile))
+    ((heads, first, weights),) = shown
+    assert (heads, first) == (slice(0, 4), 3)
+    for index in range(6):
+        assert float(weights[:, index, index + 4 :].abs().max() if index < 5 else 0) == 0
+        torch.testing.assert_close(weights[:, index].sum(-1), torch.ones(4))
+    ours = engine(dense)
+    kept: dict[int, torch.Tensor] = {}
+
+    class KeepAll:
+        def record(self, module, heads, first, weights):
+            if hasattr(module, "layer_idx"):  # the language model's; the vision tower has no causal order
+                kept[module.layer_idx] = weights.clone()
+
+    prompt = ours._prompts.build(picture(*SMALL), PROMPT, None, 4_096)
+    ours._passes._set_attention(text="eager")
+    with torch.no_grad():
+        ours._model(**upstream.inputs(prompt), recorder=KeepAll())
+    for weights in kept.values():
+        future = torch.ones(weights.shape[1:], dtype=torch.bool).triu(1)
+        assert float(weights[:, future].abs().max()) == 0
+    assert len(kept) == ours.model_info.num_layers
+
+
+def test_the_vision_tower_map_equals_upstreams_eager_attention_in_image_order(dense: Path, monkeypatch):
+    """Reference: upstream's own eager function inside the tower; each patch is placed by upstream's own coordinates."""
+    from transformers.models.qwen3_vl import modeling_qwen3_vl as modeling
+    from transformers.vision_utils import get_vision_position_ids
+
+    image = picture(96, 224, seed=9)  # 6 × 14 patches: raster order would fail
+    results = {}
+    for path in ("eager", "rows"):
+        ours = engine(dense, path, tile_bytes=2_000)
+        results[path] = (
+            ours.compare(Request(image, PROMPT, answer=(70,), vision_tower=True)).recordings[0].vision_received
+        )
+    prompt = ours._prompts.build(image, PROMPT, None, 4_096)
+    seen = []
+    original = modeling.eager_attention_forward
+
+    def spy(module, *arguments, **options):
+        output, weights = original(module, *arguments, **options)
+        if isinstance(module, modeling.Qwen3VLVisionAttention):
+            seen.append(weights[0].mean(dim=(0, 1)))  # over heads and queries
+        return output, weights
+
+    monkeypatch.setattr(modeling, "eager_attention_forward", spy)
+    with torch.no_grad():
+        upstream.load(dense)(**upstream.inputs(prompt))
+    grid = torch.tensor([prompt.grid_thw])
+    coordinates = get_vision_position_ids(grid, 2)  # (patches, 2): row and column of each patch
+    reference = np.zeros((len(seen), 6, 14), np.float32)
+    for layer, received in enumerate(seen):
+        for patch, (row, column) in enumerate(coordinates.tolist()):
+            reference[layer, row, column] = received[patch]
+    raster = np.stack(seen).reshape(reference.shape)
+    assert np.abs(raster - reference).max() > 1e-3, "the two orders must differ for this test to mean anything"
+    np.testing.assert_allclose(results["eager"], reference, atol=1e-6, rtol=0)
+    np.testing.assert_allclose(results["rows"], reference, atol=1e-5, rtol=0)
+    np.testing.assert_allclose(reference.sum(axis=(1, 2)), 1, atol=1e-5)
+
+
+def test_auto_takes_eager_while_a_layers_matrix_fits_and_rows_beyond(dense: Path):
+    small = Request(picture(*SMALL), PROMPT, answer=(70,))
+    assert engine(dense, "auto").compare(small).recordings[0].attention == "eager"
+    assert engine(dense, "auto", eager_layer_bytes=10_000).compare(small).recordings[0].attention == "rows"
+
+
+def test_at_a_screenshots_native_resolution_rows_and_received_equal_upstreams_eager_attention(dense: Path, monkeypatch):
+    """2,784 × 1,568 pixels are 4,263 image tokens and 17,052 patches: many tiles on our side, one matrix on the other.
+
+    The vision tower's reference is upstream's eager function as well, over some queries at a time: a whole matrix of
+    its four small heads would take 4.6 GB.
+    """
+    from transformers.integrations.sdpa_attention import sdpa_attention_forward
+    from transformers.models.qwen3_vl import modeling_qwen3_vl as modeling
+
+    image, answer = picture(1_568, 2_784), (70, 71, 72)
+    ours = engine(dense, "rows", limits=Limits(max_image_tokens=4_300))
+    prompt = ours._prompts.build(image, PROMPT, None, 4_300)
+    assert (prompt.grid, len(prompt.pixel_values)) == ((49, 87), 17_052)
+    words = ours._passes.words
+
+    def in_small_tiles(*arguments, **options):
+        ours._passes._tile_bytes = 100_000
+        return words(*arguments, **options)
+
+    monkeypatch.setattr(ours._passes, "words", in_small_tiles)
+    witness = Witness(ours, monkeypatch)
+    recording = ours.compare(Request(image, PROMPT, answer=answer, vision_tower=True)).recordings[0]
+    assert witness.tiles >= 8 * ours.model_info.num_layers
+
+    received = []
+
+    def in_slices(module, query, key, value, attention_mask, scaling, **options):
+        total = torch.zeros(key.shape[2])
+        for start in range(0, query.shape[2], 1_000):
+            part = query[:, :, start : start + 1_000]
+            total += modeling.eager_attention_forward(module, part, key, value, None, scaling)[1].sum(dim=(0, 1, 2))
+        received.append(total / (query.shape[1] * query.shape[2]))
+        return sdpa_attention_forward(module, query, key, value, attention_mask, scaling=scaling, **options)
+
+    monkeypatch.setitem(modeling.ALL_ATTENTION_FUNCTIONS._local_mapping, "in_slices", in_slices)
+    model = upstream.load(dense)
+    model.config.vision_config._attn_implementation = "in_slices"
+    reference = upstream.attentions(model, prompt, answer[:-1])
+    assert check_against_upstream(reference, prompt, recording, witness) <= 1e-5
+    expected = unblock(torch.stack(received).numpy(), prompt.grid_thw, 2)
+    np.testing.assert_allclose(recording.vision_received * 17_052, expected * 17_052, atol=1e-3, rtol=0)
+    np.testing.assert_allclose(recording.vision_received, expected, atol=1e-5, rtol=0)

@@ -1,0 +1,163 @@
+"""The queue, the rate limit, and the one way in which an analysis happens."""
+
+import threading
+import time
+from typing import Any
+
+import pytest
+
+from inference.errors import BackendError, BusyError, CancelledError
+from inference.records import AnswerToken, Progress, Request
+from inference.service.admission import Line, RateLimit
+from inference.service.analysis import Desk
+from inference.service.results import Result
+from inference.settings import Limits, Settings
+from tests.conftest import picture
+from tests.scripted_backend import ANSWER, ScriptedBackend
+
+
+def request(**changes: Any) -> Request:
+    return Request(**({"image": picture(64, 96), "prompt": "What?", "adapters": (None, "find-red")} | changes))
+
+
+def desk_over(backend: ScriptedBackend, **limits: Any) -> Desk:
+    return Desk(Settings(limits=Limits(**limits)), lambda: backend)
+
+
+def test_events_come_in_order_and_end_with_the_result():
+    *events, last = desk_over(ScriptedBackend()).answer(request(), address="a")
+    assert isinstance(last, Result)
+    assert all(isinstance(each, (Progress, AnswerToken)) for each in events)
+    assert [each.text for each in events if isinstance(each, AnswerToken) and each.adapter is None] == ANSWER
+
+
+def test_every_event_of_a_stream_is_made_in_one_thread():
+    """Frameworks keep state per thread; a page reads from changing ones."""
+    threads: set[int] = set()
+
+    class Watching(ScriptedBackend):
+        def stream(self, request: Request) -> Any:
+            threads.add(threading.get_ident())
+            for event in super().stream(request):
+                threads.add(threading.get_ident())
+                yield event
+            threads.add(threading.get_ident())
+
+    events = desk_over(Watching()).answer(request(), address="a")
+    for _ in range(30):
+        reader = threading.Thread(target=lambda: next(events, None))
+        reader.start()
+        reader.join()
+    assert len(threads) == 1
+
+
+def test_the_backend_is_opened_once_and_only_when_needed():
+    opened: list[int] = []
+
+    def open_() -> ScriptedBackend:
+        opened.append(1)
+        time.sleep(0.05)
+        return ScriptedBackend()
+
+    desk = Desk(Settings(), open_)
+    assert opened == []
+    threads = [threading.Thread(target=desk.adapters) for _ in range(5)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert opened == [1]
+
+
+def test_a_failure_to_open_is_raised_and_the_next_request_tries_again():
+    results: list[Any] = [BackendError("Not yet."), ScriptedBackend()]
+
+    def open_() -> ScriptedBackend:
+        result = results.pop(0)
+        if isinstance(result, Exception):
+            raise result
+        return result
+
+    desk = Desk(Settings(), open_)
+    with pytest.raises(BackendError, match="Not yet"):
+        desk.adapters()
+    assert not desk.ready()
+    assert isinstance(desk.failure(), BackendError)
+    assert desk.result(request(), address="a").comparison.recordings
+
+
+def test_stopping_while_the_model_loads():
+    gate, stop = threading.Event(), threading.Event()
+
+    def open_() -> ScriptedBackend:
+        gate.wait(10)
+        return ScriptedBackend()
+
+    events = Desk(Settings(), open_).answer(request(), address="a", cancelled=stop)
+    first = next(events)
+    assert isinstance(first, Progress)
+    assert first.sentence == "loading the model"
+    stop.set()
+    with pytest.raises(CancelledError):
+        next(events)
+    gate.set()
+
+
+def test_who_waits_is_told_how_many_are_before():
+    gate = threading.Event()
+    backend = ScriptedBackend(gate=gate)
+    desk = desk_over(backend)
+    first = desk.answer(request(), address="a")
+    next(first)
+    second = desk.answer(request(prompt="Second?"), address="b")
+    told = next(second)
+    assert isinstance(told, Progress)
+    assert (told.stage, told.sentence) == ("queue", "Waiting: one analysis is before yours.")
+    assert desk.line.waiting == 1
+    gate.set()
+    assert isinstance(list(first)[-1], Result)
+    assert isinstance(list(second)[-1], Result)
+    assert [each.prompt for each in backend.requests] == ["What?", "Second?"]
+
+
+def test_the_line_is_first_come_first_served_and_bounded():
+    line = Line(longest=2)
+    with line.place() as first, line.place() as second, line.place() as third:
+        assert [ticket.ahead for ticket in (first, second, third)] == [0, 1, 2]
+        assert line.waiting == 2
+        assert line.wait(first, 0.01)
+        assert not line.wait(second, 0.01)
+        with pytest.raises(BusyError, match="2 analyses are waiting"), line.place():
+            pass
+    assert line.waiting == 0
+
+
+def test_several_may_be_served_at_once():
+    line = Line(longest=1, at_once=2)
+    with line.place() as first, line.place() as second, line.place() as third:
+        assert [ticket.ahead for ticket in (first, second, third)] == [0, 0, 1]
+
+
+def test_the_rate_limit_slides_and_is_per_address():
+    now = 100.0
+    rate = RateLimit(2, lambda: now)
+    rate.admit("a")
+    now += 30
+    rate.admit("a")
+    with pytest.raises(BusyError, match=r"the limit is 2.*Try again in 30 s"):
+        rate.admit("a")
+    rate.admit("b")
+    now += 31
+    rate.admit("a")
+    with pytest.raises(BusyError):
+        rate.admit("a")
+
+
+def test_addresses_long_gone_are_forgotten():
+    now = 0.0
+    rate = RateLimit(1, lambda: now)
+    for index in range(1_000):
+        rate.admit(f"address {index}")
+    now = 61.0
+    rate.admit("another")
+    assert len(rate._admitted) == 1

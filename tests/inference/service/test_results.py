@@ -1,0 +1,147 @@
+"""What visitors leave here: bounded by bytes, separate by visit, gone with it."""
+
+import threading
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from inference.errors import InputError
+from inference.records import Request
+from inference.service.results import Result, ResultCache, digest
+from tests.conftest import picture
+from tests.scripted_backend import comparison
+
+
+def result(seed: int = 0, prompt: str = "What is here?") -> Result:
+    request = Request(image=picture(64, 96, seed), prompt=prompt, adapters=(None, "find-red"))
+    return Result(digest(request), request, comparison(request))
+
+
+@pytest.fixture
+def cache() -> ResultCache:
+    cache = ResultCache(10 * result().nbytes)
+    cache.begin("one")
+    cache.begin("two")
+    return cache
+
+
+def test_the_digest_follows_pixels_and_every_option_but_not_the_limits():
+    base = result().request
+    same = Request(image=picture(64, 96), prompt="What is here?", adapters=(None, "find-red"))
+    assert digest(base) == digest(same)
+    changed = [
+        replace(base, image=picture(64, 96, 1)),
+        replace(base, image=picture(96, 64)),
+        replace(base, prompt="What?"),
+        replace(base, system="Be brief."),
+        replace(base, adapters=("find-red", None)),
+        replace(base, answer_from=None),
+        replace(base, answer=(1, 2)),
+        replace(base, focus=(3,)),
+        replace(base, scale=0.5),
+        replace(base, max_new_tokens=3),
+        replace(base, max_image_tokens=30),
+        replace(base, modules=("q_proj",)),
+        replace(base, vision_tower=True),
+    ]
+    digests = {digest(each) for each in changed}
+    assert len(digests) == len(changed)
+    assert digest(base) not in digests
+    assert digest(replace(base, limits=replace(base.limits, queue_length=1))) == digest(base)
+
+
+def test_a_result_is_its_own_visits_alone(cache: ResultCache):
+    kept = result()
+    cache.put("one", kept)
+    assert cache.get("one", kept.key) is kept
+    assert cache.get("two", kept.key) is None
+
+
+def test_a_shared_example_is_everyones_and_stays(cache: ResultCache):
+    shared = result()
+    cache.share(shared)
+    cache.end("one")
+    assert cache.get("one", shared.key) is shared
+    assert cache.get("nobody", shared.key) is shared
+    assert cache.nbytes == 0
+
+
+def test_bytes_are_bounded_and_the_least_recently_used_goes_first():
+    results = [result(seed) for seed in range(4)]
+    cache = ResultCache(3 * results[0].nbytes)
+    cache.begin("one")
+    for each in results[:3]:
+        cache.put("one", each)
+    assert cache.get("one", results[0].key) is results[0]  # used: now the second is the oldest
+    cache.put("one", results[3])
+    assert [cache.get("one", each.key) is not None for each in results] == [True, False, True, True]
+    assert cache.nbytes == 3 * results[0].nbytes
+
+
+def test_bytes_count_every_array_and_both_pictures():
+    kept = result()
+    arrays = [kept.comparison.image]
+    for each in kept.comparison.recordings:
+        arrays += [each.logprobs, each.by_token, each.by_head, each.group_share, each.background, each.background_low]
+    assert kept.nbytes == sum(array.nbytes for array in arrays) + 3 * 64 * 96
+
+
+def test_putting_the_same_result_twice_counts_once(cache: ResultCache):
+    cache.put("one", result())
+    cache.put("one", result())
+    assert cache.nbytes == result().nbytes
+
+
+def test_a_result_larger_than_the_bound_is_refused_in_words():
+    cache = ResultCache(1_000)
+    cache.begin("one")
+    with pytest.raises(InputError, match="keeps at most"):
+        cache.put("one", result())
+    assert cache.nbytes == 0
+
+
+def test_everything_of_a_visit_goes_when_it_ends(cache: ResultCache, tmp_path: Path):
+    file, both = tmp_path / "own.png", tmp_path / "both.png"
+    for path in (file, both):
+        path.touch()
+    cache.put("one", result())
+    cache.own_file("one", file)
+    cache.own_file("one", both)
+    cache.own_file("two", both)
+    cache.end("one")
+    assert cache.get("one", result().key) is None
+    assert cache.nbytes == 0
+    assert not file.exists()
+    assert both.exists()
+    cache.end("two")
+    assert not both.exists()
+
+
+def test_what_is_finished_after_the_visit_ended_is_not_kept(cache: ResultCache, tmp_path: Path):
+    late = tmp_path / "late.png"
+    late.touch()
+    cache.end("one")
+    cache.put("one", result())
+    cache.own_file("one", late)
+    assert cache.get("one", result().key) is None
+    assert cache.nbytes == 0
+    assert not late.exists()
+
+
+def test_many_threads_leave_the_count_right(cache: ResultCache):
+    results = [result(seed) for seed in range(6)]
+
+    def work(visit: str) -> None:
+        for _ in range(20):
+            for each in results:
+                cache.put(visit, each)
+                cache.get(visit, each.key)
+
+    threads = [threading.Thread(target=work, args=(visit,)) for visit in ("one", "two", "one", "two")]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    held = sum(each.nbytes for visit in ("one", "two") for each in results if cache.get(visit, each.key))
+    assert cache.nbytes == held <= 10 * results[0].nbytes
