@@ -291,9 +291,10 @@ class Recording:
         by_token: `(tokens, layers, grid_h, grid_w)`, mean over heads.
         by_head: `(layers, heads, grid_h, grid_w)`, mean over `focus`.
         group_share: `(tokens, layers, heads, 4)`, share on `GROUPS`; sums to 1.
-        background: `(layers, grid_h, grid_w)`, mean over the prompt and template rows after the image, and over heads.
+        background: `(layers, grid_h, grid_w)`, mean over heads and over the rows after the image that come before the
+            shown answer: the prompt's and the template's but the last, which predicts the first answer token.
         background_low: the same shape, 10th percentile over those rows.
-        background_rows: how many rows those are.
+        background_rows: how many rows those are; see `background_of`.
         vision_received: `(vision_layers, patch_h, patch_w)`, mean over heads and queries, in image order; or None.
 
     Raises:
@@ -365,6 +366,32 @@ class Recording:
         gap = np.abs(self.by_token.sum(axis=(2, 3), dtype=np.float64) - mean_share).max(initial=0)
         if gap > tolerance:
             raise CaptureError(f"by_token's sum over the grid differs from the image share by {gap:.2e}.")
+
+
+def background_of(by_token: FloatArray, tokens: Sequence[Token]) -> tuple[FloatArray, FloatArray, int]:
+    """What the rows before the shown answer have in common: the background that the contrast view subtracts.
+
+    These are the rows of the prompt's and the template's tokens after the image, without the last one: that one
+    predicts the first answer token, so it is a row that is shown; a mean with it subtracts a part of it from itself.
+
+    Args:
+        by_token: `(tokens, layers, grid_h, grid_w)`, mean over heads, 0–1.
+        tokens: whose rows these are; the answer's come last.
+
+    Returns:
+        (mean, low, rows): mean and 10th percentile over those rows, each `(layers, grid_h, grid_w)` float32; how many.
+
+    Raises:
+        CaptureError: no row comes before the shown answer.
+    """
+    rows = sum(token.role in ("prompt", "template") for token in tokens) - 1
+    if rows < 1:
+        raise CaptureError(
+            f"the background needs a row between the image and the row of the answer; got {rows + 1} rows."
+        )
+    before = by_token[:rows]  # (rows, layers, grid_h, grid_w)
+    low = np.percentile(before, 10, axis=0)
+    return before.mean(axis=0, dtype=np.float64).astype(np.float32), low.astype(np.float32), rows
 
 
 @dataclass(frozen=True, slots=True, eq=False)

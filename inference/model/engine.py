@@ -40,6 +40,7 @@ from inference.records import (
     Recording,
     Request,
     Token,
+    background_of,
 )
 from inference.settings import MIB, Settings
 
@@ -389,7 +390,8 @@ class Engine:
         recorder, grid = draft.by_row, prompt.grid
         rows = torch.tensor([token.query - prompt.image_end for token in tokens], device=recorder.by_row.device)
         by_row = recorder.by_row.unflatten(-1, grid)
-        background = by_row[: len(prompt.tokens)].cpu().numpy()
+        by_token = by_row[rows].cpu().numpy()
+        background, background_low, background_rows = background_of(by_token, tokens)
         return Recording(
             adapter=draft.adapter,
             answer=draft.answer,
@@ -398,12 +400,12 @@ class Engine:
             focus=focus,
             attention=self._passes.text_path(prompt),
             logprobs=logprobs.cpu().numpy(),
-            by_token=by_row[rows].cpu().numpy(),
+            by_token=by_token,
             by_head=recorder.by_head.unflatten(-1, grid).cpu().numpy(),
             group_share=recorder.group_share[rows].cpu().numpy(),
-            background=background.mean(axis=0),
-            background_low=np.percentile(background, 10, axis=0).astype(np.float32),
-            background_rows=len(background),
+            background=background,
+            background_low=background_low,
+            background_rows=background_rows,
             vision_received=draft.received,
         )
 

@@ -9,7 +9,7 @@ import pytest
 
 from inference import errors
 from inference.errors import CaptureError, InputError, PromptError, SelectionError
-from inference.records import Comparison, Request, Token, check_adapter_name
+from inference.records import Comparison, Request, Token, background_of, check_adapter_name
 from inference.settings import Limits, Settings
 from tests.conftest import picture
 from tests.visualize.factory import comparison
@@ -93,6 +93,21 @@ def test_an_answer_token_shows_the_row_before_it_and_nothing_else():
     for role, query in (("answer", 5), ("prompt", 4), ("end", 6), ("nobody", 5)):
         with pytest.raises(CaptureError):
             Token(1, "a", role, 5, query)
+
+
+def test_the_background_leaves_out_the_row_that_predicts_the_answer_and_the_answers_own():
+    """Worked out by hand: eleven rows come before, 0 … 10; then 1,000 for the row that is shown, and for the answer."""
+    roles = ["template"] + ["prompt"] * 8 + ["template"] * 3 + ["answer", "end"]
+    tokens = [Token(1, "x", role, i, i - (role in ("answer", "end"))) for i, role in enumerate(roles)]
+    by_token = np.array([*range(10, -1, -1), 1_000, 1_000, 5_000], dtype=np.float32)[:, None, None, None]
+    by_token = by_token * np.array([[[1], [2]]], dtype=np.float32)  # (tokens, 1 layer, 2 × 1 cells)
+    mean, low, rows = background_of(by_token, tokens)
+    assert (mean.dtype, low.dtype, rows) == (np.float32, np.float32, 11)
+    assert mean.tolist() == [[[5], [10]]]
+    assert low.tolist() == [[[1], [2]]]
+    assert background_of(by_token[:12], tokens[:12])[2] == 11, "before any answer is known, too"
+    with pytest.raises(CaptureError, match="got 1"):
+        background_of(by_token[:1], tokens[:1])
 
 
 def test_a_saved_comparison_comes_back_bit_for_bit(tmp_path):

@@ -179,16 +179,24 @@ def test_log_probabilities_equal_those_of_one_full_pass(dense: Path):
     np.testing.assert_allclose(recording.logprobs, expected, atol=2e-5)
 
 
-def test_background_is_the_mean_and_tenth_percentile_of_prompt_and_template_rows(dense: Path):
-    ours = engine(dense)
-    recording = ours.compare(Request(picture(*SMALL), PROMPT, answer=(70, 71, 72))).recordings[0]
-    rows = [i for i, token in enumerate(recording.tokens) if token.role in ("prompt", "template")]
-    stack = np.sort(recording.by_token[rows].astype(np.float64), axis=0)
-    np.testing.assert_allclose(recording.background, stack.mean(axis=0), atol=1e-7)
-    below = 0.1 * (len(rows) - 1)
-    low = stack[int(below)] + (below - int(below)) * (stack[int(below) + 1] - stack[int(below)])
-    np.testing.assert_allclose(recording.background_low, low, atol=1e-7)
-    assert recording.background_rows == len(rows)
+def test_background_is_of_the_rows_before_the_shown_answer_and_not_of_its_own(dense: Path):
+    """Upstream's rows between the image's end and the one that predicts the first answer token, sorted by hand."""
+    ours, answer = engine(dense), (70, 71, 72)
+    recording = ours.compare(Request(picture(*SMALL), PROMPT, answer=answer)).recordings[0]
+    prompt = ours._prompts.build(picture(*SMALL), PROMPT, None, 4_096)
+    predicts_first = len(prompt.input_ids) - 1
+    reference = upstream.attentions(upstream.load(dense), prompt, answer[:-1])
+    before = reference[:, :, prompt.image_end : predicts_first, prompt.image_start : prompt.image_end]
+    stack = np.sort(before.mean(axis=1).astype(np.float64), axis=1)  # (layers, rows, cells), over heads
+    assert recording.background_rows == stack.shape[1] == len(prompt.tokens) - 1
+    shape = (len(stack), *prompt.grid)
+    np.testing.assert_allclose(recording.background, stack.mean(axis=1).reshape(shape), atol=2e-6)
+    below = 0.1 * (stack.shape[1] - 1)
+    low = stack[:, int(below)] + (below - int(below)) * (stack[:, int(below) + 1] - stack[:, int(below)])
+    np.testing.assert_allclose(recording.background_low, low.reshape(shape), atol=2e-6)
+    shown = reference[:, :, predicts_first, prompt.image_start : prompt.image_end].mean(axis=1)
+    with_itself = np.concatenate([before.mean(axis=1), shown[:, None]], axis=1).mean(axis=1)
+    assert np.abs(recording.background.reshape(shown.shape) - with_itself).max() > 1e-4, "the shown row is left out"
 
 
 def test_rows_before_the_image_and_the_future_get_exactly_nothing(dense: Path):
