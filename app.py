@@ -32,6 +32,7 @@ from inference.command_line import named_adapters, parse
 from inference.demo import EXAMPLE_SCENES, FIRST_VISIT
 from inference.errors import CancelledError, InputError, SelectionError
 from inference.photo import decode_photo
+from inference.records import BackendStatus
 from inference.service.analysis import POLL, Desk, UnexpectedError, Visit
 from inference.service.query import Asked, read
 from inference.service.results import Result, digest
@@ -288,7 +289,8 @@ class Page:
             return {"state": "loading", "words": [model, settings.backend, opening]}
         waiting = self.desk.line.waiting
         queue = "nobody is waiting" if not waiting else f"{waiting} waiting"
-        return {"state": "ready", "words": [*self.desk.backend().standing(), queue]}
+        ready = self.desk.backend().status()
+        return {"state": "ready", "words": [ready.model, ready.backend, _machine(ready), queue]}
 
     def api_analyze(
         self,
@@ -508,6 +510,12 @@ class Widgets(NamedTuple):
     png: gr.Button
     npz: gr.Button
     saver: gr.HTML
+
+
+def _machine(status: BackendStatus) -> str:
+    if not status.device:
+        return f"a GPU ({' or '.join(status.gpus)}) starts when it is needed"
+    return f"{status.device}, {status.dtype}"
 
 
 def _lay_out(page: Page, limits: Limits) -> Widgets:

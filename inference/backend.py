@@ -2,7 +2,7 @@
 
 import threading
 import traceback
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Generator, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from functools import partial
@@ -11,8 +11,11 @@ from queue import SimpleQueue
 from typing import Any, Protocol
 
 from inference.errors import BackendError, VisualizerError
-from inference.records import AdapterInfo, Comparison, Event, ModelInfo, Progress, Request
+from inference.records import AdapterInfo, BackendStatus, Comparison, Event, ModelInfo, Progress, Request
 from inference.settings import AttentionMode, BackendKind, Settings
+
+#: Of many requests: each one's index, with its answer or with its error in its place.
+Outcomes = Generator[tuple[int, Comparison | VisualizerError], None, None]
 
 
 class Backend(Protocol):
@@ -21,8 +24,8 @@ class Backend(Protocol):
     def model_info(self) -> ModelInfo:
         """The base model. Where it is not loaded yet, what is known of it: device and dtype say so."""
 
-    def standing(self) -> tuple[str, ...]:
-        """Words for a person: which model, and on what it runs now. Never waits."""
+    def status(self) -> BackendStatus:
+        """Which model, and on what it runs now. Never waits."""
 
     def adapters(self) -> tuple[AdapterInfo, ...]:
         """The adapters on offer now, families in step order; those that cannot be used say why in `notes`."""
@@ -40,16 +43,16 @@ class Backend(Protocol):
             VisualizerError: whatever went wrong, as the member of the tree that fits.
         """
 
-    def stream(self, request: Request) -> Iterator[Event]:
+    def stream(self, request: Request) -> Generator[Event, None, None]:
         """Answer one request while saying what happens: `Progress` and `AnswerToken`, then exactly one `Comparison`.
 
-        Closing the iterator stops the work. Raises what `compare` raises.
+        Closing the generator stops the work. Raises what `compare` raises.
         """
 
-    def compare_many(self, requests: Iterable[Request]) -> Iterator[tuple[int, Comparison | VisualizerError]]:
+    def compare_many(self, requests: Iterable[Request]) -> Outcomes:
         """Answer many requests, in any order: each request's index, with its answer or with its error in its place.
 
-        A request that fails does not stop the others. Closing the iterator stops the work.
+        A request that fails does not stop the others. Closing the generator stops the work.
 
         Args:
             requests: may be lazy: it is read on as answers are taken, so that photos and answers do not pile up.
@@ -85,9 +88,8 @@ class LocalBackend:
     def model_info(self) -> ModelInfo:
         return self._model_info
 
-    def standing(self) -> tuple[str, ...]:
-        info = self._model_info
-        return info.id, "local", f"{info.device}, {info.dtype}"
+    def status(self) -> BackendStatus:
+        return BackendStatus(self._model_info.id, "local", self._model_info.device, self._model_info.dtype)
 
     def at_once(self) -> int:
         return 1
@@ -105,7 +107,7 @@ class LocalBackend:
         assert isinstance(comparison, Comparison)
         return comparison
 
-    def stream(self, request: Request) -> Iterator[Event]:
+    def stream(self, request: Request) -> Generator[Event, None, None]:
         events: SimpleQueue[Event | BaseException] = SimpleQueue()
         stop = threading.Event()
 
@@ -141,7 +143,7 @@ class LocalBackend:
             self._stops.discard(stop)
             future.cancel()
 
-    def compare_many(self, requests: Iterable[Request]) -> Iterator[tuple[int, Comparison | VisualizerError]]:
+    def compare_many(self, requests: Iterable[Request]) -> Outcomes:
         for index, request in enumerate(requests):
             yield index, self._outcome(request)
 

@@ -21,7 +21,7 @@ from PIL import Image
 
 from inference.errors import CaptureError, InputError, PromptError, SelectionError
 from inference.photo import upright_rgb
-from inference.settings import Limits
+from inference.settings import BackendKind, Limits
 
 FloatArray = NDArray[np.float32]
 Role = Literal["prompt", "template", "answer", "end"]
@@ -225,6 +225,24 @@ class ModelInfo:
     dtype: str
     device: str
     version: str
+
+
+@dataclass(frozen=True, slots=True)
+class BackendStatus:
+    """What a backend runs on now; the page makes the words.
+
+    Attributes:
+        model: the base model's id.
+        backend: "local" or "modal".
+        device, dtype: what the model is on and computes in; both "" while no machine has loaded it.
+        gpus: the kinds of GPU of which one starts when it is needed; empty where nothing has to start.
+    """
+
+    model: str
+    backend: BackendKind
+    device: str = ""
+    dtype: str = ""
+    gpus: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

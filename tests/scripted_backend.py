@@ -2,15 +2,17 @@
 
 import threading
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Generator, Iterable
 from itertools import islice
 
 import numpy as np
 
+from inference.backend import Outcomes
 from inference.errors import SelectionError, UnknownAdapterError, VisualizerError
 from inference.records import (
     AdapterInfo,
     AnswerToken,
+    BackendStatus,
     Comparison,
     Event,
     ModelInfo,
@@ -55,8 +57,8 @@ class ScriptedBackend:
     def model_info(self) -> ModelInfo:
         return MODEL
 
-    def standing(self) -> tuple[str, ...]:
-        return MODEL.id, "local", f"{MODEL.device}, {MODEL.dtype}"
+    def status(self) -> BackendStatus:
+        return BackendStatus(MODEL.id, "local", MODEL.device, MODEL.dtype)
 
     def at_once(self) -> int:
         return 1
@@ -72,7 +74,7 @@ class ScriptedBackend:
         assert isinstance(comparison, Comparison)
         return comparison
 
-    def stream(self, request: Request) -> Iterator[Event]:
+    def stream(self, request: Request) -> Generator[Event, None, None]:
         self.requests.append(request)
         known = {each.name for each in ADAPTERS}
         for name in request.adapters:
@@ -99,7 +101,7 @@ class ScriptedBackend:
         finally:
             self.closed_early += not done
 
-    def compare_many(self, requests: Iterable[Request]) -> Iterator[tuple[int, Comparison | VisualizerError]]:
+    def compare_many(self, requests: Iterable[Request]) -> Outcomes:
         """Two at a time, the later of a pair first: nobody may rely on the order."""
         numbered = enumerate(requests)
         while waiting := list(islice(numbered, 2)):

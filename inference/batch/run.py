@@ -8,6 +8,7 @@ import logging
 from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import closing
 from dataclasses import dataclass, replace
 from itertools import groupby
 from pathlib import Path
@@ -184,11 +185,11 @@ class Batch:
                 under_way[index] = job
                 yield request
 
-        outcomes = backend.compare_many(requests())
         try:
-            for index, outcome in outcomes:
-                self._settle(under_way[index], outcome, bar)
-                del under_way[index]
+            with closing(backend.compare_many(requests())) as outcomes:
+                for index, outcome in outcomes:
+                    self._settle(under_way[index], outcome, bar)
+                    del under_way[index]
         except VisualizerError:
             raise
         except Exception as error:  # noqa: BLE001 - one item's bug must not cost the night; its traceback is logged
@@ -197,10 +198,6 @@ class Batch:
                 self._fail(job.index, bug, bar)
             self._engine_errors.add(bug)
             return False
-        finally:
-            close = getattr(outcomes, "close", None)
-            if close is not None:
-                close()
         return True
 
     def _settle(self, job: Job, outcome: Comparison | VisualizerError, bar: ProgressBar) -> None:

@@ -11,7 +11,7 @@ import queue
 import re
 import threading
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass
 from itertools import islice
@@ -23,6 +23,7 @@ import modal.exception
 import numpy as np
 from modal.config import config
 
+from inference.backend import Outcomes
 from inference.errors import (
     BackendError,
     CancelledError,
@@ -38,7 +39,16 @@ from inference.errors import (
     VersionMismatchError,
     VisualizerError,
 )
-from inference.records import AdapterInfo, AnswerToken, Comparison, Event, ModelInfo, Progress, Request
+from inference.records import (
+    AdapterInfo,
+    AnswerToken,
+    BackendStatus,
+    Comparison,
+    Event,
+    ModelInfo,
+    Progress,
+    Request,
+)
 from inference.serialization import pack_request, photo_of, unpack_comparison
 from inference.settings import Cloud, Settings
 from inference.version import VERSION
@@ -105,11 +115,10 @@ class ModalBackend:
             raise ModelLoadError(known, "Deploy with another VISUALIZER_MODEL.")
         return ModelInfo(**known)
 
-    def standing(self) -> tuple[str, ...]:
+    def status(self) -> BackendStatus:
         if self._loaded is not None:
-            return self._loaded.id, "modal", f"{self._loaded.device}, {self._loaded.dtype}"
-        gpus = " or ".join(self._catalog["gpu"])
-        return str(self._catalog["name"]), "modal", f"a GPU ({gpus}) starts when it is needed"
+            return BackendStatus(self._loaded.id, "modal", self._loaded.device, self._loaded.dtype)
+        return BackendStatus(str(self._catalog["name"]), "modal", gpus=tuple(self._catalog["gpu"]))
 
     def at_once(self) -> int:
         return int(self._catalog["max_containers"])
@@ -139,7 +148,7 @@ class ModalBackend:
         assert isinstance(comparison, Comparison)
         return comparison
 
-    def stream(self, request: Request) -> Iterator[Event]:
+    def stream(self, request: Request) -> Generator[Event, None, None]:
         watch = _Watch(self._cloud, self._catalog)
         yield Progress("modal", "reaching Modal", None, 0.0)
         packed, channel = pack_request(request), uuid4().hex
@@ -167,7 +176,7 @@ class ModalBackend:
         self._loaded = comparison.model
         yield comparison
 
-    def compare_many(self, requests: Iterable[Request]) -> Iterator[tuple[int, Comparison | VisualizerError]]:
+    def compare_many(self, requests: Iterable[Request]) -> Outcomes:
         waiting, first = iter(requests), 0
         window = WINDOW_PER_CONTAINER * self._cloud.modal_max_containers
         while taken := [pack_request(request) for request in islice(waiting, window)]:
@@ -177,7 +186,7 @@ class ModalBackend:
     def close(self) -> None:
         """Nothing is held here: containers stop by themselves when nobody asks for them."""
 
-    def _window(self, first: int, packed: list[bytes]) -> Iterator[tuple[int, Comparison | VisualizerError]]:
+    def _window(self, first: int, packed: list[bytes]) -> Outcomes:
         """Answer some of many requests through Modal's map, whose failures do not say whose they are."""
         channel, missing = uuid4().hex, set(range(first, first + len(packed)))
         failure: VisualizerError = CrashedError("Modal gave no answer.", _look_into_the_log(self._cloud))

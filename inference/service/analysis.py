@@ -12,6 +12,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future
+from contextlib import closing
 from pathlib import Path
 
 from inference.backend import Backend
@@ -272,15 +273,10 @@ class Desk:
             while not opened.done():
                 _check(stop)
                 time.sleep(POLL)
-            stream = opened.result().stream(request)
-            try:
+            with closing(opened.result().stream(request)) as stream:
                 for event in stream:
                     _check(stop)
                     yield event
-            finally:
-                close = getattr(stream, "close", None)
-                if close is not None:
-                    close()
 
 
 def _check(stop: threading.Event) -> None:

@@ -80,7 +80,7 @@ def app_kwargs(
 
 async def _health(desk: Desk, request: Request) -> Response:
     ready = desk.ready()
-    model = desk.backend().standing()[0] if ready else desk.settings.base_model
+    model = desk.backend().status().model if ready else desk.settings.base_model
     return JSONResponse({"status": "ok", "backend": desk.settings.backend, "model": model, "ready": ready})
 
 

@@ -8,6 +8,7 @@ import pytest
 
 from inference import AnswerToken, Comparison, Progress, open_backend
 from inference.errors import InputError, SelectionError, UnknownAdapterError
+from inference.records import BackendStatus
 from tests.inference.cloud.conftest import EXACT, ask
 
 VARIANTS = (None, "find-red", "vision-lora")
@@ -91,14 +92,14 @@ def test_refusals_of_the_engine_arrive_as_themselves_and_the_next_request_is_ans
 
 def test_what_stands_on_the_page(connect):
     backend = connect()
-    assert backend.standing() == ("demo", "modal", "a GPU (H100 or A100-80GB or L40S) starts when it is needed")
+    assert backend.status() == BackendStatus("demo", "modal", gpus=("H100", "A100-80GB", "L40S"))
     assert [info.name for info in backend.adapters()][:2] == ["find-red", "find-circle"]
     known = backend.model_info()
     assert known.device == "a GPU (H100 or A100-80GB or L40S), not started"
     loaded = backend.compare(ask()).model
     assert replace(known, device=loaded.device, dtype=loaded.dtype) == loaded
     assert backend.model_info() == loaded == backend._handles.engine.model_info.remote()
-    assert backend.standing() == ("demo", "modal", "cpu, float32")
+    assert backend.status() == BackendStatus("demo", "modal", "cpu", "float32")
     assert backend.at_once() == 4
 
 
