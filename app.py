@@ -31,7 +31,7 @@ from inference import Backend, Comparison, Request, Settings, VisualizerError, o
 from inference.command_line import named_adapters, parse
 from inference.demo import EXAMPLE_SCENES, FIRST_VISIT
 from inference.errors import CancelledError, InputError, SelectionError
-from inference.photo import decode_photo
+from inference.photo import upright_rgb
 from inference.records import BackendStatus
 from inference.service.analysis import POLL, Desk, UnexpectedError, Visit
 from inference.service.query import Asked, read
@@ -118,9 +118,9 @@ class Page:
         self.examples = tuple(examples)
         self.first = first
         self._exports = count(1)
-        self._shipped = [each.image for each in self.examples]
+        self._shipped = {upright_rgb(example.image).digest for example in self.examples}
         if first is not None:
-            self._shipped.append(first.request.image)
+            self._shipped.add(first.request.image.digest)
             desk.results.share(first)
 
     def opening(self) -> View:
@@ -152,10 +152,14 @@ class Page:
             return gr.skip(), None
         try:
             path = _uploaded(image)
-            content = path.read_bytes()
-            if not self._is_shipped(content):
-                self.desk.own_file(self._visit(request), path)
-            photo = decode_photo(content, self.desk.settings.limits)
+            visit = self._visit(request)
+            try:
+                photo = self.desk.photo(visit, path)
+            except InputError:
+                self.desk.own_file(visit, path)
+                raise
+            if photo.digest not in self._shipped:
+                self.desk.own_file(visit, path)
         except VisualizerError as error:
             return None, refusal(error)
         self.desk.expect()
@@ -193,7 +197,7 @@ class Page:
         """Answer the question of the input column, and show what is happening meanwhile."""
         visit = self._visit(request)
         try:
-            asked = self._request(image, prompt, system, adapter, compare, replay, new_tokens, strength)
+            asked = self._request(visit, image, prompt, system, adapter, compare, replay, new_tokens, strength)
         except VisualizerError as error:
             yield View(notice=refusal(error))
             return
@@ -330,14 +334,6 @@ class Page:
         except VisualizerError as error:
             raise _gradio_error(error) from error
 
-    def _is_shipped(self, content: bytes) -> bool:
-        """Whether a file holds one of our own pictures, whose file every visit uses."""
-        try:
-            pixels = decode_photo(content, self.desk.settings.limits).image
-        except VisualizerError:
-            return False
-        return any(pixels.size == each.size and pixels.tobytes() == each.tobytes() for each in self._shipped)
-
     def _visit(self, request: gr.Request) -> Visit:
         return self.desk.visit(str(request.session_hash))
 
@@ -351,24 +347,21 @@ class Page:
         adapter = gr.update(choices=names, value=names[0] if names else None)
         return adapter, gr.update(choices=[BASE, *names]), about
 
-    def _request(self, image: object, prompt: object, *rest: Any) -> Request:
+    def _request(self, visit: Visit, image: object, prompt: object, *rest: Any) -> Request:
         system, adapter, compare, replay, new_tokens, strength = rest
-        limits = self.desk.settings.limits
         left = None if compare in (None, BASE) else str(compare)
         right = None if adapter in (None, "", BASE) else str(adapter)
         if right is not None and right == left:
             raise SelectionError(f"{right} would be compared with itself.", "Choose another variant to compare with.")
-        photo = decode_photo(_uploaded(image).read_bytes(), limits)
         answers: dict[object, str | None] = {"own": "own", "compare": left}
         return Request(
-            image=photo.image,
+            image=self.desk.photo(visit, _uploaded(image)),
             prompt=str(prompt or ""),
             system=str(system) if system else None,
             adapters=(left,) if right is None else (left, right),
             answer_from=answers.get(replay, right if right is not None else left),
             max_new_tokens=_plain(new_tokens, int),
             scale=_plain(strength, float),
-            limits=limits,
         )
 
     def _chosen(self, visit: Visit, key: object, controls: object) -> tuple[Result, Choice]:
@@ -678,7 +671,7 @@ def _saved(comparison: Comparison) -> str:
 def _analysis(comparison: Comparison, asked: Asked) -> dict[str, Json]:
     token, head, pictures = asked.token, asked.head, asked.overlay
     found = analysis_json(comparison, layer=asked.layer, head=head, token=token, view=asked.view, pictures=pictures)
-    return found | {"notes": [*asked.notes, *comparison.notes]}
+    return dict(found)
 
 
 def _plain(value: object, kind: type[int] | type[float]) -> Any:

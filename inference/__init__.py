@@ -10,9 +10,9 @@ from inference.records import (
     ModelInfo,
     Progress,
     Recording,
-    Request,
     Token,
 )
+from inference.request import Request
 from inference.settings import Limits, Settings
 
 __all__ = [

@@ -11,7 +11,8 @@ from queue import SimpleQueue
 from typing import Any, Protocol
 
 from inference.errors import BackendError, VisualizerError
-from inference.records import AdapterInfo, BackendStatus, Comparison, Event, ModelInfo, Progress, Request
+from inference.records import AdapterInfo, BackendStatus, Comparison, Event, ModelInfo, Progress
+from inference.request import Request
 from inference.settings import AttentionMode, BackendKind, Settings
 
 #: Of many requests: each one's index, with its answer or with its error in its place.

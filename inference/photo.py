@@ -1,15 +1,17 @@
-"""Turn whatever a person hands in as an image into an upright RGB picture, or say why not; it knows no model.
+"""Turn whatever a person hands in as an image into an upright RGB photo, once, or say why not; it knows no model.
 
 Photos are turned by their EXIF orientation, colour profiles are converted to sRGB, transparency is laid on white,
 16-bit grey is scaled by value (PIL's own RGB conversion clips it to black and white) and an animation gives its first
 frame. What was done is said in notes.
 """
 
+import hashlib
 import io
 import struct
 import warnings
 import zlib
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -39,17 +41,61 @@ _DAMAGE = (
 _ORIENTATION = 0x0112
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, eq=False)
 class Photo:
-    """An upright picture and what was done to get it.
+    """A picture as it came in, decoded once: upright, with what was done to get there.
 
-    Attributes:
-        image: PIL image, mode RGB, 8 bits, sRGB.
+    Args:
+        pixels: `(height, width, 3)` uint8, 0–255, sRGB, upright, read-only; `upright_rgb` and `decode_photo` make them.
         notes: sentences for the person, in order.
+        original_size: (height, width) as it came in, before it was turned.
+
+    Raises:
+        ImageError: pixels of another shape or dtype, or such as may still change.
     """
 
-    image: Image.Image
+    pixels: NDArray[np.uint8] = field(repr=False)
     notes: tuple[str, ...]
+    original_size: tuple[int, int]
+
+    def __post_init__(self) -> None:
+        pixels = self.pixels
+        if pixels.ndim != 3 or pixels.shape[2] != 3 or pixels.dtype != np.uint8 or pixels.flags.writeable:
+            raise ImageError(
+                f"A photo's pixels must be (height, width, 3) uint8 and read-only; got {pixels.shape} {pixels.dtype}.",
+                "Let upright_rgb make them.",
+            )
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """(height, width) of the upright picture in pixels."""
+        return self.pixels.shape[0], self.pixels.shape[1]
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of the pixels."""
+        return self.pixels.nbytes
+
+    @cached_property
+    def digest(self) -> str:
+        """SHA-256 over shape and pixels, 64 hexadecimal digits; computed once."""
+        content = hashlib.sha256(repr(self.size).encode())
+        content.update(np.ascontiguousarray(self.pixels).data)
+        return content.hexdigest()
+
+    def to_pil(self) -> Image.Image:
+        """A PIL image of the pixels, mode RGB."""
+        return Image.fromarray(self.pixels)
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Photo) and self._identity == other._identity
+
+    def __hash__(self) -> int:
+        return hash(self._identity)
+
+    @property
+    def _identity(self) -> tuple[object, ...]:
+        return self.digest, self.notes, self.original_size
 
 
 def decode_photo(content: bytes, limits: Limits) -> Photo:
@@ -81,21 +127,41 @@ def decode_photo(content: bytes, limits: Limits) -> Photo:
         raise NotAnImageError(
             "The file is not an image that can be read.", "Use a PNG, JPEG, WebP, GIF, TIFF or BMP file."
         ) from error
-    return upright_rgb(opened, limits)
+    check_size((opened.height, opened.width), limits)
+    return upright_rgb(opened)
 
 
-def upright_rgb(source: Image.Image | NDArray[np.uint8], limits: Limits) -> Photo:
-    """Turn a PIL image or an array into an upright RGB picture.
+def check_size(size: tuple[int, int], limits: Limits) -> None:
+    """Check a picture's (height, width) in pixels.
+
+    Raises:
+        ImageTooLargeError: more than `max_pixels`.
+        ImageTooThinError: beyond `max_aspect_ratio`.
+    """
+    height, width = size
+    if width * height > limits.max_pixels:
+        raise ImageTooLargeError(
+            f"The image has {width:,} × {height:,} pixels; the limit is {limits.max_pixels:,} in all.",
+            "Make it smaller first: the model itself sees at most 16.8 million.",
+        )
+    ratio = max(size) / max(min(size), 1)
+    if ratio > limits.max_aspect_ratio:
+        raise ImageTooThinError(
+            f"The image is {width:,} × {height:,} pixels, {ratio:.0f} : 1; "
+            f"the limit is {limits.max_aspect_ratio:.0f} : 1.",
+            "Cut it, or pad it to a less extreme shape.",
+        )
+
+
+def upright_rgb(source: Image.Image | NDArray[np.uint8]) -> Photo:
+    """Turn a PIL image or an array into an upright RGB photo.
 
     Args:
         source: a PIL image of any mode, or an array `(height, width, 3)` uint8, 0–255, already upright.
-        limits: `max_pixels` and `max_aspect_ratio` are checked.
 
     Raises:
         ImageError: an array of another shape or dtype, or something that is neither.
-        NotAnImageError: a lazily opened file that is truncated.
-        ImageTooLargeError: too many pixels.
-        ImageTooThinError: beyond the aspect ratio.
+        NotAnImageError: a lazily opened file that is truncated, or no pixels at all.
     """
     if isinstance(source, np.ndarray):
         if source.ndim != 3 or source.shape[2] != 3 or source.dtype != np.uint8:
@@ -106,7 +172,9 @@ def upright_rgb(source: Image.Image | NDArray[np.uint8], limits: Limits) -> Phot
         source = Image.fromarray(np.ascontiguousarray(source))
     if not isinstance(source, Image.Image):
         raise ImageError(f"An image must be a PIL image or a uint8 array; got {type(source).__name__}.")
-    _check_size(source, limits)
+    width, height = source.size
+    if width == 0 or height == 0:
+        raise NotAnImageError(f"The image has no pixels ({width} × {height}).")
     notes: list[str] = []
     try:
         with warnings.catch_warnings():
@@ -116,7 +184,9 @@ def upright_rgb(source: Image.Image | NDArray[np.uint8], limits: Limits) -> Phot
         raise NotAnImageError(
             "The image file is damaged or cut short: its pixels cannot be read to the end.", "Save or upload it again."
         ) from error
-    return Photo(_to_rgb(upright, notes), tuple(notes))
+    rgb = _to_rgb(upright, notes)
+    pixels = np.frombuffer(rgb.tobytes(), dtype=np.uint8).reshape(rgb.height, rgb.width, 3)  # of bytes: read-only
+    return Photo(pixels, tuple(notes), (height, width))
 
 
 def _upright(source: Image.Image, notes: list[str]) -> Image.Image:
@@ -129,24 +199,6 @@ def _upright(source: Image.Image, notes: list[str]) -> Image.Image:
     return ImageOps.exif_transpose(source)
 
 
-def _check_size(image: Image.Image, limits: Limits) -> None:
-    width, height = image.size
-    if width == 0 or height == 0:
-        raise NotAnImageError(f"The image has no pixels ({width} × {height}).")
-    if width * height > limits.max_pixels:
-        raise ImageTooLargeError(
-            f"The image has {width:,} × {height:,} pixels; the limit is {limits.max_pixels:,} in all.",
-            "Make it smaller first: the model itself sees at most 16.8 million.",
-        )
-    ratio = max(width, height) / min(width, height)
-    if ratio > limits.max_aspect_ratio:
-        raise ImageTooThinError(
-            f"The image is {width:,} × {height:,} pixels, {ratio:.0f} : 1; "
-            f"the limit is {limits.max_aspect_ratio:.0f} : 1.",
-            "Cut it, or pad it to a less extreme shape.",
-        )
-
-
 def _to_rgb(image: Image.Image, notes: list[str]) -> Image.Image:
     if image.mode.startswith("I") or image.mode == "F":
         return _grey_by_value(image, notes)
@@ -156,8 +208,7 @@ def _to_rgb(image: Image.Image, notes: list[str]) -> Image.Image:
         layer = image.convert("RGBA")
         ground = Image.new("RGBA", layer.size, (255, 255, 255, 255))
         return Image.alpha_composite(ground, layer).convert("RGB")
-    # a copy, free of the file it came from
-    return image.convert("RGB") if image.mode != "RGB" else image.copy()
+    return image.convert("RGB")
 
 
 def _grey_by_value(image: Image.Image, notes: list[str]) -> Image.Image:

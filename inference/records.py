@@ -1,4 +1,4 @@
-"""Every value that crosses a boundary, checked where it is made; numpy and pillow only.
+"""What is answered, as records checked where they are made; numpy only.
 
 Axes have one order everywhere, `(tokens, layers, heads, grid_h, grid_w)`; axes may be missing, never swapped. Sizes are
 `(height, width)`. Attention values are float32 shares of one query's attention, 0–1. The difference of two variants is
@@ -17,11 +17,9 @@ from typing import Any, Literal, get_args
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
 
-from inference.errors import CaptureError, InputError, PromptError, SelectionError
-from inference.photo import upright_rgb
-from inference.settings import BackendKind, Limits
+from inference.errors import CaptureError, InputError, SelectionError
+from inference.settings import BackendKind
 
 FloatArray = NDArray[np.float32]
 Role = Literal["prompt", "template", "answer", "end"]
@@ -31,7 +29,6 @@ CapturePath = Literal["eager", "rows"]
 GROUPS = ("image", "question", "template and system", "answer")
 #: Names that an adapter may not have: they mean something else on the page, in the routes or in `answer_from`.
 RESERVED_NAMES = frozenset({"base", "own", "none"})
-MAX_SCALE = 4.0
 
 _NAME = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9._-]{0,62}[A-Za-z0-9])?")
 _FORMAT = "lora-attention-visualizer/1"
@@ -54,133 +51,6 @@ def check_adapter_name(name: object) -> str:
     if name.lower() in RESERVED_NAMES:
         raise InputError(f"{name!r} is reserved and cannot be an adapter's name.", "Choose another name.")
     return name
-
-
-@dataclass(frozen=True, slots=True)
-class Request:
-    """One question about one image, to be answered by some variants of one model.
-
-    Args:
-        image: PIL image, or array `(height, width, 3)` uint8; becomes an upright RGB PIL image.
-        prompt: the person's words, always plain text: a `<|image_pad|>` in it is just characters.
-        system: system text or None.
-        adapters: variants in order; None is the base model; each at most once.
-        answer_from: whose answer is replayed through all variants: one of `adapters`, or `"own"` (each its own). The
-            default is the first that is not base, else base.
-        answer: text or token ids to replay instead of generating.
-        focus: indices into `Comparison.tokens` that `by_head` averages; None is the first answer token.
-        max_new_tokens: most answer tokens.
-        max_image_tokens: most image tokens, checked after the processor's resizing; None is the operator's limit.
-        scale: strength of the adapters, 1 as trained.
-        modules: names of target modules that stay on (`"q_proj"`, `"visual"`, …); None is all.
-        vision_tower: also record what each patch receives inside the vision tower.
-        limits: bounds on image and words that this request was checked against.
-
-    Raises:
-        InputError: whatever is wrong, as the member of the tree that fits.
-    """
-
-    image: Image.Image
-    prompt: str
-    system: str | None = None
-    adapters: tuple[str | None, ...] = (None,)
-    answer_from: str | None = field(default="")
-    answer: str | tuple[int, ...] | None = None
-    focus: tuple[int, ...] | None = None
-    max_new_tokens: int = 32
-    max_image_tokens: int | None = None
-    scale: float = 1.0
-    modules: tuple[str, ...] | None = None
-    vision_tower: bool = False
-    limits: Limits = field(default_factory=Limits, repr=False)
-    image_notes: tuple[str, ...] = field(init=False, default=())
-
-    def __post_init__(self) -> None:
-        photo = upright_rgb(self.image, self.limits)
-        self._set("image", photo.image)
-        self._set("image_notes", photo.notes)
-        self._check_words()
-        self._check_variants()
-        self._check_answer()
-        self._check_bounds()
-
-    def _set(self, name: str, value: object) -> None:
-        object.__setattr__(self, name, value)
-
-    def _check_words(self) -> None:
-        limit = self.limits.max_prompt_characters
-        if not isinstance(self.prompt, str) or not self.prompt.strip():
-            raise PromptError("The prompt is empty.", "Ask something about the image.")
-        answer = self.answer if isinstance(self.answer, str) else ""
-        for name, text in (("prompt", self.prompt), ("system text", self.system or ""), ("answer", answer)):
-            if not isinstance(text, str):
-                raise PromptError(f"The {name} must be text; got {type(text).__name__}.")
-            if len(text) > limit:
-                raise PromptError(f"The {name} has {len(text):,} characters; the limit is {limit:,}.", "Shorten it.")
-            try:
-                text.encode("utf-8")
-            except UnicodeEncodeError as error:
-                raise PromptError(f"The {name} holds half of a surrogate pair: it is not text.") from error
-
-    def _check_variants(self) -> None:
-        if not _is_sequence(self.adapters) or not self.adapters:
-            raise InputError(f"adapters must be a sequence of names or None, not empty; got {self.adapters!r}.")
-        if len(self.adapters) > self.limits.max_variants:
-            raise InputError(
-                f"{len(self.adapters)} variants were asked for; the limit is {self.limits.max_variants}.", "Ask twice."
-            )
-        variants = tuple(None if name is None else check_adapter_name(name) for name in self.adapters)
-        if len(set(variants)) != len(variants):
-            raise InputError(f"Each variant may appear once; got {variants}.")
-        self._set("adapters", variants)
-        if self.answer_from == "":
-            self._set("answer_from", next((name for name in variants if name is not None), None))
-        if self.answer_from != "own" and self.answer_from not in variants:
-            raise InputError(f"answer_from must be one of {variants} or 'own'; not {self.answer_from!r}.")
-
-    def _check_answer(self) -> None:
-        if self.answer is not None and not isinstance(self.answer, str):
-            if not _is_sequence(self.answer):
-                raise InputError(f"answer must be text or token ids; got {type(self.answer).__name__}.")
-            ids = tuple(_integer("a token id of answer", each, 0) for each in self.answer)
-            self._set("answer", ids)
-        if self.answer is not None and not self.answer:
-            raise InputError("answer is empty.", "Pass None to let the model write it.")
-        if isinstance(self.answer, tuple) and len(self.answer) > self.limits.max_new_tokens:
-            raise InputError(
-                f"The answer has {len(self.answer):,} tokens; the limit is {self.limits.max_new_tokens:,}.",
-                "Shorten it.",
-            )
-        if self.focus is not None and not _is_sequence(self.focus):
-            raise InputError(f"focus must be a sequence of token indices; got {self.focus!r}.")
-        if self.focus is not None:
-            focus = tuple(_integer("an index of focus", each, 0) for each in self.focus)
-            if not focus or len(set(focus)) != len(focus):
-                raise SelectionError(f"focus must hold different token indices, at least one; got {focus}.")
-            self._set("focus", focus)
-
-    def _check_bounds(self) -> None:
-        new, limit = _integer("max_new_tokens", self.max_new_tokens, 1), self.limits.max_new_tokens
-        if new > limit:
-            raise InputError(f"max_new_tokens is {new}; the limit is {limit}.", "Ask for fewer tokens.")
-        if self.max_image_tokens is not None:
-            _integer("max_image_tokens", self.max_image_tokens, 1)
-        if not (isinstance(self.scale, (int, float)) and math.isfinite(self.scale) and 0 <= self.scale <= MAX_SCALE):
-            raise InputError(f"scale must be a number from 0 to {MAX_SCALE:g}; not {self.scale!r}.")
-        if self.modules is not None:
-            if not _is_sequence(self.modules) or not all(isinstance(each, str) and each for each in self.modules):
-                raise InputError(f"modules must be a sequence of module names; got {self.modules!r}.")
-            self._set("modules", tuple(self.modules))
-
-
-def _is_sequence(value: object) -> bool:
-    return isinstance(value, Sequence) and not isinstance(value, (str, bytes))
-
-
-def _integer(what: str, value: object, least: int) -> int:
-    if isinstance(value, bool) or not isinstance(value, (int, np.integer)) or value < least:
-        raise InputError(f"{what} must be a whole number, {least} or more; not {value!r}.")
-    return int(value)
 
 
 @dataclass(frozen=True, slots=True)

@@ -39,7 +39,8 @@ from inference.errors import (
     ResultSizeError,
     VisualizerError,
 )
-from inference.records import AnswerToken, Comparison, ModelInfo, Progress, Request
+from inference.records import AnswerToken, Comparison, ModelInfo, Progress
+from inference.request import Request
 from inference.serialization import pack_comparison, unpack_request
 from inference.settings import Settings, environment_variable
 from inference.version import VERSION
@@ -303,7 +304,7 @@ class RemoteEngine:
         try:
             with _said():
                 self._wait_until_open(say)
-                request = unpack_request(packed, SETTINGS.limits)
+                request = unpack_request(packed)
                 _look_again_for(request.adapters, self.model)
                 # closed on the way out, whatever was thrown: that is what stops the engine
                 with contextlib.closing(self._opening().result().stream(request)) as stream:
@@ -454,8 +455,8 @@ def main(
     try:
         backend = ModalBackend(SETTINGS, handles=Handles(RemoteEngine(), catalog, events))
         variants = (None, *filter(None, (name.strip() for name in adapter.split(","))))
-        photo = decode_photo(Path(image).read_bytes(), SETTINGS.limits).image
-        request = Request(photo, prompt, adapters=variants, max_new_tokens=max_new_tokens, limits=SETTINGS.limits)
+        photo = decode_photo(Path(image).read_bytes(), SETTINGS.limits)
+        request = Request(photo, prompt, adapters=variants, max_new_tokens=max_new_tokens)
         for event in backend.stream(request):
             if isinstance(event, Progress):
                 _print(f"{event.elapsed:6.1f} s  {event.sentence}")

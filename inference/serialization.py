@@ -21,8 +21,9 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from inference.errors import InputError
-from inference.records import Comparison, Request
-from inference.settings import Limits
+from inference.photo import Photo, upright_rgb
+from inference.records import Comparison
+from inference.request import Request
 
 #: Arrays that are only ever drawn or reduced to a few digits.
 MAPS = frozenset({"by_token", "by_head", "background", "background_low", "vision_received"})
@@ -30,41 +31,41 @@ _DAMAGE = (AttributeError, EOFError, LookupError, OSError, TypeError, ValueError
 
 
 def pack_request(request: Request) -> bytes:
-    """Pack a request with its photo; the limits it was checked against stay behind."""
-    rest = {each.name: getattr(request, each.name) for each in fields(request)}
-    del rest["limits"]
-    photo = io.BytesIO()
-    pixels = Image.fromarray(np.asarray(rest.pop("image")))  # without a colour profile that would be applied again
-    pixels.save(photo, "PNG", compress_level=1)
-    return _pack(rest, {"photo": np.frombuffer(photo.getvalue(), dtype=np.uint8)})
+    """Pack a request with its photo and what was done to that."""
+    rest = {field.name: getattr(request, field.name) for field in fields(request) if field.name != "image"}
+    rest["photo"] = {"notes": request.image.notes, "original_size": request.image.original_size}
+    png = io.BytesIO()
+    request.image.to_pil().save(png, "PNG", compress_level=1)
+    return _pack(rest, {"photo": np.frombuffer(png.getvalue(), dtype=np.uint8)})
 
 
-def unpack_request(packed: bytes, limits: Limits) -> Request:
-    """Unpack and check a request.
+def unpack_request(packed: bytes) -> Request:
+    """Unpack a request; whoever answers it checks it against limits of its own.
 
     Args:
         packed: what `pack_request` gave.
-        limits: of this process; the request is checked against them.
 
     Raises:
         InputError: whatever `Request` raises, or bytes that are no packed request.
     """
     try:
         rest, arrays = _unpack(packed)
-        photo = Image.open(io.BytesIO(arrays["photo"].tobytes()), formats=("PNG",))
-        notes = tuple(rest.pop("image_notes"))
-        given: dict[str, Any] = {name: tuple(each) if isinstance(each, list) else each for name, each in rest.items()}
-        request = Request(image=photo, limits=limits, **given)
+        photo = rest.pop("photo")
+        image = Photo(_pixels(arrays), tuple(photo["notes"]), tuple(photo["original_size"]))
+        return Request(image=image, **rest)
     except _DAMAGE as error:
         raise InputError("These bytes are no packed request.") from error
-    object.__setattr__(request, "image_notes", notes)  # of the photo as the person handed it in
-    return request
 
 
 def photo_of(packed: bytes) -> NDArray[np.uint8]:
-    """The photo of a packed request, `(height, width, 3)` uint8."""
+    """The pixels of a packed request's photo, `(height, width, 3)` uint8."""
     _, arrays = _unpack(packed)
-    return np.asarray(Image.open(io.BytesIO(arrays["photo"].tobytes()), formats=("PNG",)), dtype=np.uint8)
+    return _pixels(arrays)
+
+
+def _pixels(arrays: Mapping[str, NDArray[Any]]) -> NDArray[np.uint8]:
+    png = Image.open(io.BytesIO(arrays["photo"].tobytes()), formats=("PNG",))
+    return upright_rgb(png).pixels
 
 
 def pack_comparison(comparison: Comparison, *, float32: bool = False, photo: bool = False) -> bytes:

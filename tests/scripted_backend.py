@@ -18,9 +18,9 @@ from inference.records import (
     ModelInfo,
     Progress,
     Recording,
-    Request,
     Token,
 )
+from inference.request import Request
 from inference.version import VERSION
 
 HOSTILE = "<img src=x onerror=alert(1)>"
@@ -118,7 +118,7 @@ class ScriptedBackend:
 
 
 def comparison(request: Request) -> Comparison:
-    grid = max(2, request.image.height // CELL), max(2, request.image.width // CELL)
+    grid = max(2, request.image.size[0] // CELL), max(2, request.image.size[1] // CELL)
     tokens = _tokens()
     recordings = tuple(
         _recording(name, tokens, grid, request, 0 if name in (None, "silent") else 1 + index)
@@ -129,12 +129,12 @@ def comparison(request: Request) -> Comparison:
         model=MODEL,
         prompt=request.prompt,
         system=request.system,
-        image=np.asarray(request.image),
+        image=request.image.pixels,
         grid=grid,
         tokens=() if own else tokens,
         recordings=recordings,
         timings={"vision": 0.1, "answers": 0.2},
-        notes=(f"A note with {HOSTILE}",),
+        notes=(*request.image.notes, f"A note with {HOSTILE}"),
     )
 
 

@@ -15,6 +15,7 @@ import pytest
 
 from inference.errors import BackendError, OutOfMemoryError
 from inference.records import Comparison
+from inference.service import analysis
 from inference.settings import Limits, Settings
 from tests.built_page import app, build
 from tests.conftest import picture
@@ -142,7 +143,7 @@ def test_the_first_visit_is_finished_before_anything_ran(backend: ScriptedBacken
     assert [pane["title"] for pane in opening.panes["panes"]] == ["base", "find-red", "find-red − base"]
     assert opening.notice is None
     path = uploads / "first.png"
-    page.first.request.image.save(path)
+    page.first.request.image.to_pil().save(path)
     done = analyze(page, {"path": str(path)}, prompt=page.first.comparison.prompt)[-1]
     assert done.key == opening.key
     assert look(page, opening)[-1].notice is None
@@ -619,3 +620,19 @@ def test_programs_get_the_same_maps_through_gradio(page: Any, uploads: Path):
     assert not Path(image["path"]).exists()
     with pytest.raises(app.gr.Error, match="&lt;b&gt;"):
         page.api_analyze(upload(uploads), "What?", visitor(), view="<b>")
+
+
+def test_a_photo_is_decoded_once_from_its_arrival_to_its_last_question(
+    page: Any, backend: ScriptedBackend, uploads: Path, monkeypatch: pytest.MonkeyPatch
+):
+    decoded: list[int] = []
+    real = analysis.decode_photo
+    monkeypatch.setattr(analysis, "decode_photo", lambda *given: decoded.append(1) or real(*given))
+    image = upload(uploads)
+    page.receive(image, visitor())
+    analyze(page, image)
+    analyze(page, image, prompt="And here?")
+    assert decoded == [1]
+    assert backend.requests[0].image is backend.requests[1].image
+    analyze(page, image, visitor("two"))
+    assert decoded == [1, 1]

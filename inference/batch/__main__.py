@@ -20,7 +20,9 @@ from inference.batch.progress import ProgressBar
 from inference.batch.run import Batch
 from inference.command_line import named_adapters, settings_from, settings_parser
 from inference.errors import AdapterRefusedError, InputError, UnknownAdapterError, VisualizerError
-from inference.records import AdapterInfo, Request
+from inference.limits import check_limits
+from inference.records import AdapterInfo
+from inference.request import Request
 from inference.settings import Settings
 
 PROGRAM = "python -m inference.batch"
@@ -121,8 +123,10 @@ def _run(
         try:
             adapters = _chosen(wanted, backend.adapters())
             variants = (*(() if given.no_base else (None,)), *(each.name for each in adapters))
-            templates = [replace(each, adapters=variants, answer_from="") for each in templates]
-            batch = Batch(folder, lines, images, templates, _engine(settings, backend, adapters), answers)
+            templates = [replace(template, adapters=variants, answer_from="") for template in templates]
+            check_limits(templates[0], settings.limits)  # of the variants: the lines were checked before
+            engine = _engine(settings, backend, adapters)
+            batch = Batch(folder, lines, images, templates, settings.limits, engine, answers)
             return _go(batch, backend, variants, answers, say)
         finally:
             answers.close()
@@ -184,7 +188,7 @@ def _template(line: PromptLine, given: argparse.Namespace, settings: Settings) -
         InputError: words or bounds that no request may have; the message names the line.
     """
     try:
-        return Request(
+        template = Request(
             image=Image.new("RGB", (1, 1)),
             prompt=line.prompt,
             system=line.system or None,
@@ -192,10 +196,11 @@ def _template(line: PromptLine, given: argparse.Namespace, settings: Settings) -
             max_new_tokens=given.max_new_tokens,
             max_image_tokens=settings.limits.max_image_tokens,
             vision_tower=given.vision_tower,
-            limits=settings.limits,
         )
+        check_limits(template, settings.limits)
     except InputError as error:
         raise InputError(f"{line.place}: {error.message}", error.hint) from error
+    return template
 
 
 def _chosen(wanted: Sequence[str], offered: Sequence[AdapterInfo]) -> tuple[AdapterInfo, ...]:

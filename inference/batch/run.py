@@ -26,9 +26,11 @@ from inference.errors import (
     VisualizerError,
 )
 from inference.photo import decode_photo
-from inference.records import Comparison, Request
+from inference.records import Comparison
+from inference.request import Request
 from inference.service.analysis import UnexpectedError
 from inference.service.results import digest
+from inference.settings import Limits
 from inference.version import VERSION
 
 #: So many errors in a row that are not the items' own, and the run stops: the engine is gone.
@@ -43,11 +45,10 @@ _log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class Job:
-    """An item that is being answered: its index, the name of its answer's file, what was done to its photo."""
+    """An item that is being answered: its index, and the name of its answer's file."""
 
     index: int
     name: str
-    notes: tuple[str, ...]
 
 
 class _InARow:
@@ -73,6 +74,7 @@ class Batch:
         lines: the prompts.
         images: what the folder holds.
         templates: for each prompt its request, with any image.
+        limits: bounds on the images.
         engine: digest of all that an answer depends on beside its image and request.
         answers: the files of `--out`.
     """
@@ -83,6 +85,7 @@ class Batch:
         lines: Sequence[PromptLine],
         images: Sequence[str],
         templates: Sequence[Request],
+        limits: Limits,
         engine: str,
         answers: Answers,
     ) -> None:
@@ -90,7 +93,7 @@ class Batch:
         self.failed: dict[int, VisualizerError] = {}
         self._folder, self._lines, self._templates, self._answers = folder, lines, templates, answers
         self._asked = [f"{engine} {digest(template)}" for template in templates]
-        self._limits = templates[0].limits
+        self._limits = limits
         self._names: dict[int, str] = {}
         self._begun: dict[str, int] = {}
         self._saver = ThreadPoolExecutor(max_workers=1, thread_name_prefix="save")
@@ -174,7 +177,7 @@ class Batch:
                 if self._begun.setdefault(name, index) != index:
                     bar.step()  # the same image and words again: the same answer
                     continue
-                yield Job(index, name, photo.notes), replace(self._templates[self.items[index].line], image=photo.image)
+                yield Job(index, name), replace(self._templates[self.items[index].line], image=photo)
 
     def _answer(self, backend: Backend, jobs: Iterator[tuple[Job, Request]], bar: ProgressBar) -> bool:
         """Answer until the jobs are used up (True), or until an error that is a bug took those under way (False)."""
@@ -206,8 +209,7 @@ class Batch:
         if isinstance(outcome, Comparison):
             self._engine_errors.end()
             self._wait_until_saved(UNSAVED - 1, bar)
-            whole = replace(outcome, notes=(*job.notes, *outcome.notes))
-            self._unsaved.append((job, self._saver.submit(self._save, job, whole, bar)))
+            self._unsaved.append((job, self._saver.submit(self._save, job, outcome, bar)))
             return
         self._fail(job.index, outcome, bar)
         if isinstance(outcome, _OF_ENGINE) and not isinstance(outcome, ResultSizeError):

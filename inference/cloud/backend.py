@@ -20,7 +20,6 @@ from uuid import uuid4
 
 import modal
 import modal.exception
-import numpy as np
 from modal.config import config
 
 from inference.backend import Outcomes
@@ -39,16 +38,8 @@ from inference.errors import (
     VersionMismatchError,
     VisualizerError,
 )
-from inference.records import (
-    AdapterInfo,
-    AnswerToken,
-    BackendStatus,
-    Comparison,
-    Event,
-    ModelInfo,
-    Progress,
-    Request,
-)
+from inference.records import AdapterInfo, AnswerToken, BackendStatus, Comparison, Event, ModelInfo, Progress
+from inference.request import Request
 from inference.serialization import pack_request, photo_of, unpack_comparison
 from inference.settings import Cloud, Settings
 from inference.version import VERSION
@@ -172,7 +163,7 @@ class ModalBackend:
         finally:
             if result is None:
                 self._cancel(call)
-        comparison = unpack_comparison(result, np.asarray(request.image, dtype=np.uint8))
+        comparison = unpack_comparison(result, request.image.pixels)
         self._loaded = comparison.model
         yield comparison
 

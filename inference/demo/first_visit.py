@@ -8,7 +8,8 @@ from dataclasses import replace
 
 from inference.backend import open_backend
 from inference.demo import EXAMPLE_SCENES, FIRST_VISIT
-from inference.records import Comparison, Request
+from inference.records import Comparison
+from inference.request import Request
 
 PROMPT, ADAPTER = "Describe the image.", "find-red"
 

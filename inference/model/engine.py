@@ -19,12 +19,12 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
-import numpy as np
 import torch
 
 from inference.adapters.files import AdapterSource, describe
 from inference.adapters.manager import AdapterShelf, BaseChangedError
 from inference.errors import AdapterRefusedError, CancelledError, InputError, OutOfMemoryError, SelectionError
+from inference.limits import check_answer_length, check_limits
 from inference.model.cache import Features, Kept, Key, Reading, Written
 from inference.model.capture import TextRecorder, register_attention
 from inference.model.checkpoint import load_checkpoint
@@ -38,10 +38,10 @@ from inference.records import (
     ModelInfo,
     Progress,
     Recording,
-    Request,
     Token,
     background_of,
 )
+from inference.request import Request
 from inference.settings import MIB, Settings
 
 logger = logging.getLogger(__name__)
@@ -154,6 +154,7 @@ class Engine:
         Raises:
             VisualizerError: whatever went wrong, as the member of the tree that fits; the model is as before.
         """
+        check_limits(request, self._settings.limits)
         if not self._ready:
             self._load()
         kept = self._kept.bytes
@@ -201,7 +202,7 @@ class Engine:
             model=self.model_info,
             prompt=request.prompt,
             system=request.system,
-            image=np.asarray(request.image, dtype=np.uint8),
+            image=request.image.pixels,
             grid=prompt.grid,
             tokens=recordings[request.adapters[0]].tokens if chosen else (),
             recordings=tuple(recordings[adapter] for adapter in request.adapters),
@@ -237,7 +238,8 @@ class Engine:
         """The prompt without its patches (the run holds them), the focus, and the answer if one is given."""
         request = run.request
         with run.stage("image", "reading the image and the words"):
-            prompt = self._prompts.build(request.image, request.prompt, request.system, self._max_image_tokens(request))
+            image, limit = request.image.to_pil(), self._max_image_tokens(request)
+            prompt = self._prompts.build(image, request.prompt, request.system, limit)
             given = self._given_answer(request)
             self._check_room(prompt, request, given)
             focus = request.focus if request.focus is not None else (len(prompt.tokens),)
@@ -245,26 +247,18 @@ class Engine:
             digest = hashlib.sha256(prompt.pixel_values.data).hexdigest()
         run.image = (digest, prompt.grid_thw, request.vision_tower)
         run.patches = prompt.pixel_values
-        reduced = resized_note(request.image, prompt)
-        run.notes += [*request.image_notes, *([reduced] if reduced else [])]
+        reduced = resized_note(image, prompt)
+        run.notes += [*request.image.notes, *([reduced] if reduced else [])]
         return prompt.without_patches(), focus, given
 
     def _max_image_tokens(self, request: Request) -> int:
-        limit = self._settings.limits.max_image_tokens
-        wanted = request.max_image_tokens or limit
-        if wanted > limit:
-            raise InputError(
-                f"max_image_tokens is {wanted:,}; here at most {limit:,} are allowed.",
-                "Ask for fewer, or let the operator raise --max-image-tokens.",
-            )
-        return wanted
+        return request.max_image_tokens or self._settings.limits.max_image_tokens
 
     def _given_answer(self, request: Request) -> tuple[int, ...] | None:
         if request.answer is None:
             return None
-        ids, limit = self._prompts.answer_ids(request.answer, self._checkpoint.end_ids), request.limits.max_new_tokens
-        if len(ids) > limit:
-            raise InputError(f"The answer has {len(ids):,} tokens; the limit is {limit:,}.", "Shorten it.")
+        ids = self._prompts.answer_ids(request.answer, self._checkpoint.end_ids)
+        check_answer_length(len(ids), self._settings.limits)
         return ids
 
     def _check_room(self, prompt: Prompt, request: Request, given: Sequence[int] | None) -> None:
@@ -294,7 +288,7 @@ class Engine:
             with run.stage("vision", "the vision tower reads the image"):
                 if run.patches is None:  # another variant's tower has read them: they are not held through its answer
                     limit = self._max_image_tokens(request)
-                    run.patches = self._prompts.build(request.image, request.prompt, None, limit).pixel_values
+                    run.patches = self._prompts.build(request.image.to_pil(), request.prompt, None, limit).pixel_values
                 features = self._passes.vision(run.patches, prompt.grid_thw, request.vision_tower, run.check)
             self._kept.keep(key, features)
         return features

@@ -1,6 +1,6 @@
 """The one way in which an analysis happens, for page, routes and programs alike; it knows no page and no pixels.
 
-    cache → rate limit → line → backend (opened when first needed) → cache
+    limits → cache → rate limit → line → backend (opened when first needed) → cache
 
 Each analysis runs from start to end in one thread of its own: frameworks keep state per thread, and a page that reads
 the events from changing threads must not disturb that. Leaving the iterator stops the work at its next event.
@@ -17,7 +17,10 @@ from pathlib import Path
 
 from inference.backend import Backend
 from inference.errors import CancelledError, VisualizerError
-from inference.records import AdapterInfo, AnswerToken, Comparison, ModelInfo, Progress, Request
+from inference.limits import check_limits
+from inference.photo import Photo, decode_photo
+from inference.records import AdapterInfo, AnswerToken, Comparison, ModelInfo, Progress
+from inference.request import Request
 from inference.service.admission import Line, RateLimit
 from inference.service.results import Result, ResultCache, digest
 from inference.settings import Settings
@@ -123,6 +126,18 @@ class Desk:
         """Delete an uploaded file when the visit ends."""
         self.results.own_file(visit.id, path)
 
+    def photo(self, visit: Visit, path: Path) -> Photo:
+        """The photo in an uploaded file, decoded when it is first asked for and kept for the visit.
+
+        Raises:
+            ImageError: see `decode_photo`.
+        """
+        photo = self.results.photo(visit.id, path)
+        if photo is None:
+            photo = decode_photo(path.read_bytes(), self.settings.limits)
+            self.results.put_photo(visit.id, path, photo)
+        return photo
+
     def warm(self) -> "Future[Backend]":
         """Begin to open the backend, where that has not begun or has failed; do not wait for it."""
         with self._lock:
@@ -180,9 +195,11 @@ class Desk:
             cancelled: stops the work when it is set.
 
         Raises:
+            InputError: the request is beyond a limit.
             CancelledError: `cancelled` was set.
             VisualizerError: whatever else went wrong.
         """
+        check_limits(request, self.settings.limits)
         key = digest(request)
         stop = cancelled or threading.Event()
         kept = self.results.get(visit.id, key) if visit else None

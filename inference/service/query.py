@@ -6,12 +6,12 @@ It knows no web framework and no engine. A visitor names the operator's adapters
 import base64
 import binascii
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any, Literal
 
 from inference.errors import InputError, NotAnImageError, SelectionError
 from inference.photo import decode_photo
-from inference.records import Request
+from inference.request import Request
 from inference.settings import Limits
 
 #: Fields that only the seed's JSON body had: they say where an image lies on the server.
@@ -44,7 +44,6 @@ class Asked:
         token: index into the answer's `tokens`, "answer" (mean over the answer), None for the first answer token.
         view: a view's name, unchecked.
         overlay: whether pictures are wanted.
-        notes: what was done to the image.
     """
 
     request: Request
@@ -53,7 +52,6 @@ class Asked:
     token: int | Literal["answer"] | None = None
     view: str = "raw"
     overlay: bool = False
-    notes: tuple[str, ...] = field(default=())
 
 
 def read(fields: Mapping[str, Any], image: bytes | None, limits: Limits) -> Asked:
@@ -62,7 +60,7 @@ def read(fields: Mapping[str, Any], image: bytes | None, limits: Limits) -> Aske
     Args:
         fields: names to texts, numbers or (`adapter`) lists of texts, as a form or JSON gives them.
         image: the file's bytes; None takes them from `fields["image"]` as base64, also as a `data:` URL.
-        limits: bounds on image, words and answer.
+        limits: bounds on the image; those on words and answer are checked by whoever answers.
 
     Raises:
         InputError: whatever is wrong, as the member of the tree that fits.
@@ -87,17 +85,16 @@ def read(fields: Mapping[str, Any], image: bytes | None, limits: Limits) -> Aske
     if fields.get("answer_from") not in (None, ""):
         options["answer_from"] = _variant(_text(fields, "answer_from", ""))
     request = Request(
-        image=photo.image,
+        image=photo,
         prompt=_text(fields, "prompt", "Describe the image."),
         system=_text(fields, "system", "") or None,
         adapters=names,
         max_new_tokens=_whole(fields, "max_new_tokens", 32),
         scale=_number(fields, "scale", 1.0),
-        limits=limits,
         **options,
     )
     layer = None if fields.get("layer") in (None, "") else _whole(fields, "layer", 0)
-    return Asked(request, layer, head, token, _text(fields, "view", "raw"), _flag(fields), photo.notes)
+    return Asked(request, layer, head, token, _text(fields, "view", "raw"), _flag(fields))
 
 
 def _decoded(value: object) -> bytes:

@@ -1,4 +1,4 @@
-"""What visitors leave here, and until when: finished comparisons and uploaded files; it knows neither engine nor page.
+"""What visitors leave here, and until when: photos, finished comparisons, uploaded files; it knows no engine, no page.
 
 A result belongs to one visit (a browser tab's session) and is found by the digest of its request's content. Everything
 of a visit goes when the visit ends, also what is finished only afterwards; the least recently used results go when the
@@ -16,22 +16,22 @@ from pathlib import Path
 import numpy as np
 
 from inference.errors import InputError
-from inference.records import Comparison, Request
+from inference.photo import Photo
+from inference.records import Comparison
+from inference.request import Request
 
 MIB = 2**20
-_NOT_CONTENT = frozenset({"image", "limits", "image_notes"})
 
 
 def digest(request: Request) -> str:
-    """Name a request by everything that its answer depends on: the pixels and every option, not the limits.
+    """Name a request by everything that its answer depends on: the photo with its notes, and every option.
 
     Returns:
         64 hexadecimal digits (SHA-256).
     """
-    rest = {each.name: getattr(request, each.name) for each in fields(request) if each.name not in _NOT_CONTENT}
-    content = hashlib.sha256(json.dumps([request.image.size, rest], ensure_ascii=True).encode())
-    content.update(request.image.tobytes())
-    return content.hexdigest()
+    options = {field.name: getattr(request, field.name) for field in fields(request) if field.name != "image"}
+    content = [request.image.digest, request.image.notes, options]
+    return hashlib.sha256(json.dumps(content, ensure_ascii=True).encode()).hexdigest()
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,33 +44,34 @@ class Result:
 
     @property
     def nbytes(self) -> int:
-        """Bytes held: the arrays and both copies of the picture."""
-        width, height = self.request.image.size
-        arrays = [self.comparison.image]
+        """Bytes held: the arrays, and the picture once or twice."""
+        arrays = [self.request.image.pixels]
+        if self.comparison.image is not self.request.image.pixels:
+            arrays.append(self.comparison.image)
         for recording in self.comparison.recordings:
             values = (getattr(recording, each.name) for each in fields(recording))
             arrays += [value for value in values if isinstance(value, np.ndarray)]
-        return 3 * width * height + sum(array.nbytes for array in arrays)
+        return sum(array.nbytes for array in arrays)
 
 
 class ResultCache:
     """Results by visit and digest, bounded by bytes. Every method may be called from any thread.
 
     Args:
-        max_bytes: bound on the visitors' results together; shared ones do not count.
+        max_bytes: bound on the visitors' results and photos together; shared ones do not count.
     """
 
     def __init__(self, max_bytes: int) -> None:
         self._max_bytes = max_bytes
         self._shared: dict[str, Result] = {}
-        self._results: OrderedDict[tuple[str, str], Result] = OrderedDict()
+        self._kept: OrderedDict[tuple[str, str], Result | Photo] = OrderedDict()
         self._visits: dict[str, set[Path]] = {}
         self._bytes = 0
         self._lock = threading.Lock()
 
     @property
     def nbytes(self) -> int:
-        """Bytes of the visitors' results now."""
+        """Bytes of the visitors' results and photos now."""
         return self._bytes
 
     def share(self, result: Result) -> None:
@@ -82,8 +83,9 @@ class ResultCache:
         """Forget what visitors got from these adapters; shipped results stay."""
         gone = set(adapters)
         with self._lock:
-            for key in [key for key, result in self._results.items() if gone & set(result.request.adapters)]:
-                self._bytes -= self._results.pop(key).nbytes
+            for key, kept in list(self._kept.items()):
+                if isinstance(kept, Result) and gone & set(kept.request.adapters):
+                    self._drop(key)
 
     def begin(self, visit: str) -> None:
         """Say that `visit` is open; only open visits can own results and files."""
@@ -93,8 +95,8 @@ class ResultCache:
     def end(self, visit: str) -> None:
         """Forget everything of `visit`, and delete its uploaded files that no other open visit uploaded too."""
         with self._lock:
-            for key in [key for key in self._results if key[0] == visit]:
-                self._bytes -= self._results.pop(key).nbytes
+            for key in [key for key in self._kept if key[0] == visit]:
+                self._drop(key)
             files = self._visits.pop(visit, set())
             orphans = files.difference(*self._visits.values())
         for path in orphans:
@@ -113,12 +115,18 @@ class ResultCache:
 
     def get(self, visit: str, key: str) -> Result | None:
         """The result `key` if it is this visit's own or everyone's, else None."""
-        with self._lock:
-            own = self._results.get((visit, key))
-            if own is not None:
-                self._results.move_to_end((visit, key))
-                return own
-            return self._shared.get(key)
+        own = self._find(visit, key)
+        return own if isinstance(own, Result) else self._shared.get(key)
+
+    def photo(self, visit: str, path: Path) -> Photo | None:
+        """The photo of this visit's uploaded file, if it is kept."""
+        kept = self._find(visit, str(path))
+        return kept if isinstance(kept, Photo) else None
+
+    def put_photo(self, visit: str, path: Path, photo: Photo) -> None:
+        """Keep what an uploaded file was decoded to, where there is room for it."""
+        if photo.nbytes <= self._max_bytes:
+            self._keep(visit, str(path), photo)
 
     def put(self, visit: str, result: Result) -> None:
         """Keep a result for `visit`; nothing is kept for a visit that has ended.
@@ -132,14 +140,27 @@ class ResultCache:
                 f"The result needs {size / MIB:,.0f} MiB; the page keeps at most {self._max_bytes / MIB:,.0f} MiB.",
                 "Shorten the prompt or use a smaller image, or let the operator raise VISUALIZER_RESULT_CACHE_BYTES.",
             )
+        self._keep(visit, result.key, result)
+
+    def _find(self, visit: str, key: str) -> Result | Photo | None:
+        with self._lock:
+            kept = self._kept.get((visit, key))
+            if kept is not None:
+                self._kept.move_to_end((visit, key))
+            return kept
+
+    def _keep(self, visit: str, key: str, value: Result | Photo) -> None:
         with self._lock:
             if visit not in self._visits:
                 return
-            name = (visit, result.key)
-            if name in self._results:
-                self._bytes -= self._results.pop(name).nbytes
-            self._results[name] = result
-            self._bytes += size
+            self._drop((visit, key))
+            self._kept[visit, key] = value
+            self._bytes += value.nbytes
             while self._bytes > self._max_bytes:
-                _, oldest = self._results.popitem(last=False)
-                self._bytes -= oldest.nbytes
+                self._drop(next(iter(self._kept)))
+
+    def _drop(self, key: tuple[str, str]) -> None:
+        """Forget an entry, if it is there; the lock is held."""
+        dropped = self._kept.pop(key, None)
+        if dropped is not None:
+            self._bytes -= dropped.nbytes

@@ -12,7 +12,8 @@ import torch
 
 from inference.adapters.files import AdapterSource
 from inference.model.engine import Engine
-from inference.records import Comparison, Request
+from inference.records import Comparison
+from inference.request import Request
 from inference.settings import Limits, Settings
 from tests.conftest import picture
 from tests.upstream import inputs

@@ -1,13 +1,15 @@
 """Whatever is handed in as an image becomes an upright RGB picture with the right colours, or a clear refusal."""
 
+import hashlib
 import io
+from dataclasses import replace
 
 import numpy as np
 import pytest
 from PIL import Image, ImageCms
 
 from inference.errors import ImageError, ImageTooLargeError, ImageTooThinError, NotAnImageError
-from inference.photo import decode_photo, upright_rgb
+from inference.photo import Photo, check_size, decode_photo, upright_rgb
 from inference.settings import Limits
 from tests.conftest import picture
 
@@ -22,8 +24,7 @@ def saved(image: Image.Image, kind: str = "PNG", **options) -> bytes:
 
 def decoded(content: bytes) -> tuple[np.ndarray, tuple[str, ...]]:
     photo = decode_photo(content, LIMITS)
-    assert photo.image.mode == "RGB"
-    return np.asarray(photo.image), photo.notes
+    return photo.pixels, photo.notes
 
 
 def test_a_plain_png_comes_back_pixel_for_pixel_without_a_note():
@@ -82,7 +83,7 @@ def test_too_many_pixels_are_refused_before_they_are_decoded():
     with pytest.raises(ImageTooLargeError, match="limit"):
         decode_photo(content, LIMITS)
     with pytest.raises(ImageTooLargeError, match="8,951 × 8,940"):
-        upright_rgb(Image.new("1", (8_951, 8_940)), LIMITS)
+        check_size((8_940, 8_951), LIMITS)
 
 
 def test_too_many_bytes_are_refused():
@@ -93,8 +94,8 @@ def test_too_many_bytes_are_refused():
 def test_thinner_than_200_to_1_is_refused_either_way_and_200_to_1_is_taken():
     for size in ((201, 1), (1, 201)):
         with pytest.raises(ImageTooThinError, match="201 : 1"):
-            upright_rgb(Image.new("RGB", size), LIMITS)
-    assert upright_rgb(Image.new("RGB", (200, 1)), LIMITS).image.size == (200, 1)
+            decode_photo(saved(Image.new("RGB", size)), LIMITS)
+    assert decode_photo(saved(Image.new("RGB", (200, 1))), LIMITS).size == (1, 200)
 
 
 def test_one_pixel_is_taken():
@@ -208,9 +209,34 @@ def test_a_broken_colour_profile_is_said_and_the_values_are_kept():
 
 
 def test_arrays_must_be_height_width_3_uint8():
-    assert upright_rgb(np.zeros((2, 3, 3), np.uint8), LIMITS).image.size == (3, 2)
+    assert upright_rgb(np.zeros((2, 3, 3), np.uint8)).size == (2, 3)
     for wrong in (np.zeros((2, 3), np.uint8), np.zeros((2, 3, 4), np.uint8), np.zeros((2, 3, 3), np.float32)):
         with pytest.raises(ImageError, match="uint8"):
-            upright_rgb(wrong, LIMITS)
+            upright_rgb(wrong)
     with pytest.raises(ImageError, match="str"):
-        upright_rgb("photo.jpg", LIMITS)
+        upright_rgb("photo.jpg")
+
+
+def test_a_photo_cannot_change_and_says_what_it_was():
+    photo = decode_photo(saved(picture(20, 30), exif=_exif(6)), LIMITS)
+    assert (photo.size, photo.original_size) == ((30, 20), (20, 30))
+    assert photo.notes == ("The photo was turned upright (EXIF orientation).",)
+    with pytest.raises(ValueError, match="read-only"):
+        photo.pixels[0, 0, 0] = 1
+    given = np.zeros((2, 3, 3), np.uint8)
+    held = upright_rgb(given)
+    given[:] = 255
+    assert not held.pixels.any()
+    with pytest.raises(ImageError, match="read-only"):
+        Photo(given, (), (2, 3))
+
+
+def test_the_digest_is_of_shape_and_pixels_and_of_nothing_else():
+    pixels = np.arange(18, dtype=np.uint8).reshape(2, 3, 3)
+    photo = upright_rgb(pixels)
+    assert photo.digest == hashlib.sha256(b"(2, 3)" + bytes(range(18))).hexdigest()
+    assert upright_rgb(pixels.reshape(3, 2, 3)).digest != photo.digest
+    assert replace(photo, notes=("Turned.",)).digest == photo.digest
+    assert replace(photo, notes=("Turned.",)) != photo
+    assert upright_rgb(Image.fromarray(pixels)) == photo
+    assert len({photo, upright_rgb(pixels)}) == 1

@@ -13,7 +13,8 @@ from safetensors.torch import save_file
 from inference.adapters.files import AdapterSource, find_adapters
 from inference.errors import AdapterRefusedError, InputError, UnknownAdapterError
 from inference.model.engine import Engine
-from inference.records import Recording, Request
+from inference.records import Recording
+from inference.request import Request
 from inference.settings import Settings
 from tests import upstream
 from tests.adapters import LANGUAGE, add_by_hand, edit_config, edit_weights, write_adapter

@@ -358,7 +358,7 @@ class Failing(ScriptedBackend):
         self.errors = errors
 
     def stream(self, request):
-        error = self.errors.get(request.image.getpixel((0, 0))[0])
+        error = self.errors.get(int(request.image.pixels[0, 0, 0]))
         if error is not None:
             raise error
         yield from super().stream(request)

@@ -26,7 +26,7 @@ def test_modal_run_writes_the_overlays_and_prints_the_numbers(cloud, tmp_path):
             assert picture.width > 1_000
     saved = Comparison.load(tmp_path / "out" / "comparison.npz")
     local = open_backend("local", model="demo", device="cpu")
-    image = decode_photo(photo.read_bytes(), Limits()).image
+    image = decode_photo(photo.read_bytes(), Limits())
     expected = local.compare(
         ask(image=image, prompt="Describe the image.", adapters=(None, "find-red", "find-circle"), max_new_tokens=32)
     )

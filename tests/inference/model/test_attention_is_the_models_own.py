@@ -9,7 +9,8 @@ import torch
 from inference.model.capture import TextRecorder, tiled_attention
 from inference.model.engine import Engine
 from inference.model.prompt import unblock
-from inference.records import Recording, Request
+from inference.records import Recording
+from inference.request import Request
 from inference.settings import Limits, Settings
 from tests import upstream
 from tests.adapters import write_adapter

@@ -15,7 +15,8 @@ from inference.errors import CancelledError, OutOfMemoryError
 from inference.model.cache import Features, Kept, Key, Reading, Written
 from inference.model.capture import tiled_attention
 from inference.model.engine import Engine
-from inference.records import AnswerToken, Recording, Request
+from inference.records import AnswerToken, Recording
+from inference.request import Request
 from inference.settings import Settings
 from tests import upstream
 from tests.adapters import LANGUAGE, edit_weights, write_adapter

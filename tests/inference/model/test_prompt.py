@@ -10,7 +10,7 @@ from transformers import AutoTokenizer
 from inference.errors import ImageTooLargeError, PromptError
 from inference.model.engine import Engine
 from inference.model.prompt import PieceDecoder, decode_pieces, unblock
-from inference.records import Request
+from inference.request import Request
 from inference.settings import Limits, Settings
 from tests import upstream
 from tests.conftest import picture

@@ -7,7 +7,8 @@ from typing import Any
 import pytest
 
 from inference.errors import BackendError, BusyError, CancelledError
-from inference.records import AnswerToken, Progress, Request
+from inference.records import AnswerToken, Progress
+from inference.request import Request
 from inference.service.admission import Line, RateLimit
 from inference.service.analysis import Desk
 from inference.service.results import Result

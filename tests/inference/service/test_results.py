@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from inference.errors import InputError
-from inference.records import Request
+from inference.request import Request
 from inference.service.results import Result, ResultCache, digest
 from tests.conftest import picture
 from tests.scripted_backend import comparison
@@ -26,12 +26,13 @@ def cache() -> ResultCache:
     return cache
 
 
-def test_the_digest_follows_pixels_and_every_option_but_not_the_limits():
+def test_the_digest_follows_the_photo_with_its_notes_and_every_option():
     base = result().request
     same = Request(image=picture(64, 96), prompt="What is here?", adapters=(None, "find-red"))
     assert digest(base) == digest(same)
     changed = [
         replace(base, image=picture(64, 96, 1)),
+        replace(base, image=replace(base.image, notes=("The photo was turned upright.",))),
         replace(base, image=picture(96, 64)),
         replace(base, prompt="What?"),
         replace(base, system="Be brief."),
@@ -48,7 +49,6 @@ def test_the_digest_follows_pixels_and_every_option_but_not_the_limits():
     digests = {digest(each) for each in changed}
     assert len(digests) == len(changed)
     assert digest(base) not in digests
-    assert digest(replace(base, limits=replace(base.limits, queue_length=1))) == digest(base)
 
 
 def test_a_result_is_its_own_visits_alone(cache: ResultCache):
@@ -79,12 +79,15 @@ def test_bytes_are_bounded_and_the_least_recently_used_goes_first():
     assert cache.nbytes == 3 * results[0].nbytes
 
 
-def test_bytes_count_every_array_and_both_pictures():
+def test_bytes_count_every_array_and_each_picture_that_is_held():
     kept = result()
+    assert kept.comparison.image is kept.request.image.pixels
+    twice = replace(kept, comparison=replace(kept.comparison, image=kept.comparison.image.copy()))
+    assert twice.nbytes == kept.nbytes + 3 * 64 * 96
     arrays = [kept.comparison.image]
     for each in kept.comparison.recordings:
         arrays += [each.logprobs, each.by_token, each.by_head, each.group_share, each.background, each.background_low]
-    assert kept.nbytes == sum(array.nbytes for array in arrays) + 3 * 64 * 96
+    assert kept.nbytes == sum(array.nbytes for array in arrays)
 
 
 def test_putting_the_same_result_twice_counts_once(cache: ResultCache):
@@ -145,3 +148,18 @@ def test_many_threads_leave_the_count_right(cache: ResultCache):
         thread.join()
     held = sum(each.nbytes for visit in ("one", "two") for each in results if cache.get(visit, each.key))
     assert cache.nbytes == held <= 10 * results[0].nbytes
+
+
+def test_a_photo_is_kept_for_its_visit_within_the_same_bound(tmp_path: Path):
+    photos = [result(seed).request.image for seed in range(3)]
+    cache = ResultCache(2 * photos[0].nbytes)
+    cache.begin("one")
+    for index, photo in enumerate(photos):
+        cache.put_photo("one", tmp_path / str(index), photo)
+    assert [cache.photo("one", tmp_path / str(index)) for index in range(3)] == [None, *photos[1:]]
+    assert cache.photo("two", tmp_path / "2") is None
+    assert cache.nbytes == 2 * photos[0].nbytes
+    cache.put_photo("one", tmp_path / "huge", Request(picture(500, 500), "What?").image)
+    assert cache.photo("one", tmp_path / "huge") is None
+    cache.end("one")
+    assert cache.nbytes == 0

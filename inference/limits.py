@@ -1,0 +1,51 @@
+"""How much of a well-formed request an operator allows: the one check of every door, before any work is queued."""
+
+from inference.errors import InputError, PromptError
+from inference.photo import check_size
+from inference.request import Request
+from inference.settings import Limits
+
+
+def check_limits(request: Request, limits: Limits) -> None:
+    """Check a request against the bounds of whoever answers it.
+
+    Args:
+        request: what is asked.
+        limits: bounds on pixels, shape, words, variants and tokens; what bounds queue and rate is no matter of a
+            request. The tokens of an answer given as text are counted by the engine, which has the tokenizer.
+
+    Raises:
+        InputError: what is beyond a limit, as the member of the tree that fits; it names the limit.
+    """
+    check_size(request.image.size, limits)
+    answer = request.answer if isinstance(request.answer, str) else ""
+    longest = limits.max_prompt_characters
+    for name, text in (("prompt", request.prompt), ("system text", request.system or ""), ("answer", answer)):
+        if len(text) > longest:
+            raise PromptError(f"The {name} has {len(text):,} characters; the limit is {longest:,}.", "Shorten it.")
+    if len(request.adapters) > limits.max_variants:
+        raise InputError(
+            f"{len(request.adapters)} variants were asked for; the limit is {limits.max_variants}.", "Ask twice."
+        )
+    if isinstance(request.answer, tuple):
+        check_answer_length(len(request.answer), limits)
+    if request.max_new_tokens > limits.max_new_tokens:
+        raise InputError(
+            f"max_new_tokens is {request.max_new_tokens:,}; the limit is {limits.max_new_tokens:,}.",
+            "Ask for fewer tokens.",
+        )
+    if (request.max_image_tokens or 0) > limits.max_image_tokens:
+        raise InputError(
+            f"max_image_tokens is {request.max_image_tokens:,}; here at most {limits.max_image_tokens:,} are allowed.",
+            "Ask for fewer, or let the operator raise --max-image-tokens.",
+        )
+
+
+def check_answer_length(tokens: int, limits: Limits) -> None:
+    """Check how many tokens a given answer has.
+
+    Raises:
+        InputError: more than `max_new_tokens`.
+    """
+    if tokens > limits.max_new_tokens:
+        raise InputError(f"The answer has {tokens:,} tokens; the limit is {limits.max_new_tokens:,}.", "Shorten it.")

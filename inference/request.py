@@ -1,0 +1,169 @@
+"""What may be asked: one question about one photo, to be answered by some variants of one model.
+
+A request is checked for being well formed when it is made, and holds its photo decoded. How much of it an operator
+allows is not known here: `inference.limits` says that, at the doors.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from reprlib import repr as shortened
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from inference.errors import InputError, PromptError, SelectionError
+from inference.photo import Photo, upright_rgb
+from inference.records import check_adapter_name
+
+MAX_SCALE = 4.0
+
+
+@dataclass(frozen=True, slots=True, init=False)
+class Request:
+    """One question about one image.
+
+    Args:
+        image: a `Photo`, a PIL image, or an array `(height, width, 3)` uint8; becomes a `Photo`.
+        prompt: the person's words, always plain text: a `<|image_pad|>` in it is just characters.
+        system: system text or None.
+        adapters: variants in order; None is the base model; each at most once.
+        answer_from: whose answer is replayed through all variants: one of `adapters`, or `"own"` (each its own). The
+            default "" is the first that is not base, else base.
+        answer: text or token ids to replay instead of generating.
+        focus: indices into `Comparison.tokens` that `by_head` averages; None is the first answer token.
+        max_new_tokens: most answer tokens.
+        max_image_tokens: most image tokens, checked after the processor's resizing; None is the operator's limit.
+        scale: strength of the adapters, 0–4, 1 as trained.
+        modules: names of target modules that stay on (`"q_proj"`, `"visual"`, …); None is all.
+        vision_tower: also record what each patch receives inside the vision tower.
+
+    Raises:
+        InputError: whatever is wrong, as the member of the tree that fits.
+    """
+
+    image: Photo
+    prompt: str
+    system: str | None
+    adapters: tuple[str | None, ...]
+    answer_from: str | None
+    answer: str | tuple[int, ...] | None
+    focus: tuple[int, ...] | None
+    max_new_tokens: int
+    max_image_tokens: int | None
+    scale: float
+    modules: tuple[str, ...] | None
+    vision_tower: bool
+
+    def __init__(
+        self,
+        image: Photo | Image.Image | NDArray[np.uint8],
+        prompt: str,
+        system: str | None = None,
+        adapters: Sequence[str | None] = (None,),
+        answer_from: str | None = "",
+        answer: str | Sequence[int] | None = None,
+        focus: Sequence[int] | None = None,
+        max_new_tokens: int = 32,
+        max_image_tokens: int | None = None,
+        scale: float = 1.0,
+        modules: Sequence[str] | None = None,
+        vision_tower: bool = False,
+    ) -> None:
+        variants = _variants(adapters)
+        checked = {
+            "image": image if isinstance(image, Photo) else upright_rgb(image),
+            "prompt": _prompt(prompt),
+            "system": None if system is None else _text("system text", system),
+            "adapters": variants,
+            "answer_from": _answer_from(answer_from, variants),
+            "answer": None if answer is None else _answer(answer),
+            "focus": None if focus is None else _focus(focus),
+            "max_new_tokens": _whole("max_new_tokens", max_new_tokens, 1),
+            "max_image_tokens": None if max_image_tokens is None else _whole("max_image_tokens", max_image_tokens, 1),
+            "scale": _scale(scale),
+            "modules": None if modules is None else _modules(modules),
+            "vision_tower": bool(vision_tower),
+        }
+        for name, value in checked.items():
+            object.__setattr__(self, name, value)  # as the generated __init__ of a frozen class does
+
+
+def _prompt(prompt: object) -> str:
+    if not isinstance(prompt, str) or not prompt.strip():
+        raise PromptError("The prompt is empty.", "Ask something about the image.")
+    return _text("prompt", prompt)
+
+
+def _text(what: str, text: object) -> str:
+    if not isinstance(text, str):
+        raise PromptError(f"The {what} must be text; got {type(text).__name__}.")
+    try:
+        text.encode("utf-8")
+    except UnicodeEncodeError as error:
+        raise PromptError(f"The {what} holds half of a surrogate pair: it is not text.") from error
+    return text
+
+
+def _variants(adapters: object) -> tuple[str | None, ...]:
+    names = _sequence("adapters", adapters, "a sequence of names or None, not empty")
+    if not names:
+        raise InputError(f"adapters must be a sequence of names or None, not empty; got {shortened(adapters)}.")
+    variants = tuple(None if name is None else check_adapter_name(name) for name in names)
+    if len(set(variants)) != len(variants):
+        raise InputError(f"Each variant may appear once; got {shortened(variants)}.")
+    return variants
+
+
+def _answer_from(answer_from: str | None, variants: tuple[str | None, ...]) -> str | None:
+    if answer_from == "":
+        return next((name for name in variants if name is not None), None)
+    if answer_from != "own" and answer_from not in variants:
+        raise InputError(f"answer_from must be one of {shortened(variants)} or 'own'; not {shortened(answer_from)}.")
+    return answer_from
+
+
+def _answer(answer: object) -> str | tuple[int, ...]:
+    given: str | tuple[int, ...]
+    if isinstance(answer, str):
+        given = _text("answer", answer)
+    else:
+        ids = _sequence("answer", answer, "text or token ids")
+        given = tuple(_whole("a token id of answer", token, 0) for token in ids)
+    if not given:
+        raise InputError("answer is empty.", "Pass None to let the model write it.")
+    return given
+
+
+def _focus(focus: object) -> tuple[int, ...]:
+    indices = _sequence("focus", focus, "a sequence of token indices")
+    chosen = tuple(_whole("an index of focus", index, 0) for index in indices)
+    if not chosen or len(set(chosen)) != len(chosen):
+        raise SelectionError(f"focus must hold different token indices, at least one; got {shortened(chosen)}.")
+    return chosen
+
+
+def _scale(scale: object) -> float:
+    if isinstance(scale, bool) or not isinstance(scale, (int, float)) or not 0 <= scale <= MAX_SCALE:
+        raise InputError(f"scale must be a number from 0 to {MAX_SCALE:g}; not {shortened(scale)}.")
+    return float(scale)
+
+
+def _modules(modules: object) -> tuple[str, ...]:
+    given = _sequence("modules", modules, "a sequence of module names")
+    names = tuple(name for name in given if isinstance(name, str) and name)
+    if len(names) != len(given):
+        raise InputError(f"modules must be a sequence of module names; got {shortened(modules)}.")
+    return names
+
+
+def _sequence(what: str, value: object, expected: str) -> Sequence[object]:
+    if not isinstance(value, Sequence) or isinstance(value, (str, bytes)):
+        raise InputError(f"{what} must be {expected}; got {shortened(value)}.")
+    return value
+
+
+def _whole(what: str, value: object, least: int) -> int:
+    if isinstance(value, bool) or not isinstance(value, (int, np.integer)) or value < least:
+        raise InputError(f"{what} must be a whole number, {least} or more; not {shortened(value)}.")
+    return int(value)
