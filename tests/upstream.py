@@ -1,10 +1,11 @@
 """The untouched upstream model, run the way its documentation says: the reference for every row."""
 
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
 import torch
-from transformers import AutoImageProcessor, AutoModelForImageTextToText
+from transformers import AutoImageProcessor, AutoModelForImageTextToText, DynamicCache
 
 from inference.model.prompt import Prompt
 
@@ -32,6 +33,43 @@ def attentions(model: torch.nn.Module, prompt: Prompt, answer: tuple[int, ...] =
     """`output_attentions` of one full pass: `(layers, heads, sequence, sequence)` float32."""
     output = model(**inputs(prompt, answer), output_attentions=True, use_cache=False)
     return torch.stack([layer[0] for layer in output.attentions]).float().numpy()
+
+
+@torch.no_grad()
+def attentions_in_steps(model: torch.nn.Module, prompt: Prompt, answer: tuple[int, ...] = ()) -> np.ndarray:
+    """The same from upstream's own cache, in three passes: up to the image's end, the words, the answer.
+
+    A matrix product of another number of rows may round otherwise, so what is computed in these steps equals another
+    computation in these steps bit for bit, and one full pass only up to rounding. Keys that a row's pass does not hold
+    yet are zeros, as in a full pass.
+    """
+    whole = inputs(prompt, answer)
+    ids, grid = whole["input_ids"], whole["image_grid_thw"]
+    positions, _ = model.model.get_rope_index(ids, whole["mm_token_type_ids"], grid)
+    config, length = model.config.text_config, ids.shape[1]
+    cache = DynamicCache(config=config)
+    weights = np.zeros((config.num_hidden_layers, config.num_attention_heads, length, length), np.float32)
+    photo = {"pixel_values": whole["pixel_values"], "image_grid_thw": grid}
+    for first, stop in pairwise(sorted({0, prompt.image_end, len(prompt.input_ids), length})):
+        output = model(
+            input_ids=ids[:, first:stop],
+            position_ids=positions[:, :, first:stop],
+            past_key_values=cache,
+            use_cache=True,
+            output_attentions=True,
+            **(photo if first == 0 else {}),
+        )
+        for layer, rows in enumerate(output.attentions):
+            weights[layer, :, first:stop, :stop] = rows[0].float()
+    return weights
+
+
+def in_double_precision(checkpoint: Path, dtype: torch.dtype) -> torch.nn.Module:
+    """The model with weights rounded to `dtype`, and everything after that in float64: what rounding is measured by."""
+    model = load(checkpoint, dtype).double()
+    if hasattr(model.config.text_config, "num_experts"):
+        model.set_experts_implementation("eager")  # the grouped product knows no float64
+    return model
 
 
 def image_processor(checkpoint: Path):
