@@ -30,10 +30,10 @@ from PIL import Image
 from inference import Backend, Comparison, Request, Settings, VisualizerError, open_backend
 from inference.command_line import named_adapters, parse
 from inference.demo import EXAMPLE_SCENES, FIRST_VISIT
-from inference.errors import CancelledError, InputError, SelectionError
+from inference.errors import CancelledError, InputError, SelectionError, UnexpectedError
 from inference.photo import upright_rgb
 from inference.records import BackendStatus
-from inference.service.analysis import POLL, Desk, UnexpectedError, Visit
+from inference.service.analysis import POLL, Desk, Visit
 from inference.service.query import Asked, read
 from inference.service.results import Result, digest
 from inference.service.routes import TITLE, app_kwargs
@@ -67,8 +67,6 @@ REPLAYS = [
     ("the other variant's answer", "compare"),
     ("each its own answer", "own"),
 ]
-
-UNEXPECTED = ("Something went wrong inside the tool.", "The operator's log says what; try again.")
 
 _log = logging.getLogger(__name__)
 
@@ -221,7 +219,7 @@ class Page:
             yield self._idle(refusal(error))
         except Exception:  # noqa: BLE001 - the boundary: logged with its traceback, said as a sentence
             _log.exception("an analysis failed")
-            yield self._idle(refusal(UnexpectedError(*UNEXPECTED)))
+            yield self._idle(refusal(UnexpectedError()))
 
     def analyze_again(
         self,
@@ -266,7 +264,7 @@ class Page:
             view = View(notice=refusal(error))
         except Exception:  # noqa: BLE001 - the same
             _log.exception("a drawing failed")
-            view = View(notice=refusal(UnexpectedError(*UNEXPECTED)))
+            view = View(notice=refusal(UnexpectedError()))
         if visit.is_late(drawing):
             yield View()
         elif visit.runs("analysis"):

@@ -3,13 +3,17 @@
 A message says what was wrong, what was got and what was expected; `hint` says what to do next.
 
     VisualizerError
+    ├── NotFoundError               no route of that name and method
     ├── InputError                  the request itself
     │   ├── ImageError              … its image
     │   │   ├── NotAnImageError         bytes that are no image, or a truncated one
     │   │   ├── ImageTooLargeError      too many bytes, pixels or image tokens
     │   │   └── ImageTooThinError       more than 200 : 1
     │   ├── PromptError             … its words (empty, too long)
-    │   └── SelectionError          … a layer, head, token, view or option that does not exist
+    │   ├── SelectionError          … a layer, head, token, view or option that does not exist
+    │   └── BodyError               … its body over HTTP
+    │       ├── BadBodyError            cannot be read as what it says it is
+    │       └── BodyTooLargeError       has more bytes than a largest image needs
     ├── AdapterError
     │   ├── UnknownAdapterError         no adapter of that name
     │   └── AdapterRefusedError         its files, its kind or its fit with the base model
@@ -28,7 +32,8 @@ A message says what was wrong, what was got and what was expected; `hint` says w
     │   └── DeadlineError               … in time
     │       └── NoGpuError              no GPU was to be had in time
     ├── BusyError                   too many requests
-    └── CancelledError              the person pressed Stop
+    ├── CancelledError              the person pressed Stop
+    └── UnexpectedError             our own bug: the log has its traceback, the person a sentence
 """
 
 from typing import ClassVar
@@ -56,6 +61,13 @@ class VisualizerError(Exception):
 
     def __str__(self) -> str:
         return f"{self.message} {self.hint}".strip()
+
+
+class NotFoundError(VisualizerError):
+    """No route of that name and method."""
+
+    code = "not_found"
+    status = 404
 
 
 class InputError(VisualizerError):
@@ -101,6 +113,24 @@ class SelectionError(InputError):
     """A layer, head, token, view or option that this result or model does not have."""
 
     code = "invalid_selection"
+
+
+class BodyError(InputError):
+    """The body of an HTTP request cannot be taken."""
+
+    code = "bad_request"
+    status = 400
+
+
+class BadBodyError(BodyError):
+    """The body cannot be read as what it says it is."""
+
+
+class BodyTooLargeError(BodyError):
+    """The body has more bytes than a request with the largest image needs."""
+
+    code = "image_too_large"
+    status = 413
 
 
 class AdapterError(VisualizerError):
@@ -226,3 +256,16 @@ class CancelledError(VisualizerError):
 
     code = "cancelled"
     status = 503
+
+
+class UnexpectedError(VisualizerError):
+    """Something that is our bug: the log has its traceback, the person a sentence."""
+
+    code = "internal_error"
+
+    def __init__(
+        self,
+        message: str = "Something went wrong inside the tool.",
+        hint: str = "The operator's log says what; try again.",
+    ) -> None:
+        super().__init__(message, hint)

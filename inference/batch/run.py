@@ -22,13 +22,13 @@ from inference.errors import (
     CancelledError,
     ModelError,
     ResultSizeError,
+    UnexpectedError,
     VersionMismatchError,
     VisualizerError,
 )
 from inference.photo import decode_photo
 from inference.records import Comparison
 from inference.request import Request
-from inference.service.analysis import UnexpectedError
 from inference.service.results import digest
 from inference.settings import Limits
 from inference.version import VERSION
@@ -247,7 +247,7 @@ class Batch:
 
 def _unexpected(error: Exception) -> UnexpectedError:
     _log.error("unexpected error", exc_info=error)
-    return UnexpectedError("Something went wrong inside the tool.", "The traceback is on stderr.")
+    return UnexpectedError(hint="The traceback is on stderr.")
 
 
 def _other_version(version: str) -> VersionMismatchError:

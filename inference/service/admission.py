@@ -16,7 +16,7 @@ from contextlib import contextmanager
 from http.cookies import CookieError, SimpleCookie
 from typing import Any
 
-from inference.errors import BusyError, ImageTooLargeError, VisualizerError
+from inference.errors import BodyTooLargeError, BusyError, VisualizerError
 
 Scope = MutableMapping[str, Any]
 Message = MutableMapping[str, Any]
@@ -192,7 +192,7 @@ class Gate:
             read += len(message.get("body", b""))
             if read > self._max_body:
                 over = True
-                raise BodyTooLargeError
+                raise self._too_large()
             return message
 
         async def watched(message: Message) -> None:
@@ -210,17 +210,14 @@ class Gate:
             await self._refuse_body(send)
 
     async def _refuse_body(self, send: Send) -> None:
-        await _refuse(
-            send,
-            413,
-            ImageTooLargeError.code,
+        error = self._too_large()
+        await _refuse(send, error.status, error.code, error.message, hint=error.hint)
+
+    def _too_large(self) -> BodyTooLargeError:
+        return BodyTooLargeError(
             f"The request is larger than an image of {self._max_upload_bytes:,} bytes needs; that is the limit.",
-            hint="Send a smaller image, for example as JPEG.",
+            "Send a smaller image, for example as JPEG.",
         )
-
-
-class BodyTooLargeError(Exception):
-    """The body being read has passed the limit; `Gate` answers for the application."""
 
 
 def error_json(error: VisualizerError) -> dict[str, dict[str, str]]:

@@ -16,7 +16,7 @@ from contextlib import closing
 from pathlib import Path
 
 from inference.backend import Backend
-from inference.errors import CancelledError, VisualizerError
+from inference.errors import CancelledError, UnexpectedError, VisualizerError
 from inference.limits import check_limits
 from inference.photo import Photo, decode_photo
 from inference.records import AdapterInfo, AnswerToken, Comparison, ModelInfo, Progress
@@ -30,12 +30,6 @@ POLL = 0.15  # seconds between looks at the line, the opening backend and the St
 _log = logging.getLogger(__name__)
 
 Happening = Progress | AnswerToken | Result
-
-
-class UnexpectedError(VisualizerError):
-    """Something that is our bug: the log has its traceback, the person a sentence."""
-
-    code = "internal_error"
 
 
 class Visit:
@@ -307,4 +301,4 @@ def _waiting(ahead: int) -> str:
 
 def _unexpected(error: Exception) -> UnexpectedError:
     _log.error("unexpected error", exc_info=error)
-    return UnexpectedError("Something went wrong inside the tool.", "The operator's log says what; try again.")
+    return UnexpectedError()

@@ -20,10 +20,10 @@ from starlette.middleware import Middleware
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import HTMLResponse, JSONResponse, Response
 
-from inference.errors import InputError, VisualizerError
+from inference.errors import BadBodyError, BodyTooLargeError, NotFoundError, UnexpectedError, VisualizerError
 from inference.records import AdapterInfo, Comparison, ModelInfo
-from inference.service.admission import BodyTooLargeError, Gate, error_json
-from inference.service.analysis import Desk, UnexpectedError
+from inference.service.admission import Gate, error_json
+from inference.service.analysis import Desk
 from inference.service.query import Asked, read
 from inference.settings import Limits
 
@@ -31,20 +31,6 @@ TITLE = "LoRA Attention Visualizer"
 
 _log = logging.getLogger(__name__)
 _Endpoint = Callable[[Request], Awaitable[Response]]
-
-
-class NotFoundError(InputError):
-    """No route of that name and method."""
-
-    code = "not_found"
-    status = 404
-
-
-class BadBodyError(InputError):
-    """A body that cannot be read as what it says it is."""
-
-    code = "bad_request"
-    status = 400
 
 
 def app_kwargs(
@@ -183,7 +169,7 @@ def _answering(endpoint: _Endpoint) -> Callable[[Request], Awaitable[Response]]:
             return JSONResponse(error_json(error), status_code=error.status)
         except Exception:  # noqa: BLE001 - the boundary: logged with its traceback, never shown
             _log.exception("a route failed")
-            unexpected = UnexpectedError("Something went wrong inside the tool.", "The operator's log says what.")
+            unexpected = UnexpectedError()
             return JSONResponse(error_json(unexpected), status_code=unexpected.status)
 
     return answer
