@@ -39,6 +39,7 @@ from inference.service.results import Result, digest
 from inference.service.routes import TITLE, app_kwargs
 from inference.settings import Limits
 from visualize import sheet
+from visualize.analysis_json import adapter_json, analysis_json, model_json
 from visualize.page import (
     FOLDER,
     Choice,
@@ -48,15 +49,14 @@ from visualize.page import (
     controls_json,
     data_url,
     draw,
-    happening,
+    notice,
     numbers_json,
     opening_choice,
     panes_json,
+    progress_notice,
     refusal,
-    said,
     variants,
 )
-from visualize.wire import adapter_json, analysis_json, model_json
 
 BASE = "base"
 PROMPT = "Describe the image."
@@ -124,7 +124,7 @@ class Page:
     def opening(self) -> View:
         """What the page shows before anything ran: the first result, or nothing yet."""
         if self.first is None:
-            welcome = said("info", "Choose a photo or an example,", "then press Analyze.")
+            welcome = notice("info", "Choose a photo or an example,", "then press Analyze.")
             return View(welcome, None, None, None, None, None, self.status())
         return self._result_view(self.first)._replace(notice=None)
 
@@ -161,7 +161,7 @@ class Page:
         except VisualizerError as error:
             return None, refusal(error)
         self.desk.expect()
-        return gr.skip(), said("info", " ".join(photo.notes)) if photo.notes else None
+        return gr.skip(), notice("info", " ".join(photo.notes)) if photo.notes else None
 
     def example(self, event: gr.EventData) -> tuple[Any, ...]:
         """Put an example into the input column."""
@@ -203,18 +203,18 @@ class Page:
             yield View()  # a widget may say twice that it changed; a handler that yields nothing empties the page
             return
         stop = visit.begin("analysis", digest(asked))
-        yield View(notice=said("busy", "Starting…"), go=_active(False), stop=_active(True))
+        yield View(notice=notice("busy", "Starting…"), go=_active(False), stop=_active(True))
         writing: dict[str, str] = {}
         try:
             for event in self.desk.answer(asked, address=_address(request), visit=visit, cancelled=stop):
                 if isinstance(event, Result):
-                    yield View(notice=said("busy", "Drawing…"))
+                    yield View(notice=notice("busy", "Drawing…"))
                     yield self._shown(visit, event, controls)
                 else:
-                    yield View(notice=happening(event, writing))
+                    yield View(notice=progress_notice(event, writing))
         except CancelledError:
             if not visit.runs("analysis"):
-                yield self._idle(said("info", "Stopped.", "What was shown before is still here."))
+                yield self._idle(notice("info", "Stopped.", "What was shown before is still here."))
         except VisualizerError as error:
             yield self._idle(refusal(error))
         except Exception:  # noqa: BLE001 - the boundary: logged with its traceback, said as a sentence
@@ -245,7 +245,7 @@ class Page:
     def stop(self, request: gr.Request) -> View:
         """Stop whatever runs for this visit."""
         self._visit(request).stop()
-        return self._idle(said("info", "Stopped.", "What was shown before is still here."))
+        return self._idle(notice("info", "Stopped.", "What was shown before is still here."))
 
     def look(self, key: object, controls: object, request: gr.Request) -> Iterator[View]:
         """Show another layer, head, token or view; what is not recorded yet is recorded first."""
@@ -255,7 +255,7 @@ class Page:
             written, choice = self._chosen(visit, key, controls)
             result = written
             if not choice.is_recorded(written.comparison):
-                yield View(notice=said("busy", "Recording the heads of this token…"), stop=_active(True))
+                yield View(notice=notice("busy", "Recording the heads of this token…"), stop=_active(True))
                 result = self._heads(visit, written, choice, _address(request))
             view = self._drawn(result.comparison, choice, written.comparison, stamp)
         except CancelledError:
@@ -411,8 +411,8 @@ class Page:
         return View(
             notice=None,
             answers=answers_json(comparison, choice, written) | {"stamp": stamp},
-            panes=panes_json(drawn, comparison, choice) | {"stamp": stamp},
-            numbers=numbers_json(drawn, comparison, choice) | {"stamp": stamp},
+            panes=panes_json(drawn) | {"stamp": stamp},
+            numbers=numbers_json(drawn) | {"stamp": stamp},
         )
 
     def _idle(self, notice: Json) -> View:

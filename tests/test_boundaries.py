@@ -88,7 +88,7 @@ def _room(parts: list[str]) -> str:
     return parts[1] if len(parts) > 2 or (len(parts) == 2 and parts[1] in ROOMS) else ""
 
 
-@pytest.mark.parametrize("path", sorted(str(p.relative_to(ROOT)) for p in ROOT.glob("visualize/*.py")))
+@pytest.mark.parametrize("path", sorted(str(p.relative_to(ROOT)) for p in ROOT.glob("visualize/**/*.py")))
 def test_drawing_knows_only_records_and_errors(path: str):
     for node in ast.walk(ast.parse((ROOT / path).read_text(encoding="utf-8"))):
         names = [node.module or ""] if isinstance(node, ast.ImportFrom) else []

@@ -1,9 +1,10 @@
 """Draw what a `Comparison` holds: arrays in; arrays, PIL images and HTML out. No framework, no pyplot, no model.
 
-    select ──▶ shared_limits / diverging_limits ──▶ overlay ──▶ panes ──▶ sheet, notebook_html
+    select ──▶ stack (numbers of all layers or one) ──▶ panes ──▶ sheet, notebook_html, page
+                                                   └──▶ analysis_json
 
 `measures` holds the exact formulas, `sink_cells` says which cells draw attention whatever is asked, `shift_matrix` and
-`rank_heads` say which layers and heads to look at.
+`rank_heads` say which layers and heads to look at, `overlay` lays any map on its photo.
 """
 
 from visualize import measures
@@ -11,18 +12,22 @@ from visualize.bar import colour_bar, colour_bar_svg
 from visualize.caption import caption
 from visualize.change import change_per_token, layer_of_largest_change, token_of_largest_change
 from visualize.drawing import Drawing
+from visualize.figures import Change, Measures
+from visualize.file_name import file_name
 from visualize.marks import Marks
 from visualize.notebook_html import notebook_html
-from visualize.overlay import heat_image, overlay
+from visualize.opening import middle_layer, opening
+from visualize.overlay import overlay
 from visualize.palette import DIVERGING, SEQUENTIAL, colour_table
-from visualize.panes import Change, Measures, Pane, Panes, panes
-from visualize.rank_heads import RankedHead, rank_heads, spatial_entropy
+from visualize.panes import Pane, Panes, panes
+from visualize.rank_heads import RankedHead, rank_heads
 from visualize.reduce import Selection, answer_indices, difference, select
 from visualize.resize import resize
 from visualize.scale import ColourLimits, diverging_limits, number, shared_limits
 from visualize.sheet import numbers_line, sheet
-from visualize.shift_matrix import shift_limits, shift_matrix, shift_matrix_image
+from visualize.shift_matrix import shift_matrix
 from visualize.sinks import sink_cells
+from visualize.stack import PaneStack, Stack, stack
 from visualize.tokens import Chip, chips, chips_html
 
 __all__ = [
@@ -35,9 +40,11 @@ __all__ = [
     "Marks",
     "Measures",
     "Pane",
+    "PaneStack",
     "Panes",
     "RankedHead",
     "Selection",
+    "Stack",
     "answer_indices",
     "caption",
     "change_per_token",
@@ -48,12 +55,14 @@ __all__ = [
     "colour_table",
     "difference",
     "diverging_limits",
-    "heat_image",
+    "file_name",
     "layer_of_largest_change",
     "measures",
+    "middle_layer",
     "notebook_html",
     "number",
     "numbers_line",
+    "opening",
     "overlay",
     "panes",
     "rank_heads",
@@ -61,10 +70,8 @@ __all__ = [
     "select",
     "shared_limits",
     "sheet",
-    "shift_limits",
     "shift_matrix",
-    "shift_matrix_image",
     "sink_cells",
-    "spatial_entropy",
+    "stack",
     "token_of_largest_change",
 ]

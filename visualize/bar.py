@@ -15,7 +15,7 @@ from visualize.typeface import typeface
 
 _MOST_BETWEEN = 3  # round values between the ends
 _APART = 0.17  # of the bar's length, so labels do not touch
-Colour = tuple[int, int, int]
+_INK, _PAPER = (32, 33, 36), (255, 255, 255)  # RGB
 
 
 def ticks(limits: ColourLimits) -> tuple[tuple[float, str], ...]:
@@ -32,7 +32,7 @@ def ticks(limits: ColourLimits) -> tuple[tuple[float, str], ...]:
     places = list(limits.place(np.array(chosen, dtype=np.float32)))
     for value in _round_values(limits):
         place = float(limits.place(np.array([value], dtype=np.float32))[0])
-        if low < value < high and all(abs(place - each) >= _APART for each in places):
+        if low < value < high and all(abs(place - taken) >= _APART for taken in places):
             chosen.append(value)
             places.append(np.float32(place))
     ordered = sorted(zip(places, chosen, strict=True))
@@ -44,9 +44,7 @@ def colour_bar(
     *,
     colormap: str | None = None,
     width: int = 480,
-    text_size: int = 13,
-    ink: Colour = (32, 33, 36),
-    paper: Colour = (255, 255, 255),
+    text_size: int = 14,
 ) -> Image.Image:
     """A horizontal colour bar with its ticks and unit.
 
@@ -55,7 +53,6 @@ def colour_bar(
         colormap: see `overlay`.
         width: in pixels, at least 120 to be legible; the height follows from `text_size`.
         text_size: in pixels.
-        ink, paper: RGB of the writing and of the ground.
 
     Returns:
         PIL image, mode RGB.
@@ -67,15 +64,15 @@ def colour_bar(
     font = typeface(text_size)
     margin, thick = round(2.2 * text_size), round(1.1 * text_size)
     length = max(width - 2 * margin, 16)
-    image = Image.new("RGB", (width, thick + round(3.5 * text_size)), paper)
+    image = Image.new("RGB", (width, thick + round(3.5 * text_size)), _PAPER)
     image.paste(Image.fromarray(strip).resize((length, thick), Image.Resampling.NEAREST), (margin, 1))
     draw = ImageDraw.Draw(image)
-    draw.rectangle((margin - 1, 0, margin + length, thick + 1), outline=ink)
+    draw.rectangle((margin - 1, 0, margin + length, thick + 1), outline=_INK)
     for place, text in ticks(limits):
         x = margin + place * (length - 1)
-        draw.line((x, thick + 2, x, thick + 2 + text_size // 3), fill=ink)
-        draw.text((x, thick + 2 + text_size // 2), text, font=font, fill=ink, anchor="ma")
-    draw.text((width / 2, image.height - 2), unit_line(limits), font=font, fill=ink, anchor="md")
+        draw.line((x, thick + 2, x, thick + 2 + text_size // 3), fill=_INK)
+        draw.text((x, thick + 2 + text_size // 2), text, font=font, fill=_INK, anchor="ma")
+    draw.text((width / 2, image.height - 2), unit_line(limits), font=font, fill=_INK, anchor="md")
     return image
 
 

@@ -61,29 +61,6 @@ def overlay(
     return picture
 
 
-def heat_image(
-    heat: FloatArray,
-    limits: ColourLimits,
-    size: tuple[int, int],
-    *,
-    colormap: str | None = None,
-    smooth: bool = True,
-) -> Image.Image:
-    """The map alone in its colours, without a photo.
-
-    Args:
-        heat, limits, colormap, smooth: as for `overlay`.
-        size: (height, width) in pixels.
-
-    Returns:
-        PIL image, mode RGB, of that size.
-
-    Raises:
-        SelectionError: see `overlay`.
-    """
-    return Image.fromarray(_coloured(heat, size, limits, colormap, smooth, False, None)[0])
-
-
 def rgb_photo(image: Image.Image | NDArray[np.uint8]) -> Image.Image:
     """A PIL image of mode RGB from a PIL image or an array `(height, width, 3)` uint8.
 

@@ -31,7 +31,8 @@ class Selection:
         head: `"mean"` or `"max"` over the heads of each layer, or one 0-based head. `"max"` and one head exist only for
             the tokens in the recording's `focus`. A window takes the maximum in each layer, then the mean over layers.
         view: `"raw"` is the attention itself; `"sink-masked"` the same without the sink cells; `"contrast"` the row
-            minus the recording's `background` (signed, and head means only: the background has no heads).
+            minus the mean of the other rows before the shown answer (signed, and head means only: the background has no
+            heads). Of several tokens each has its own contrast, and their mean is shown.
 
     Raises:
         SelectionError: a value outside these choices.
@@ -81,12 +82,12 @@ def select(recording: Recording, selection: Selection, *, sinks: NDArray[np.bool
         sink-masked view are 0.
 
     Raises:
-        SelectionError: a layer, head or token this recording does not have, or sinks that cannot be told.
+        SelectionError: a layer, head or token this recording does not have, sinks that cannot be told, or a contrast
+            with no other row to subtract.
     """
     raw = _raw(recording, selection)
     if selection.view == "contrast":
-        background = recording.background[selection.layers].mean(axis=0, dtype=np.float64)
-        return np.asarray(raw - background, dtype=np.float32)
+        return np.asarray(raw - _background(recording, selection), dtype=np.float32)
     if selection.view == "sink-masked":
         check_sinks_known(recording)
         left_out = sink_cells(recording, selection.layer) if sinks is None else sinks
@@ -148,6 +149,12 @@ def check_layers(layer: Layer, count: int) -> slice:
     return layers
 
 
+def around(layer: int, window: int, count: int) -> Layer:
+    """The layers `layer − window … layer + window` that exist among `count`, as a layer or a window."""
+    low, high = max(0, layer - window), min(count - 1, layer + window)
+    return layer if low == high else (low, high)
+
+
 def _raw(recording: Recording, selection: Selection) -> NDArray[np.float64]:
     layers = check_layers(selection.layer, recording.by_head.shape[0])
     tokens = token_indices(recording, selection.token)
@@ -163,6 +170,29 @@ def _raw(recording: Recording, selection: Selection) -> NDArray[np.float64]:
         )
     heads = recording.by_head[layers].astype(np.float64)  # (chosen layers, heads, grid_h, grid_w)
     return np.asarray((heads.max(axis=1) if selection.head == "max" else heads[:, selection.head]).mean(axis=0))
+
+
+def _background(recording: Recording, selection: Selection) -> NDArray[np.float64]:
+    """What the contrast view subtracts: the mean background of the chosen tokens and layers, `(grid_h, grid_w)`.
+
+    `Recording.background` is the mean of the first `background_rows` tokens' rows. Where the shown row is one of those,
+    it is taken out of the mean again: with it, every contrast came out 1/n too small.
+    """
+    count = recording.background_rows
+    whole = recording.background[selection.layers].mean(axis=0, dtype=np.float64)
+    rows = {token.query: index for index, token in enumerate(recording.tokens[:count])}
+    backgrounds = []
+    for token in token_indices(recording, selection.token):
+        own = rows.get(recording.tokens[token].query)
+        others = count if own is None else count - 1
+        if others < 1:
+            raise SelectionError(
+                "The contrast view subtracts the mean of the other rows before the answer; there is none here.",
+                "Choose another view.",
+            )
+        row = 0 if own is None else recording.by_token[own, selection.layers].mean(axis=0, dtype=np.float64)
+        backgrounds.append((count * whole - row) / others)
+    return np.asarray(np.mean(backgrounds, axis=0))
 
 
 def _index(value: Any) -> bool:

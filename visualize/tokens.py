@@ -66,47 +66,39 @@ def chips(
     return tuple(found)
 
 
-def chips_html(
-    row: Collection[Chip], *, selected: int | None = None, name: str = "Answer tokens", clickable: bool = True
-) -> str:
-    """The token row as HTML: one element per token, its image share written out and as the length of a bar.
+def chips_html(row: Collection[Chip], *, name: str = "Answer tokens") -> str:
+    """The token row as HTML to read: one element per token, its image share written out and as the length of a bar.
 
     Args:
         row: from `chips`.
-        selected: index of the token that is shown.
         name: what the row is called for those who cannot see it.
-        clickable: buttons; else plain elements, for where nothing listens.
 
     Returns:
         A `<div>`; each element in it has class `token` and its index as `data-token`. Every text is escaped.
     """
-    elements = "".join(_element(chip, chip.index == selected, clickable) for chip in row)
+    elements = "".join(_element(chip) for chip in row)
     return f'<div class="tokens" role="group" aria-label="{escape(name)}" style="{_ROW}">{elements}</div>'
 
 
 _ROW = "display:flex;flex-wrap:wrap;gap:4px;font-family:system-ui,sans-serif"
 _CHIP = (
     "display:inline-flex;flex-direction:column;align-items:stretch;min-width:3.2em;padding:3px 7px 4px;"
-    "border-radius:6px;background:transparent;color:inherit;font:inherit;font-size:14px;"
+    "border-radius:6px;background:transparent;color:inherit;font-size:14px;border:1px solid rgba(128,128,128,.55)"
 )
 
 
-def _element(chip: Chip, pressed: bool, clickable: bool) -> str:
+def _element(chip: Chip) -> str:
     percent = f"{chip.share * 100:.1f} %"
-    said = f"token {chip.index}, {percent} of its attention on the image"
+    title = f"token {chip.index}, {percent} of its attention on the image"
     if chip.logprob is not None:
-        said += f", probability {math.exp(chip.logprob):.3g}"
-    border = "border:2px solid currentColor;font-weight:600" if pressed else "border:1px solid rgba(128,128,128,.55)"
-    pointer = "cursor:pointer;" if clickable else ""
-    tag = "button" if clickable else "span"
-    opening = f'button type="button" aria-pressed="{str(pressed).lower()}"' if clickable else tag
+        title += f", probability {math.exp(chip.logprob):.3g}"
     length = min(max(chip.share, 0.0), 1.0) * 100
     return (
-        f'<{opening} class="token" data-token="{chip.index}" title="{escape(said)}" style="{_CHIP}{pointer}{border}">'
+        f'<span class="token" data-token="{chip.index}" title="{escape(title)}" style="{_CHIP}">'
         f'<bdi style="white-space:pre">{escape(chip.label)}</bdi>'
         f'<span style="font-size:11px;opacity:.75">{percent}</span>'
         f'<span aria-hidden="true" style="display:block;height:3px;background:rgba(128,128,128,.3)">'
-        f'<span style="display:block;height:3px;width:{length:.1f}%;background:currentColor"></span></span></{tag}>'
+        f'<span style="display:block;height:3px;width:{length:.1f}%;background:currentColor"></span></span></span>'
     )
 
 

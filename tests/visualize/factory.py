@@ -26,8 +26,13 @@ def first_answer(row):
     return next(index for index, token in enumerate(row) if token.role in ("answer", "end"))
 
 
-def recording(adapter=None, *, seed=0, row=None, focus=None, grid=GRID, layers=LAYERS, heads=HEADS, maps=None, rows=7):
-    """One variant; `maps`, (tokens, layers, heads, grid_h, grid_w), replaces the random attention on the image."""
+def recording(
+    adapter=None, *, seed=0, row=None, focus=None, grid=GRID, layers=LAYERS, heads=HEADS, maps=None, rows=None
+):
+    """One variant; `maps`, (tokens, layers, heads, grid_h, grid_w), replaces the random attention on the image.
+
+    The background is that of the rows before the one that predicts the first answer token; `rows` says another number.
+    """
     row = tokens() if row is None else row
     focus = (first_answer(row),) if focus is None else focus
     generator = np.random.default_rng(seed)
@@ -37,7 +42,7 @@ def recording(adapter=None, *, seed=0, row=None, focus=None, grid=GRID, layers=L
         maps = cells / cells.sum(axis=(-2, -1), keepdims=True) * share
     on_image = maps.sum(axis=(-2, -1))
     rest = generator.dirichlet(np.ones(3), size=on_image.shape) * (1 - on_image[..., None])
-    text = [index for index, token in enumerate(row) if token.role in ("prompt", "template")]
+    text = [index for index, token in enumerate(row) if token.role in ("prompt", "template")][:-1]
     head_mean = maps.mean(axis=2)
     answers = sum(token.role in ("answer", "end") for token in row)
     return Recording(
@@ -53,7 +58,7 @@ def recording(adapter=None, *, seed=0, row=None, focus=None, grid=GRID, layers=L
         group_share=np.concatenate([on_image[..., None], rest], axis=-1).astype(np.float32),
         background=head_mean[text].mean(axis=0).astype(np.float32),
         background_low=np.percentile(head_mean[text], 10, axis=0).astype(np.float32),
-        background_rows=rows,
+        background_rows=len(text) if rows is None else rows,
     )
 
 

@@ -8,7 +8,7 @@ from PIL import Image
 from inference.errors import SelectionError
 from tests.visualize.factory import photo
 from tests.visualize.test_resize import CASES, cell_of_pixel, hot_cells, one_hot
-from visualize import DIVERGING, SEQUENTIAL, ColourLimits, Marks, colour_table, heat_image, overlay
+from visualize import DIVERGING, SEQUENTIAL, ColourLimits, Marks, colour_table, overlay
 
 UNIT = ColourLimits(0, 1)
 SIGNED = ColourLimits(-1, 1, unit="share difference")
@@ -16,6 +16,11 @@ SIGNED = ColourLimits(-1, 1, unit="share difference")
 
 def pixels(picture):
     return np.asarray(picture).astype(int)
+
+
+def heat_image(heat, limits, size, **options):
+    """The map's colours alone: nothing of the photo is left."""
+    return overlay(np.zeros((*size, 3), np.uint8), heat, limits, opacity=1, **options)
 
 
 def index_in(table, picture):

@@ -183,7 +183,7 @@ def test_a_photo_of_another_shape_is_refused(pair, size):
 def test_a_variant_that_was_not_recorded_is_refused(pair):
     with pytest.raises(SelectionError, match="'other' is not in this comparison"):
         panes(pair, AT, adapter="other")
-    with pytest.raises(SelectionError, match="two variants"):
+    with pytest.raises(SelectionError, match="must differ; got find-red, find-red"):
         panes(pair, AT, base="find-red", adapter="find-red")
 
 

@@ -1,79 +1,54 @@
-import math
-
 import numpy as np
 import pytest
+from scipy.spatial.distance import jensenshannon
 
-from tests.visualize.factory import LAYERS, recording, tokens
-from visualize import rank_heads, spatial_entropy
-
-GRID = (6, 9)
-
-
-def flood(cells):
-    """Places by repeated growth of a set, in plain Python."""
-    left = {tuple(map(int, cell)) for cell in np.argwhere(cells)}
-    places = []
-    while left:
-        place, edge = set(), {left.pop()}
-        while edge:
-            place |= edge
-            edge = {(r + i, c + j) for r, c in edge for i in (-1, 0, 1) for j in (-1, 0, 1)} & left
-            left -= edge
-        places.append(place)
-    return places
+from inference.errors import SelectionError
+from tests.visualize.factory import HEADS, LAYERS, recording
+from visualize import rank_heads
 
 
-def test_one_place_has_no_entropy_and_two_equal_ones_have_ln_2():
-    heat = np.zeros(GRID)
-    heat[1:3, 1:3] = 1
-    assert spatial_entropy(heat) == 0
-    heat[4:6, 6:8] = 1
-    assert spatial_entropy(heat) == pytest.approx(math.log(2))
+def whole_row(recording, layers, head):
+    """The image's cells of a head's mean map, and one outcome for all the rest."""
+    cells = np.mean([recording.by_head[layer, head].astype(float).ravel() for layer in layers], axis=0)
+    return np.append(cells, 1 - cells.sum())
 
 
-def test_cells_that_touch_at_a_corner_are_one_place():
-    assert spatial_entropy(np.eye(6, 60)) == 0
+def bits(first, second, layers, head):
+    return jensenshannon(whole_row(first, layers, head), whole_row(second, layers, head), base=2) ** 2
 
 
-def test_a_map_in_which_nothing_stands_out_has_no_places():
-    assert spatial_entropy(np.full(GRID, 0.1)) == math.inf
-    assert spatial_entropy(np.zeros(GRID)) == math.inf
+@pytest.mark.parametrize(("layer", "layers"), [(0, [0]), (3, [3]), ((1, 3), [1, 2, 3])])
+def test_of_two_variants_the_most_changed_head_comes_first_by_scipys_divergence(layer, layers):
+    base, adapter = recording(), recording("a", seed=1)
+    expected = {head: bits(base, adapter, layers, head) for head in range(HEADS)}
+    ranked = rank_heads([base, adapter], layer)
+    assert [each.head for each in ranked] == sorted(expected, key=lambda head: -expected[head])
+    assert [each.score for each in ranked] == pytest.approx([expected[each.head] for each in ranked], abs=1e-6)
+    assert {each.unit for each in ranked} == {"bits"}
 
 
-@pytest.mark.parametrize("seed", range(5))
-def test_spatial_entropy_equals_places_found_another_way(seed):
-    heat = np.random.default_rng(seed).gamma(0.3, size=(12, 17))
-    above = np.clip(heat - 2 * heat.mean(), 0, None)
-    parts = np.array([sum(above[cell] for cell in place) for place in flood(above > 0)])
-    parts /= parts.sum()
-    assert spatial_entropy(heat) == pytest.approx(-(parts * np.log(parts)).sum())
+def test_of_several_variants_a_heads_change_is_its_largest_against_the_first():
+    base, one, two = recording(), recording("a", seed=1), recording("b", seed=2)
+    expected = [max(bits(base, one, [1], head), bits(base, two, [1], head)) for head in range(HEADS)]
+    assert [each.score for each in rank_heads([base, one, two], 1)] == pytest.approx(
+        sorted(expected, reverse=True), abs=1e-6
+    )
 
 
-def test_the_head_that_looks_at_one_place_comes_before_blurred_and_blind_ones():
-    row = tokens()
-    maps = np.random.default_rng(0).uniform(0.5, 1, size=(len(row), LAYERS, 3, *GRID))
-    maps *= 0.02 / maps.sum(axis=(-2, -1), keepdims=True)  # blind
-    maps[7, 1, 2] = 0
-    maps[7, 1, 2, 2:4, 3:5] = 0.15  # one place
-    maps[7, 2, 0] = 0
-    maps[7, 2, 0, ::4, ::4] = 0.7 / 6  # many places
-    ranked = rank_heads(recording(row=row, maps=maps, grid=GRID))
-    assert [(each.layer, each.head) for each in ranked[:2]] == [(1, 2), (2, 0)]
-    assert [each.looks for each in ranked[:3]] == [True, True, False]
-    assert ranked[0].image_share == pytest.approx(0.6)
-    assert len({(each.layer, each.head) for each in ranked}) == LAYERS * 3
+@pytest.mark.parametrize(("layer", "layers"), [(2, [2]), ((0, 1), [0, 1])])
+def test_of_one_variant_the_head_that_looks_at_the_image_most_comes_first(layer, layers):
+    only = recording()
+    expected = {head: float(np.mean([only.by_head[k, head].sum(dtype=float) for k in layers])) for head in range(HEADS)}
+    ranked = rank_heads([only], layer)
+    assert [each.head for each in ranked] == sorted(expected, key=lambda head: -expected[head])
+    assert [each.score for each in ranked] == pytest.approx([expected[each.head] for each in ranked])
+    assert {each.unit for each in ranked} == {"share"}
 
 
-def test_a_head_that_only_feeds_a_sink_is_no_localiser():
-    row = tokens()
-    maps = np.full((len(row), LAYERS, 3, *GRID), 0.001)
-    maps[:, :, 0, 0, 0] = 0.9  # in every row of every layer
-    maps[7, 1, 2, 2:4, 3:5] = 0.15
-    first = rank_heads(recording(row=row, maps=maps, grid=GRID))[0]
-    assert (first.layer, first.head) == (1, 2)
+def test_where_scores_are_equal_the_lower_head_comes_first():
+    assert [each.head for each in rank_heads([recording(), recording("same")], 0)] == list(range(HEADS))
 
 
-def test_where_all_heads_look_alike_all_of_them_count():
-    row = tokens()
-    maps = np.full((len(row), LAYERS, 3, *GRID), 0.001)
-    assert all(each.looks for each in rank_heads(recording(row=row, maps=maps, grid=GRID)))
+def test_a_layer_that_does_not_exist_has_no_heads():
+    with pytest.raises(SelectionError, match=f"layers 0–{LAYERS - 1}"):
+        rank_heads([recording()], LAYERS)

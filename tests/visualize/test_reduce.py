@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -60,9 +62,51 @@ def test_heads_are_there_for_the_answer_where_the_whole_answer_was_in_focus():
     np.testing.assert_array_equal(select(both, Selection(0, "focus", head=1)), both.by_head[0, 1])
 
 
-def test_contrast_is_the_row_minus_the_mean_text_row(one):
-    expected = one.by_token[7, 2].astype(float) - one.background[2]
-    np.testing.assert_allclose(select(one, Selection(2, 7, view="contrast")), expected, atol=1e-7)
+BEFORE = range(6)  # template, four words, template; the row after them predicts the first answer token
+
+
+def contrast(recording, token, layers):
+    """The shown row minus the mean of the others before it, written out for each layer."""
+    rows = recording.by_token.astype(float)
+    others = [index for index in BEFORE if index != token]
+    return np.mean([rows[token, k] - np.mean([rows[index, k] for index in others], axis=0) for k in layers], axis=0)
+
+
+@pytest.mark.parametrize("token", [0, 3, 5, 6, 7, 8, 9])
+@pytest.mark.parametrize(("layer", "layers"), [(2, [2]), ((1, 3), [1, 2, 3])])
+def test_contrast_is_the_row_minus_the_mean_of_the_other_rows_before_the_answer(one, token, layer, layers):
+    shown = select(one, Selection(layer, token, view="contrast"))
+    np.testing.assert_allclose(shown, contrast(one, token, layers), atol=1e-7)
+
+
+def test_of_several_tokens_each_has_its_own_contrast():
+    several = recording(focus=(8, 2, 4))
+    expected = np.mean([contrast(several, token, [1]) for token in (8, 2, 4)], axis=0)
+    np.testing.assert_allclose(select(several, Selection(1, "focus", view="contrast")), expected, atol=1e-7)
+    answer = np.mean([contrast(several, token, [1]) for token in (7, 8)], axis=0)
+    np.testing.assert_allclose(select(several, Selection(1, "answer", view="contrast")), answer, atol=1e-7)
+
+
+def test_a_saved_background_that_holds_the_row_of_the_first_answer_token_gives_it_out_again(one):
+    """As files of version 0.2 have it: the last template row and the first answer token's are the same row."""
+    rows = one.by_token.copy()
+    rows[6] = rows[7]
+    share = one.group_share.copy()
+    share[6] = share[7]
+    old = replace(one, by_token=rows, group_share=share, background=rows[:7].mean(axis=0), background_rows=7)
+    expected = rows[7, 2].astype(float) - rows[:6, 2].mean(axis=0, dtype=float)
+    np.testing.assert_allclose(select(old, Selection(2, 7, view="contrast")), expected, atol=1e-7)
+
+
+def test_one_row_before_the_answer_has_no_contrast_of_its_own():
+    row = tokens(prompt=(), answer=(" red",))[:1] + tokens(prompt=(), answer=(" red",))[2:]
+    short = recording(row=row)
+    assert short.background_rows == 1
+    np.testing.assert_allclose(
+        select(short, Selection(0, 1, view="contrast")), short.by_token[1, 0] - short.by_token[0, 0], atol=1e-7
+    )
+    with pytest.raises(SelectionError, match="other rows before the answer; there is none"):
+        select(short, Selection(0, 0, view="contrast"))
 
 
 @pytest.mark.parametrize("head", ["max", 1])

@@ -1,0 +1,115 @@
+"""Decide what a program gets of a comparison: answers, tokens and maps as JSON values, all maps on one scale."""
+
+from dataclasses import asdict
+from typing import Any, cast
+
+from inference.records import AdapterInfo, Comparison, ModelInfo
+from visualize.caption import variant_name
+from visualize.data_url import Json, data_url
+from visualize.marks import Marks
+from visualize.opening import middle_layer
+from visualize.overlay import overlay
+from visualize.reduce import Head, TokenChoice, View, answer_indices
+from visualize.scale import ColourLimits
+from visualize.stack import Stack, stack
+
+
+def analysis_json(
+    comparison: Comparison,
+    *,
+    layer: int | None = None,
+    head: Head = "mean",
+    token: TokenChoice | None = None,
+    view: str = "raw",
+    pictures: bool = False,
+) -> dict[str, Json]:
+    """Answers, tokens and one map per variant.
+
+    Args:
+        comparison: what was recorded.
+        layer: 0-based; None is the middle layer.
+        head, view: see `Selection`.
+        token: see `Selection`; None is the first answer token.
+        pictures: add `overlay`, a PNG data URL at the image's own size, to each map.
+
+    Returns:
+        `heatmap` is grid_h × grid_w shares of attention, 0–1 (−1–1 in the contrast view); `image_share` the share of
+        the row's attention on the image, None for head "max"; `limits` the one scale of all maps; `notes` what to know.
+
+    Raises:
+        SelectionError: a layer, head, token or view that this comparison does not have.
+    """
+    first = comparison.recordings[0]
+    shown = stack(
+        comparison,
+        next(iter(answer_indices(first.tokens)), "answer") if token is None else token,
+        head=head,
+        view=cast(View, view),  # the selection checks its name
+        layers=(middle_layer(first) if layer is None else layer,),
+    )
+    maps = [_map(shown, index) for index in range(len(shown.variants))]
+    if pictures:
+        maps = [entry | {"overlay": _overlay(comparison, shown, index)} for index, entry in enumerate(maps)]
+    return {
+        "answers": [{"adapter": variant_name(each), "text": each.answer} for each in comparison.recordings],
+        "tokens": _tokens(comparison),
+        "grid": list(comparison.grid),
+        "image_size": list(comparison.image_size),
+        "view": view,
+        "maps": list(maps),
+        "limits": _limits(shown.variants[0].limits[0]),
+        "notes": list(comparison.notes),
+    }
+
+
+def model_json(model: ModelInfo) -> dict[str, Json]:
+    """Layers, heads and the geometry of the image's cells."""
+    return {
+        "model": model.id,
+        "layers": model.num_layers,
+        "heads": model.num_heads,
+        "vision_layers": model.num_vision_layers,
+        "vision_heads": model.num_vision_heads,
+        "patch_size": model.patch_size,
+        "merge_size": model.merge_size,
+    }
+
+
+def adapter_json(adapter: AdapterInfo) -> dict[str, Json]:
+    """What an adapter is."""
+    values: dict[str, Any] = asdict(adapter)
+    return {name: list(value) if isinstance(value, tuple) else value for name, value in values.items()}
+
+
+def _map(shown: Stack, index: int) -> dict[str, Json]:
+    pane, selection = shown.variants[index], shown.selections[0]
+    return {
+        "adapter": pane.variant,
+        "layer": cast(int, selection.layer),
+        "head": selection.head,
+        "token": selection.token,
+        "heatmap": pane.maps[0].tolist(),
+        "image_share": None if selection.head == "max" else pane.measures[0].image_share,
+    }
+
+
+def _overlay(comparison: Comparison, shown: Stack, index: int) -> str:
+    pane = shown.variants[index]
+    marks = Marks(pane.peaks[0], shown.sinks[0])
+    picture = overlay(comparison.image, pane.maps[0], pane.limits[0], hidden=shown.hidden(0), marks=marks)
+    return data_url(picture, "PNG")
+
+
+def _tokens(comparison: Comparison) -> Json:
+    rows: list[Json] = [
+        [{"index": index, "text": token.text, "role": token.role} for index, token in enumerate(recording.tokens)]
+        for recording in comparison.recordings
+    ]
+    if comparison.tokens:
+        return rows[0]
+    names = [variant_name(recording) for recording in comparison.recordings]
+    return [{"adapter": name, "tokens": row} for name, row in zip(names, rows, strict=True)]
+
+
+def _limits(limits: ColourLimits) -> Json:
+    return {"low": limits.low, "high": limits.high, "unit": limits.unit, "log": limits.log}

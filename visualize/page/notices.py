@@ -1,0 +1,37 @@
+"""Decide how the page says what happens: notices of progress, refusals, and what an adapter is, in a few lines."""
+
+from inference.errors import VisualizerError
+from inference.records import AdapterInfo, AnswerToken, Progress
+from visualize.data_url import Json
+
+
+def notice(kind: str, sentence: str, hint: str = "") -> Json:
+    """A notice: "busy", "info" or "error", what is so and what to do."""
+    return {"kind": kind, "sentence": sentence, "hint": hint, "fraction": None}
+
+
+def refusal(error: VisualizerError) -> Json:
+    """The notice of an error."""
+    return notice("error", error.message, error.hint)
+
+
+def progress_notice(event: Progress | AnswerToken, writing: dict[str, str]) -> Json:
+    """The notice of what runs: the stage's sentence and the answers so far, which `writing` collects."""
+    if isinstance(event, AnswerToken):
+        name = event.adapter or "base"
+        begun = writing.get(name, "") if event.index else ""  # from the first token again: it was begun anew
+        writing[name] = begun + event.text
+        sentence, fraction = f"{name} writes its answer", None
+    else:
+        sentence, fraction = event.sentence[:1].upper() + event.sentence[1:], event.fraction
+    words: list[Json] = [[name, text] for name, text in writing.items()]
+    return {"kind": "busy", "sentence": sentence, "hint": "", "fraction": fraction, "words": words}
+
+
+def adapter_lines(adapter: AdapterInfo) -> list[Json]:
+    """What an adapter is, in a few lines."""
+    if adapter.kind == "unusable":
+        return list(adapter.notes)
+    targets = ", ".join(adapter.target_modules)
+    facts = f"{adapter.kind} · rank {adapter.rank} · α {adapter.alpha:g} · {targets} · {adapter.parameters:,} numbers"
+    return [*filter(None, [adapter.description]), facts, *adapter.notes]
