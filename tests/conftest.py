@@ -1,24 +1,67 @@
-"""Shared fixtures: random-weight checkpoints (made once per run) and pictures with content."""
+"""What every test may use, and how a run goes: at random, in two processes, without what proves the scaffolding alone.
+
+pytest-randomly shuffles files and tests and prints the seed: `--randomly-seed=N` gives the same order again.
+A plain `pytest` runs in two processes, each with one thread; whoever names files, or `-n`, decides otherwise.
+"""
 
 import os
 
 os.environ.setdefault("HF_HUB_OFFLINE", "1")  # no test may need a network
 os.environ.setdefault("GRADIO_ANALYTICS_ENABLED", "False")
+os.environ.setdefault("OMP_NUM_THREADS", "1")  # as many processes as cores, and the same sums on every machine
 
+import zlib
 from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
 
+PROCESSES = 2
+#: Folders whose tests share processes (containers, servers, a browser): they stay together, in one of ours.
+TOGETHER = {"browser", "cloud"}
+LEFT_OUT = (
+    "left out: tests marked slow, which prove the scaffolding and the training; all: pytest -m 'slow or not slow'"
+)
 
+
+def _is_whole(config: pytest.Config) -> bool:
+    """Whether nothing was chosen: the plain command of the README."""
+    return config.args_source is pytest.Config.ArgsSource.TESTPATHS and not config.option.keyword
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_cmdline_main(config: pytest.Config) -> None:
+    """Take the defaults of a plain run; what is given on the command line wins."""
+    option = config.option
+    if not _is_whole(config):
+        return
+    if not option.markexpr:
+        option.markexpr = "not slow"
+    if config.pluginmanager.hasplugin("xdist") and option.numprocesses is None and not option.collectonly:
+        option.numprocesses, option.dist = PROCESSES, "loadgroup"
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
+    if config.option.markexpr == "not slow":
+        terminalreporter.write_line(LEFT_OUT)
+
+
+@pytest.hookimpl(trylast=True)
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Tests on the real cloud run only where they are asked for by name."""
-    if "cloud" not in (config.getoption("markexpr") or ""):
+    """Keep a folder's tests together in the shuffled order; real clouds are asked only where that was said by name."""
+    if "cloud" not in (config.option.markexpr or ""):
         skip = pytest.mark.skip(reason="runs on the real cloud: ask for it with pytest -m cloud")
         for item in items:
-            if "cloud" in item.keywords:
+            if item.get_closest_marker("cloud"):  # not item.keywords: a folder of that name is in them too
                 item.add_marker(skip)
+    folders: dict[Path, list[pytest.Item]] = {}
+    for item in items:
+        folder = item.path.parent
+        folders.setdefault(folder, []).append(item)
+        if config.pluginmanager.hasplugin("xdist"):
+            item.add_marker(pytest.mark.xdist_group(str(folder if folder.name in TOGETHER else item.path)))
+    items[:] = [item for folder in folders.values() for item in folder]
 
 
 def picture(height: int, width: int, seed: int = 0) -> Image.Image:
@@ -26,6 +69,12 @@ def picture(height: int, width: int, seed: int = 0) -> Image.Image:
     rng = np.random.default_rng(seed)
     coarse = rng.integers(0, 256, (max(height // 16, 1), max(width // 16, 1), 3), dtype=np.uint8)
     return Image.fromarray(coarse).resize((width, height), Image.Resampling.BILINEAR)
+
+
+@pytest.fixture
+def photo(request: pytest.FixtureRequest) -> Image.Image:
+    """A picture that no other test has: nothing that a cache or a container kept of another test answers for it."""
+    return picture(96, 160, seed=zlib.crc32(request.node.nodeid.encode()))
 
 
 @pytest.fixture

@@ -1,6 +1,7 @@
 """Inputs and outputs: what callers ask for, what containers take and give back."""
 
 import asyncio
+import time
 from collections import deque
 
 from google.protobuf.empty_pb2 import Empty
@@ -140,8 +141,9 @@ class Calls:
             return KILL_SWITCH
         container.running[found.id] = found
         container.inputs_taken += 1
+        container.last_input_began = time.monotonic()
         if limit := container.function.timeout_secs:
-            found.timer = asyncio.get_running_loop().call_later(limit, self._time_out, container, found, limit)
+            found.timer = asyncio.get_running_loop().call_later(limit, self.time_out, container, found, limit)
         item = pb.FunctionGetInputsItem(
             input_id=found.id,
             input=found.message,
@@ -154,6 +156,8 @@ class Calls:
 
     async def function_put_outputs(self, request, container):
         for output in request.outputs:
+            if self.hold is not None:
+                await self.hold.let_through(container)
             item = container.running.pop(output.input_id, None)
             container.cancelling.discard(output.input_id)
             if item is not None and item.attempt == output.retry_count:
@@ -226,7 +230,8 @@ class Calls:
         else:
             self.settle(item, result, output.data_format)
 
-    def _time_out(self, container: Container, item: Input, limit: int) -> None:
+    def time_out(self, container: Container, item: Input, limit: int) -> None:
+        """End an input, and its container, since its time is over."""
         message = f"Task's current input hit its timeout of {limit}s"
         self.settle(item, _failure(pb.GenericResult.GENERIC_STATUS_TIMEOUT, message))
         self.retire(container)

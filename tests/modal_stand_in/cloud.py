@@ -8,7 +8,7 @@ import sys
 import tempfile
 import threading
 from collections import Counter
-from collections.abc import Callable, Coroutine, Iterator
+from collections.abc import Callable, Coroutine, Iterator, Sequence
 from pathlib import Path
 from typing import IO, Any, Literal
 
@@ -21,8 +21,11 @@ from .apps import Apps
 from .calls import Calls
 from .containers import Containers
 from .endpoint import Endpoint
-from .records import Container, ContainerInfo, FunctionDefinition
+from .processes import ForkServer
+from .records import Container, ContainerInfo, FunctionDefinition, Hold, is_of
 from .storage import Storage
+
+BUSY_SECONDS = 60.0  # how long a test may wait for a container that is at work
 
 
 class StandIn(Apps, Storage, Calls, Containers):
@@ -41,6 +44,7 @@ class StandIn(Apps, Storage, Calls, Containers):
         crash: What becomes of the inputs of a container that died: run again, as for deployed apps ("retry"), or
             InternalFailure for the caller ("fail").
         refuse_result_bytes: Results and blobs that are larger are refused.
+        packages: What is imported once, before containers are forked; without any, each is a fresh interpreter.
         no_gpu: Whether functions that ask for a GPU get no container.
     """
 
@@ -59,6 +63,7 @@ class StandIn(Apps, Storage, Calls, Containers):
         crash: Literal["retry", "fail"] = "retry",
         refuse_result_bytes: int | None = None,
         no_gpu: bool = False,
+        packages: Sequence[str] = (),
     ) -> None:
         super().__init__()
         self.root = root.resolve()
@@ -73,6 +78,7 @@ class StandIn(Apps, Storage, Calls, Containers):
         self.crash = crash
         self.refuse_result_bytes = refuse_result_bytes
         self._no_gpu = no_gpu
+        self.packages = packages
         self.rpc_calls: Counter[str] = Counter()
         self.url = ""
         self.loop = asyncio.get_running_loop()
@@ -93,17 +99,63 @@ class StandIn(Apps, Storage, Calls, Containers):
         self._no_gpu = value
         self.loop.call_soon_threadsafe(self.scale_all)
 
-    def kill(self, function_name: str, wait: float = 10.0) -> int:
-        """SIGKILL a container that runs an input of the function, waiting for one; return its pid."""
-        return self.from_loop(self._end_busy(function_name, wait, grace=None))
+    @contextlib.contextmanager
+    def holding(
+        self, function_name: str, last_value: Callable[[Any], bool] | None = None, outputs: int = 0
+    ) -> Iterator[None]:
+        """Hold back what the function's containers give: the middle of their work lasts as long as the context.
 
-    def preempt(self, function_name: str, wait: float = 10.0, grace: float = 5.0) -> int:
+        Args:
+            function_name: "Name", or "Name.*" for a class.
+            last_value: the first value for which this is true is the last that a container puts into queues; None
+                lets all values pass.
+            outputs: so many outputs still pass.
+        """
+
+        async def begin() -> Hold:
+            self.hold = Hold(function_name, last_value, outputs)
+            return self.hold
+
+        async def end() -> None:
+            hold.over.set()
+            self.hold = None
+
+        hold = self.from_loop(begin())
+        try:
+            yield
+        finally:
+            self.from_loop(end())
+
+    def kill(self, function_name: str) -> int:
+        """SIGKILL the container that took an input of the function last, waiting for one; return its pid."""
+        return self.from_loop(self._end_busy(function_name, grace=None))
+
+    def preempt(self, function_name: str, grace: float = 5.0) -> int:
         """Take a busy container away as Modal does: SIGINT, then SIGKILL; its inputs run again elsewhere."""
-        return self.from_loop(self._end_busy(function_name, wait, grace=grace))
+        return self.from_loop(self._end_busy(function_name, grace=grace))
+
+    def expire(self, function_name: str) -> None:
+        """Let the time of what the function runs be over, waiting for an input."""
+
+        async def expire() -> None:
+            container = await self._busy(function_name)
+            for item in tuple(container.running.values()):
+                self.time_out(container, item, container.function.timeout_secs)
+
+        self.from_loop(expire())
+
+    def waiting(self, function_name: str) -> int:
+        """How many inputs of the function no container has taken."""
+
+        def read() -> int:
+            pools = [pool for id_, pool in self.pools.items() if is_of(self.definition(id_), function_name)]
+            return sum(len(pool.pending) for pool in pools)
+
+        return self._read(read)
 
     def containers(self, function_name: str | None = None) -> list[ContainerInfo]:
         """Every container there was, the oldest first, of one function ("Name" or "Name.*" for a class) or all."""
-        return self._read(lambda: [_info(one) for one in self._containers() if _is_of(one, function_name)])
+        return self._read(lambda: [_info(one) for one in self._containers() if is_of(one, function_name)])
 
     def definitions(self, app: str | None = None) -> dict[str, FunctionDefinition]:
         """The functions of the running apps, or of one, by name ("Name.*" for a class)."""
@@ -141,7 +193,7 @@ class StandIn(Apps, Storage, Calls, Containers):
 
     def from_loop(self, coroutine: Coroutine[Any, Any, Any]) -> Any:
         """Run the coroutine in the stand-in's own thread and wait for what it returns."""
-        return asyncio.run_coroutine_threadsafe(coroutine, self.loop).result(60)
+        return asyncio.run_coroutine_threadsafe(coroutine, self.loop).result(2 * BUSY_SECONDS)
 
     def check_token(self, metadata) -> None:
         """Refuse a request without the right token.
@@ -164,16 +216,21 @@ class StandIn(Apps, Storage, Calls, Containers):
         found = [container for pool in self.pools.values() for container in pool.containers]
         return sorted(found, key=lambda container: container.started_at)
 
-    async def _end_busy(self, function_name: str, wait: float, grace: float | None) -> int:
-        def busy() -> Container | None:
-            running = [one for one in self._containers() if one.running and not one.gone]
-            return next((one for one in running if _is_of(one, function_name)), None)
+    async def _busy(self, function_name: str) -> Container:
+        """The container that took an input of the function last, and runs it."""
 
-        deadline = self.loop.time() + wait
-        while (container := busy()) is None:
+        def busy() -> list[Container]:
+            return [one for one in self._containers() if one.running and not one.gone and is_of(one, function_name)]
+
+        deadline = self.loop.time() + BUSY_SECONDS
+        while not (found := busy()):
             if self.loop.time() > deadline:
-                raise TimeoutError(f"no container runs an input of '{function_name}' after {wait} s")
+                raise TimeoutError(f"no container runs an input of '{function_name}' after {BUSY_SECONDS} s")
             await asyncio.sleep(0.01)
+        return max(found, key=lambda container: container.last_input_began)
+
+    async def _end_busy(self, function_name: str, grace: float | None) -> int:
+        container = await self._busy(function_name)
         self.retire(container)
         if grace is not None:
             container.preempted = True
@@ -192,6 +249,9 @@ class StandIn(Apps, Storage, Calls, Containers):
         listener = socket.socket(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP)
         listener.bind(("127.0.0.1", 0))
         try:
+            if self.packages:
+                self.forks = ForkServer(self.packages, self.extra_env)
+                await self.forks.start(self.python, self.log)
             await http.setup()
             await web.TCPSite(http, "127.0.0.1", 0).start()
             self.http_url = f"http://127.0.0.1:{http.addresses[0][1]}"
@@ -251,11 +311,6 @@ def _client_env(url: str, token: tuple[str, str]) -> dict[str, str]:
         "MODAL_ENVIRONMENT": "main",
         "MODAL_DISABLE_API_PROXY": "1",
     }
-
-
-def _is_of(container: Container, function_name: str | None) -> bool:
-    name = container.function.function_name
-    return function_name is None or function_name in (name, name.removesuffix(".*"))
 
 
 def _info(container: Container) -> ContainerInfo:

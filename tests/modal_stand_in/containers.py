@@ -18,9 +18,9 @@ from tests import ROOT
 
 from .calls import HEARTBEAT_SECONDS
 from .endpoint import Endpoint
+from .processes import CONTAINER_START, ForkServer, start_interpreter
 from .records import App, Bell, Container, Pool
 
-CONTAINER_START = Path(__file__).with_name("container_start")
 KEPT_VARIABLES = ("PATH", "LANG", "LC_ALL", "TMPDIR", "LD_LIBRARY_PATH")
 STOP_SECONDS = 3.0  # for @exit methods, when an app stops
 
@@ -31,6 +31,7 @@ class Containers:
     def __init__(self) -> None:
         super().__init__()
         self.pools: dict[str, Pool] = {}
+        self.forks: ForkServer | None = None
         self._tasks: set[asyncio.Task] = set()
         self._closing = False
         self._closing_bell = Bell()
@@ -99,6 +100,8 @@ class Containers:
             for container in pool.containers:
                 self.signal_container(container, kill=True)
         await asyncio.gather(*self._tasks, return_exceptions=True)
+        if self.forks is not None:
+            await self.forks.close()
 
     async def _stop_app(self, app: App) -> None:
         self.retire_app(app)
@@ -140,16 +143,10 @@ class Containers:
         server = grpclib.server.Server([Endpoint(self, container)])
         await server.start(path=str(home / "worker"))
         async with server:
-            process = container.process = await asyncio.create_subprocess_exec(
-                self.python,
-                *("-m", "modal._container_entrypoint"),
-                cwd=home / "root",
-                env=env,
-                stdin=asyncio.subprocess.DEVNULL,
-                stdout=asyncio.subprocess.PIPE,
-                stderr=asyncio.subprocess.PIPE,
-                start_new_session=True,
-            )
+            if self.forks is None:
+                process = container.process = await start_interpreter(self.python, home / "root", env)
+            else:
+                process = container.process = await self.forks.fork(home / "root", env)
             async with asyncio.TaskGroup() as followers:
                 followers.create_task(self._follow(container, process.stdout, pb.FILE_DESCRIPTOR_STDOUT))
                 followers.create_task(self._follow(container, process.stderr, pb.FILE_DESCRIPTOR_STDERR))
@@ -185,7 +182,7 @@ class Containers:
             "MODAL_HEARTBEAT_INTERVAL": str(HEARTBEAT_SECONDS),
             "PYTHONUNBUFFERED": "1",
             "PYTHONPATH": os.pathsep.join(str(entry) for entry in path if str(entry)),
-            "STAND_IN_ROOT": str(ROOT),
+            "STAND_IN_REPOSITORY": str(ROOT),
             **self._arguments(container, home),
             **self.extra_env,
         }

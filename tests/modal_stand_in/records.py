@@ -5,9 +5,11 @@ from collections import deque
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, field
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from modal_proto import api_pb2 as pb
+
+from .processes import Process
 
 T = TypeVar("T")
 
@@ -32,6 +34,36 @@ class Bell:
                 async with asyncio.timeout(left):
                     await rung.wait()
         return value
+
+
+@dataclass(eq=False)
+class Hold:
+    """What containers of a function may still give; the rest waits until it is over, or until they are."""
+
+    function_name: str
+    last_value: Callable[[Any], bool] | None  # the first value of each container that is so is the last one that passes
+    outputs: int  # so many still pass, of all containers together
+    silent: set[str] = field(default_factory=set)  # ids of containers that have put their last value
+    over: asyncio.Event = field(default_factory=asyncio.Event)
+
+    def passing(self, container: "Container", values: list[Any]) -> int:
+        """How many of the values that the container puts into a queue pass."""
+        if self.last_value is None or not is_of(container, self.function_name):
+            return len(values)
+        if container.id in self.silent:
+            return 0
+        for number, value in enumerate(values, start=1):
+            if self.last_value(value):
+                self.silent.add(container.id)
+                return number
+        return len(values)
+
+    async def let_through(self, container: "Container") -> None:
+        """Return as soon as an output of the container may pass."""
+        if is_of(container, self.function_name):
+            self.outputs -= 1
+            if self.outputs < 0:
+                await self.over.wait()
 
 
 @dataclass(eq=False)
@@ -74,7 +106,7 @@ class Container:
     function: pb.Function
     app: "App"
     bell: Bell = field(default_factory=Bell)
-    process: asyncio.subprocess.Process | None = None
+    process: Process | None = None
     started_at: float = 0.0
     ready: bool = False  # it has asked for its first input
     retired: bool = False  # it gets no more inputs
@@ -84,7 +116,17 @@ class Container:
     running: dict[str, Input] = field(default_factory=dict)
     cancelling: set[str] = field(default_factory=set)
     inputs_taken: int = 0
+    last_input_began: float = 0.0  # time.monotonic()
     last_input_ended_at: float | None = None
+
+
+def is_of(function: "Container | pb.Function", name: str | None) -> bool:
+    """Whether it is the function, or a container of the function, that is so called ("Name" or "Name.*" for a class).
+
+    None stands for all of them.
+    """
+    known = (function.function if isinstance(function, Container) else function).function_name
+    return name is None or name in (known, known.removesuffix(".*"))
 
 
 @dataclass(eq=False)

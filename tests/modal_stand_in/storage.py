@@ -10,10 +10,11 @@ from pathlib import Path
 from aiohttp import web
 from google.protobuf.empty_pb2 import Empty
 from grpclib import GRPCError, Status
+from modal._serialization import deserialize
 from modal._utils.blob_utils import BLOCK_SIZE
 from modal_proto import api_pb2 as pb
 
-from .records import Bell
+from .records import Bell, Hold
 from .volumes import Volume
 
 QUEUE_CAPACITY = 5000  # items in a partition, docstring of modal.Queue
@@ -43,6 +44,7 @@ class Storage:
         self.volumes: dict[str, Volume] = {}
         self.queues: dict[str, dict[bytes, Partition]] = {}
         self.http_url = ""  # set when the HTTP server has started
+        self.hold: Hold | None = None
         self.refuse_result_bytes: int | None = None
 
     # -- blobs --------------------------------------------------------------------------------------------------------
@@ -208,14 +210,24 @@ class Storage:
         return Empty()
 
     async def queue_put(self, request, container):
+        values = list(request.values)
+        if container is not None and (hold := self.hold) is not None:
+            passing = hold.passing(container, [deserialize(value, None) for value in values])
+            self._put(request, values[:passing])
+            values = values[passing:]
+            if values:
+                await hold.over.wait()
+        self._put(request, values)
+        return Empty()
+
+    def _put(self, request, values: list[bytes]) -> None:
         partition = self._partition(request)
-        if len(partition.items) + len(request.values) > QUEUE_CAPACITY:
+        if len(partition.items) + len(values) > QUEUE_CAPACITY:
             raise GRPCError(Status.RESOURCE_EXHAUSTED, f"the queue's partition is full: {QUEUE_CAPACITY} items")
-        for value in request.values:
+        for value in values:
             partition.entries += 1
             partition.items.append((partition.entries, value))
         partition.bell.ring()
-        return Empty()
 
     async def queue_get(self, request, container):
         partition = self._partition(request)

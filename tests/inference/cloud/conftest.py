@@ -10,12 +10,13 @@ from typing import Any
 
 import modal
 import pytest
+from PIL import Image
 
-from inference import Request, Settings
-from inference.cloud.backend import ModalBackend
+from inference import Backend, Request, Settings, open_backend
+from inference.cloud.backend import Handles, ModalBackend
 from inference.settings import Cloud
 from tests import ROOT
-from tests.conftest import picture
+from tests.checkpoints import write_checkpoint
 from tests.modal_stand_in import StandIn, run_in_thread
 
 #: Sent exactly, so that numbers can be compared bit for bit.
@@ -24,10 +25,21 @@ EXACT = "exact"
 TIGHT = "tight"
 #: One container for all, whose counters therefore tell everything.
 SINGLE = "single"
-
-
-def ask(**more: Any) -> Request:
-    return Request(**{"image": picture(96, 160), "prompt": "What is it?", "max_new_tokens": 6} | more)
+#: No test may need a network; and one thread, as here: other sums come out of several.
+CONTAINERS = {"HF_HUB_OFFLINE": "1", "OMP_NUM_THREADS": "1"}
+#: What a container of ours is slow to import, of packages that read nothing of what a deployment sets.
+PACKAGES = (
+    "aiohttp",
+    "grpclib.client",
+    "modal_proto.api_pb2",
+    "peft",
+    "safetensors.torch",
+    "torch",
+    "transformers.models.auto.modeling_auto",
+    "transformers.models.qwen2_vl.image_processing_pil_qwen2_vl",
+    "transformers.models.qwen3_vl.modeling_qwen3_vl",
+    "transformers.models.qwen3_vl_moe.modeling_qwen3_vl_moe",
+)
 
 
 def run_modal(
@@ -52,7 +64,12 @@ def deploy(cloud: StandIn, app: str, folder: Path = ROOT, **variables: str) -> N
     run_modal(cloud, "deploy", "-m", "inference.remote", folder=folder, MODAL_APP=app, **{"MODEL": "demo"} | variables)
 
 
-def wait_until(ready: Callable[[], bool], seconds: float = 20) -> None:
+def is_token(message: Any) -> bool:
+    """Whether a container says a piece of an answer: work is in its middle."""
+    return bool(message["kind"] == "token")
+
+
+def wait_until(ready: Callable[[], bool], seconds: float = 60) -> None:
     deadline = time.monotonic() + seconds
     while not ready():
         assert time.monotonic() < deadline, "waited in vain"
@@ -62,7 +79,7 @@ def wait_until(ready: Callable[[], bool], seconds: float = 20) -> None:
 @pytest.fixture(scope="package")
 def cloud(tmp_path_factory: pytest.TempPathFactory) -> Iterator[StandIn]:
     log = tmp_path_factory.mktemp("modal") / "containers.log"
-    options = {"containers_per_function": 2, "extra_env": {"HF_HUB_OFFLINE": "1"}}  # no test may need a network
+    options = {"containers_per_function": 2, "extra_env": CONTAINERS, "packages": PACKAGES}
     with log.open("w") as file, run_in_thread(log=file, **options) as cloud:
         deploy(cloud, EXACT, MODAL_FLOAT32="1", MODAL_ATTEMPTS="2")
         yield cloud
@@ -79,13 +96,65 @@ def client(cloud: StandIn) -> Iterator[modal.Client]:
         yield client
 
 
+@pytest.fixture(scope="package")
+def slow(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A checkpoint of many layers: an answer takes far longer than it takes to hear of its beginning."""
+    return write_checkpoint(tmp_path_factory.mktemp("slow"), "dense", layers=48)
+
+
+@pytest.fixture(scope="package")
+def local() -> Iterator[Backend]:
+    """The embedded model in this process."""
+    backend = open_backend("local", model="demo", device="cpu")
+    yield backend
+    backend.close()
+
+
+@pytest.fixture
+def ask(photo: Image.Image) -> Callable[..., Request]:
+    """A request about a picture that no other test has sent to the containers."""
+    return lambda **more: Request(**{"image": photo, "prompt": "What is it?", "max_new_tokens": 6} | more)
+
+
+@pytest.fixture
+def handles(client: modal.Client) -> Callable[..., Handles]:
+    """What is deployed, for tests that look at it or put something in between."""
+
+    def handles(app: str = EXACT, model: str = "") -> Handles:
+        engine = modal.Cls.from_name(app, "RemoteEngine", client=client)
+        catalog = modal.Function.from_name(app, "catalog", client=client)
+        events = modal.Queue.from_name(f"{app}-events", client=client)
+        return Handles(engine(model=model) if model else engine(), catalog, events)
+
+    return handles
+
+
 @pytest.fixture
 def connect(client: modal.Client, monkeypatch: pytest.MonkeyPatch) -> Callable[..., ModalBackend]:
     """Open the backend as `open_backend("modal")` does, with the stand-in's client."""
     monkeypatch.setattr(modal.Client, "from_env", lambda: client)
 
-    def connect(app: str = EXACT, model: str = "", **cloud: Any) -> ModalBackend:
-        its = Cloud(**{"modal_app": app, "modal_gpu": ("H100", "L40S"), "modal_attempts": 2} | cloud)
-        return ModalBackend(Settings(backend="modal", model=model, cloud=its))
+    def connect(app: str = EXACT, model: str = "", handles: Handles | None = None, **cloud: Any) -> ModalBackend:
+        given = {"modal_app": app, "modal_gpu": ("H100", "L40S"), "modal_attempts": 2} | cloud
+        return ModalBackend(Settings(backend="modal", model=model, cloud=Cloud(**given)), handles=handles)
 
     return connect
+
+
+class SpawnedCalls:
+    """The deployed class, whose spawned calls a test has in hand."""
+
+    def __init__(self, engine: Any) -> None:
+        self.engine = engine
+        self.calls: list[Any] = []
+
+    def __getattr__(self, method: str) -> Any:
+        return getattr(self.engine, method)
+
+    @property
+    def compare(self) -> "SpawnedCalls":
+        return self
+
+    def spawn(self, *arguments: Any) -> Any:
+        self.calls.append(self.engine.compare.spawn(*arguments))
+        return self.calls[-1]

@@ -1,19 +1,22 @@
 """The page over Modal: what a person reads while it works and when it fails, and that the page stays usable."""
 
+from dataclasses import replace
+
 import pytest
 
 from inference import Settings
 from inference.errors import NotDeployedError
 from inference.settings import Cloud
 from tests.built_page import build
-from tests.inference.cloud.conftest import EXACT, wait_until
+from tests.inference.cloud.conftest import EXACT, SpawnedCalls, wait_until
 from tests.test_app import analyze, upload, visitor
+
+SETTINGS = Settings(backend="modal", model="demo", cloud=Cloud(modal_app=EXACT))
 
 
 @pytest.fixture
 def page(connect):
-    settings = Settings(backend="modal", model="demo", cloud=Cloud(modal_app=EXACT))
-    return build(settings, lambda: connect(model="demo", modal_start_seconds=30)).handlers
+    return build(SETTINGS, lambda: connect(model="demo")).handlers
 
 
 def test_an_analysis_says_its_stages_and_shows_the_pictures(page, uploads):
@@ -29,21 +32,24 @@ def test_an_analysis_says_its_stages_and_shows_the_pictures(page, uploads):
     assert "cpu, float32" in page.status()["words"]
 
 
-def test_after_a_failure_what_was_shown_stays_and_the_next_analysis_is_answered(cloud, page, uploads, monkeypatch):
+def test_after_a_failure_what_was_shown_stays_and_the_next_analysis_is_answered(connect, handles, uploads):
+    deployed, faults = handles(), []
+
+    class Unreachable(SpawnedCalls):
+        def spawn(self, *arguments):
+            if faults:
+                raise faults.pop()
+            return super().spawn(*arguments)
+
+    backend = connect(handles=replace(deployed, engine=Unreachable(deployed.engine)))
+    page = build(SETTINGS, lambda: backend).handlers
     done = analyze(page, upload(uploads), adapter="find-red")[-1]
-    backend = page.desk.backend()
-    spawned = backend._call
-
-    def unreachable(*arguments, **options):
-        raise backend._translated(ConnectionError())
-
-    monkeypatch.setattr(backend, "_call", unreachable)
+    faults.append(ConnectionError())
     failed = analyze(page, upload(uploads), adapter="find-circle")[-1]
     assert (failed.notice["kind"], failed.notice["sentence"]) == ("error", "Modal does not answer.")
     assert failed.go["interactive"]
     choice = {"choice": done.controls["choice"] | {"layer": 0}}
     assert list(page.look(done.key, choice, visitor()))[-1].panes is not None
-    monkeypatch.setattr(backend, "_call", spawned)
     assert analyze(page, upload(uploads), adapter="find-circle")[-1].panes is not None
 
 

@@ -6,19 +6,12 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from inference import AnswerToken, Comparison, Progress, open_backend
+from inference import AnswerToken, Comparison, Progress
 from inference.errors import InputError, SelectionError, UnknownAdapterError
 from inference.records import BackendStatus
-from tests.inference.cloud.conftest import EXACT, ask
+from tests.inference.cloud.conftest import EXACT
 
 VARIANTS = (None, "find-red", "vision-lora")
-
-
-@pytest.fixture(scope="module")
-def local():
-    backend = open_backend("local", model="demo", device="cpu")
-    yield backend
-    backend.close()
 
 
 def largest_difference(one: Comparison, other: Comparison) -> float:
@@ -42,14 +35,14 @@ def assert_same_words(one: Comparison, other: Comparison) -> None:
         {"adapters": ("find-red",), "answer": "red cross", "focus": (0, 3), "scale": 0.5},
     ],
 )
-def test_a_comparison_equals_the_local_one(connect, local, options):
+def test_a_comparison_equals_the_local_one(connect, local, ask, options):
     theirs, ours = connect().compare(ask(**options)), local.compare(ask(**options))
     print("largest difference:", largest_difference(theirs, ours))
     assert largest_difference(theirs, ours) == 0
     assert_same_words(theirs, ours)
 
 
-def test_a_stream_tells_its_stages_in_order_and_ends_with_the_comparison(connect):
+def test_a_stream_tells_its_stages_in_order_and_ends_with_the_comparison(connect, ask):
     events = list(connect().stream(ask(adapters=(None, "find-red"))))
     stages = [event.stage for event in events if isinstance(event, Progress)]
     order = [stages.index(stage) for stage in ("modal", "image", "prompt", "answer", "replay", "receiving")]
@@ -63,7 +56,7 @@ def test_a_stream_tells_its_stages_in_order_and_ends_with_the_comparison(connect
         assert "".join(each.text for each in pieces) == recording.answer
 
 
-def test_two_callers_with_different_adapters_at_once_get_their_own(connect, local):
+def test_two_callers_with_different_adapters_at_once_get_their_own(connect, local, ask):
     backend, found = connect(), {}
 
     def caller(name):
@@ -79,7 +72,7 @@ def test_two_callers_with_different_adapters_at_once_get_their_own(connect, loca
         assert [largest_difference(each, expected) for each in found[name]] == [0, 0, 0]
 
 
-def test_refusals_of_the_engine_arrive_as_themselves_and_the_next_request_is_answered(connect):
+def test_refusals_of_the_engine_arrive_as_themselves_and_the_next_request_is_answered(connect, ask):
     backend = connect()
     with pytest.raises(UnknownAdapterError, match="nobody"):
         backend.compare(ask(adapters=("nobody",)))
@@ -90,7 +83,7 @@ def test_refusals_of_the_engine_arrive_as_themselves_and_the_next_request_is_ans
     assert backend.compare(ask())
 
 
-def test_what_stands_on_the_page(connect):
+def test_what_stands_on_the_page(connect, handles, ask):
     backend = connect()
     assert backend.status() == BackendStatus("demo", "modal", gpus=("H100", "A100-80GB", "L40S"))
     assert [info.name for info in backend.adapters()][:2] == ["find-red", "find-circle"]
@@ -98,7 +91,7 @@ def test_what_stands_on_the_page(connect):
     assert known.device == "a GPU (H100 or A100-80GB or L40S), not started"
     loaded = backend.compare(ask()).model
     assert replace(known, device=loaded.device, dtype=loaded.dtype) == loaded
-    assert backend.model_info() == loaded == backend._handles.engine.model_info.remote()
+    assert backend.model_info() == loaded == handles().engine.model_info.remote()
     assert backend.status() == BackendStatus("demo", "modal", "cpu", "float32")
     assert backend.at_once() == 4
 

@@ -2,43 +2,40 @@
 
 import time
 
+import pytest
+
 from inference import AnswerToken, Progress
-from tests.inference.cloud.conftest import SINGLE, ask, wait_until
+from tests.inference.cloud.conftest import SINGLE, wait_until
+
+TOKENS = 256  # random weights never write their end token: so many are written where nobody stops them
 
 
-def status(backend):
-    return backend._handles.engine.status.remote()
+@pytest.fixture
+def engine(handles, slow, single):
+    return handles(SINGLE, str(slow)).engine
 
 
-def long_answer(**more):
-    """A random-weight model never writes its end token: this goes on for a while."""
-    return ask(prompt="Count.", max_new_tokens=256, **more)
-
-
-def test_stop_during_generation_ends_the_work_within_two_seconds(connect, dense, single):
-    backend = connect(SINGLE, model=str(dense))
-    assert backend.compare(ask(max_new_tokens=1))
-    before = status(backend)
-    stream = backend.stream(long_answer())
+def test_stop_during_generation_ends_the_work_long_before_it_is_done(connect, engine, slow, ask):
+    backend = connect(SINGLE, model=str(slow))
+    assert backend.compare(ask(prompt="First.", max_new_tokens=1))
+    before = engine.status.remote()
+    stream = backend.stream(ask(max_new_tokens=TOKENS))
     for event in stream:
         if isinstance(event, AnswerToken) and event.index >= 2:
             break
     begin = time.monotonic()
     stream.close()
-    wait_until(lambda: not status(backend)["busy"])
-    seconds = time.monotonic() - begin
-    print(f"idle {seconds:.2f} s after Stop")
-    assert seconds <= 2
-    after = status(backend)
+    wait_until(lambda: not engine.status.remote()["busy"])
+    after = engine.status.remote()
+    print(f"idle {time.monotonic() - begin:.2f} s after Stop, {after['tokens'] - before['tokens']} tokens written")
     assert after["process"] == before["process"]
     assert (after["stopped"], after["answered"]) == (before["stopped"] + 1, before["answered"])
-    assert after["tokens"] - before["tokens"] < 256
-    time.sleep(0.5)
-    assert status(backend)["tokens"] == after["tokens"]
-    assert backend.compare(ask(max_new_tokens=1))
+    assert after["tokens"] - before["tokens"] < TOKENS
+    assert backend.compare(ask(prompt="Another.", max_new_tokens=1))
+    assert engine.status.remote()["tokens"] == after["tokens"] + 1, "nothing went on behind the next request"
 
 
-def test_stop_while_no_container_is_there_leaves_nothing_behind(cloud, connect):
+def test_stop_while_no_container_is_there_leaves_nothing_behind(cloud, connect, ask):
     """The request is taken out of the line: when GPUs are there again, none is started for it."""
     cloud.no_gpu = True
     try:
@@ -47,46 +44,46 @@ def test_stop_while_no_container_is_there_leaves_nothing_behind(cloud, connect):
         for event in stream:
             if isinstance(event, Progress) and event.stage == "gpu":
                 break
-        begin = time.monotonic()
+        assert cloud.waiting("RemoteEngine") == 1
         stream.close()
-        assert time.monotonic() - begin < 2
+        wait_until(lambda: cloud.waiting("RemoteEngine") == 0)
     finally:
         cloud.no_gpu = False
-    time.sleep(1.5)
     assert len(cloud.containers("RemoteEngine")) == before
 
 
-def test_a_gpu_that_is_started_beforehand_is_the_one_that_answers(cloud, connect, dense, monkeypatch):
+def test_a_gpu_that_is_started_beforehand_is_the_one_that_answers(cloud, connect, dense, ask):
     """Handing in a photo and pressing Analyze while it starts costs one container, not two."""
     backend = connect(model=str(dense.parent / "dense0" / ".." / dense.name))  # a pool of its own
-    cloud.start_delay = 1.0
     before = len(cloud.containers("RemoteEngine"))
+    cloud.start_delay = 1.0
     try:
         backend.warm()
         backend.warm()
-        wait_until(lambda: backend._warming is not None)
+        wait_until(lambda: len(cloud.containers("RemoteEngine")) == before + 1)
         assert backend.compare(ask(max_new_tokens=1))
     finally:
         cloud.start_delay = 0.0
     assert len(cloud.containers("RemoteEngine")) == before + 1
 
 
-def test_a_visitor_who_leaves_the_page_ends_the_work(connect, dense, single):
+def test_a_visitor_who_leaves_the_page_ends_the_work(connect, engine, slow, ask):
     """Through the desk, as the page does it: the visit ends, and the container is idle."""
     from inference import Settings
     from inference.service.analysis import Desk
 
-    backend = connect(SINGLE, model=str(dense))
-    assert backend.compare(ask(max_new_tokens=1))
-    before = status(backend)
+    backend = connect(SINGLE, model=str(slow))
+    before = engine.status.remote()
     desk = Desk(Settings(backend="modal"), lambda: backend)
     visit = desk.visit("someone")
-    events = desk.answer(long_answer(), address="here", visit=visit, cancelled=visit.begin("analysis"))
+    events = desk.answer(ask(max_new_tokens=TOKENS), address="here", visit=visit, cancelled=visit.begin("analysis"))
     for event in events:
         if isinstance(event, AnswerToken):
             break
     desk.leave("someone")
     events.close()
-    begin = time.monotonic()
-    wait_until(lambda: status(backend)["stopped"] == before["stopped"] + 1 and not status(backend)["busy"])
-    assert time.monotonic() - begin <= 3
+    wait_until(lambda: engine.status.remote()["stopped"] == before["stopped"] + 1)
+    wait_until(lambda: not engine.status.remote()["busy"])
+    after = engine.status.remote()
+    assert after["answered"] == before["answered"]
+    assert after["tokens"] - before["tokens"] < TOKENS

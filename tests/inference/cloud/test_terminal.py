@@ -5,14 +5,14 @@ import re
 import numpy as np
 from PIL import Image
 
-from inference import Comparison, open_backend
+from inference import Comparison
 from inference.demo import EXAMPLE_SCENES
 from inference.photo import decode_photo
 from inference.settings import Limits
-from tests.inference.cloud.conftest import ask, run_modal
+from tests.inference.cloud.conftest import run_modal
 
 
-def test_modal_run_writes_the_overlays_and_prints_the_numbers(cloud, tmp_path):
+def test_modal_run_writes_the_overlays_and_prints_the_numbers(cloud, local, ask, tmp_path):
     photo = tmp_path / "scene.png"
     EXAMPLE_SCENES[0].draw().image.save(photo)
     arguments = ["--image", str(photo), "--adapter", "find-red,find-circle", "--out", str(tmp_path / "out")]
@@ -25,12 +25,10 @@ def test_modal_run_writes_the_overlays_and_prints_the_numbers(cloud, tmp_path):
         with Image.open(tmp_path / "out" / f"{name}.png") as picture:
             assert picture.width > 1_000
     saved = Comparison.load(tmp_path / "out" / "comparison.npz")
-    local = open_backend("local", model="demo", device="cpu")
     image = decode_photo(photo.read_bytes(), Limits())
     expected = local.compare(
         ask(image=image, prompt="Describe the image.", adapters=(None, "find-red", "find-circle"), max_new_tokens=32)
     )
-    local.close()
     assert np.array_equal(saved.recordings[1].by_token, expected.recordings[1].by_token)
 
 

@@ -3,20 +3,25 @@
 import shutil
 
 import numpy as np
+import pytest
 
 from inference import open_backend
 from inference.demo import ADAPTERS_DIR
-from tests.inference.cloud.conftest import ask, run_modal
+from tests.inference.cloud.conftest import run_modal
 
 VOLUME = "lora-attention-visualizer-adapters"
 
 
+@pytest.fixture(autouse=True)
+def _no_list_is_young_enough(monkeypatch):
+    monkeypatch.setattr("inference.cloud.backend.CATALOG_AGE_SECONDS", -1.0)
+
+
 def names(backend):
-    backend._listed = 0.0  # as if the last list were old
     return [info.name for info in backend.adapters()]
 
 
-def test_an_upload_appears_and_is_used_and_what_is_removed_goes(cloud, connect, tmp_path):
+def test_an_upload_appears_and_is_used_and_what_is_removed_goes(cloud, connect, ask, tmp_path):
     backend = connect()
     assert "mine" not in names(backend)
     folder = shutil.copytree(ADAPTERS_DIR / "find-red", tmp_path / "mine")
