@@ -3,6 +3,7 @@
 import json
 import math
 import re
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -12,13 +13,44 @@ from safetensors.torch import load_file, save_file
 from transformers import AutoModelForImageTextToText
 
 LANGUAGE = r".*language_model\.layers\.\d+\.self_attn\.(q_proj|k_proj|v_proj|o_proj)"
+EXPERTS = ["mlp.experts.gate_up_proj", "mlp.experts.down_proj"]
+
+#: Every kind that is accepted: the checkpoint that it is for, by its fixture's name, and what PEFT is told.
+KINDS: dict[str, tuple[str, dict[str, Any]]] = {
+    "lora": ("dense", {}),
+    "rslora": ("dense", {"use_rslora": True}),
+    "dora": ("dense", {"use_dora": True}),
+    "dora-rslora": ("dense", {"use_dora": True, "use_rslora": True}),
+    "gaussian": ("dense", {"init_lora_weights": "gaussian"}),
+    "orthogonal": ("dense", {"init_lora_weights": "orthogonal"}),
+    "all-linear": ("dense", {"target_modules": "all-linear"}),
+    "patterns": (
+        "dense",
+        {"rank_pattern": {"q_proj": 2, "layers.1.self_attn.v_proj": 6}, "alpha_pattern": {"o_proj": 3}},
+    ),
+    "fan-in": ("dense", {"target_modules": ["q_proj", "down_proj"], "fan_in_fan_out": True}),
+    "modules-to-save": ("untied", {"modules_to_save": ["lm_head"]}),
+    "norms-saved": ("dense", {"modules_to_save": ["q_norm"]}),
+    "tower-saved": ("dense", {"modules_to_save": ["visual"]}),
+    "attention-saved": ("dense", {"target_modules": ["down_proj"], "modules_to_save": ["attn"]}),  # of both towers
+    "layers-1-only": ("dense", {"target_modules": ["q_proj", "down_proj"], "layers_to_transform": [1]}),
+    "vision": ("dense", {"target_modules": rf"({LANGUAGE})|(.*visual\.blocks\.\d+\.attn\.(qkv|proj))"}),
+    "vision-dora": ("dense", {"target_modules": r".*visual\.blocks\.\d+\.attn\.(qkv|proj)", "use_dora": True}),
+    "patch-embedding": ("dense", {"target_modules": r".*(patch_embed\.proj|q_proj)"}),
+    "moe": ("moe", {}),
+    "moe-all-linear": ("moe", {"target_modules": "all-linear"}),
+    "one-expert-parameter": ("moe", {"target_modules": ["q_proj"], "target_parameters": EXPERTS[:1]}),
+    "experts": ("moe", {"target_modules": ["q_proj"], "target_parameters": EXPERTS}),
+}
 
 
 def write_adapter(folder: Path, checkpoint: Path, *, seed: int = 1, strength: float = 0.3, **config: Any) -> Path:
     """Let PEFT wrap a fresh model, fill every trainable weight with random numbers and save."""
     model = AutoModelForImageTextToText.from_pretrained(checkpoint, dtype=torch.float32)
     options = {"r": 4, "lora_alpha": 8, "target_modules": LANGUAGE} | config
-    wrapped = get_peft_model(model, LoraConfig(**options))
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # PEFT corrects `fan_in_fan_out` and says so
+        wrapped = get_peft_model(model, LoraConfig(**options))
     generator = torch.Generator().manual_seed(seed)
     for parameter in wrapped.parameters():
         if parameter.requires_grad:
@@ -26,6 +58,8 @@ def write_adapter(folder: Path, checkpoint: Path, *, seed: int = 1, strength: fl
             # magnitudes and whole modules stay near what they were; A and B start from noise alone
             parameter.data = parameter.data * (1 + 0.3 * noise) + noise * 0.5
     wrapped.save_pretrained(folder)
+    if options.get("fan_in_fan_out"):  # PEFT corrects it where it trains; files of other tools say it all the same
+        edit_config(folder, fan_in_fan_out=True)
     return folder
 
 
@@ -74,7 +108,8 @@ def add_by_hand(model: torch.nn.Module, folder: Path) -> None:
             scaling = alpha / math.sqrt(rank) if config.get("use_rslora") else alpha / rank
             assert a.shape[0] == rank
             weight = parameters[f"{plain}.weight"]
-            changed = weight + scaling * b @ a
+            delta = (b.flatten(1) @ a.flatten(1)).view_as(weight)  # a convolution's B is 1 × 1 × 1
+            changed = weight + scaling * delta
             if config.get("use_dora"):
                 magnitude = tensors[f"{module}.lora_magnitude_vector"]
                 changed = magnitude[:, None] * changed / changed.norm(dim=1, keepdim=True)

@@ -1,17 +1,37 @@
 """The untouched upstream model, run the way its documentation says: the reference for every row."""
 
+import warnings
 from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
 import torch
-from transformers import AutoImageProcessor, AutoModelForImageTextToText, DynamicCache
+from peft import PeftModel
+from PIL import Image
+from transformers import AutoConfig, AutoImageProcessor, AutoModelForImageTextToText, AutoTokenizer, DynamicCache
 
-from inference.model.prompt import Prompt
+from inference.model.prompt import Prompt, PromptBuilder
 
 
 def load(checkpoint: Path, dtype: torch.dtype = torch.float32) -> torch.nn.Module:
     return AutoModelForImageTextToText.from_pretrained(checkpoint, dtype=dtype, attn_implementation="eager").eval()
+
+
+def load_with_adapter(checkpoint: Path, adapter: Path, dtype: torch.dtype) -> torch.nn.Module:
+    """The model with an adapter, as PEFT's documentation says."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of `fan_in_fan_out`, tied weights and the like: what it does is what counts
+        return PeftModel.from_pretrained(load(checkpoint, dtype), adapter).base_model.model.eval()
+
+
+def build_prompt(checkpoint: Path, image: Image.Image, words: str) -> Prompt:
+    """The ids, patches and grid that both sides are given."""
+    config = AutoConfig.from_pretrained(checkpoint)
+    tokenizer = AutoTokenizer.from_pretrained(checkpoint)
+    builder = PromptBuilder(
+        tokenizer, image_processor(checkpoint), config.image_token_id, config.text_config.vocab_size
+    )
+    return builder.build(image, words, None, 4_096)
 
 
 def inputs(prompt: Prompt, answer: tuple[int, ...] = ()) -> dict[str, torch.Tensor]:

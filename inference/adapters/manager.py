@@ -206,7 +206,7 @@ class AdapterShelf:
         before = list(skeleton.parameters())  # held: a tensor's id is given away again with its last reference
         try:
             config = _lora_config(options)
-            _, missing, unexpected = _load_into(None, skeleton, "checked", config, dict(weights))
+            missing, unexpected = _fill(_add(None, skeleton, "checked", config), "checked", weights, assign=True)
         except _MISFITS as error:
             raise AdapterRefusedError(
                 f"Adapter {name!r} does not fit this model: {_misfit(skeleton, weights) or _first_line(error)}",
@@ -229,20 +229,19 @@ class AdapterShelf:
         return config, _Places(adapted, replaced, frozenset(config.target_parameters or ()))
 
     def _attach(self, peft_id: str, config: LoraConfig, weights: Mapping[str, torch.Tensor]) -> None:
-        self._wrapped, missing, unexpected = _load_into(self._wrapped, self._model, peft_id, config, dict(weights))
+        wrapped = self._wrapped = _add(self._wrapped, self._model, peft_id, config)
+        _materialise(wrapped, next(self._model.parameters()).device)
+        missing, unexpected = _fill(wrapped, peft_id, weights, assign=False)
         if missing or unexpected:  # it fitted the skeleton: only what was loaded before can stand in the way
             raise RuntimeError(f"adapter does not fit beside those loaded before: {missing or unexpected}")
-        for module in self._wrapped.modules():  # PEFT keeps replaced modules as they came from the file
+        for module in wrapped.modules():  # PEFT copies modules that are replaced, with their configs
             if isinstance(module, ModulesToSaveWrapper) and peft_id in module.modules_to_save:
-                ours, copy = module.original_module, module.modules_to_save[peft_id]
-                first = next(ours.parameters())
-                copy.to(device=first.device, dtype=first.dtype)
-                for own, its in zip(ours.modules(), copy.modules(), strict=True):
+                copy = module.modules_to_save[peft_id]
+                for own, its in zip(module.original_module.modules(), copy.modules(), strict=True):
                     if hasattr(own, "config"):  # how attention is computed is set there: one config for both
                         its.config = own.config
-        _tuner(self._wrapped)._cast_adapter_dtype(adapter_name=peft_id, autocast_adapter_dtype=True)
-        self._wrapped.eval()
-        _tuner(self._wrapped).disable_adapter_layers()
+        wrapped.eval()
+        _tuner(wrapped).disable_adapter_layers()
 
     def _make_room(self, size: int, places: _Places) -> None:
         """Evict until `size` bytes fit; everything, where PEFT's layers on the model stand in the way."""
@@ -331,23 +330,41 @@ def _tuner(wrapped: PeftModel) -> LoraModel:
     return tuner
 
 
-def _load_into(
-    wrapped: PeftModel | None,
-    model: torch.nn.Module,
-    peft_id: str,
-    config: LoraConfig,
-    weights: dict[str, torch.Tensor],
-) -> tuple[PeftModel, list[str], list[str]]:
-    """Add an adapter under `peft_id`; return the wrapped model, missing keys of this adapter and unexpected keys."""
+def _add(wrapped: PeftModel | None, model: torch.nn.Module, peft_id: str, config: LoraConfig) -> PeftModel:
+    """Put the places of an adapter on the model under `peft_id`, its weights without storage."""
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # what PEFT warns of (keys, tied weights) is checked and said by us
+        warnings.simplefilter("ignore")  # what PEFT warns of (tied weights and the like) is checked and said by us
         if wrapped is None:
-            wrapped = PeftModel(model, config, peft_id, low_cpu_mem_usage=True)
-        else:
-            wrapped.add_adapter(peft_id, config, low_cpu_mem_usage=True)
-        result: Any = set_peft_model_state_dict(wrapped, weights, adapter_name=peft_id, low_cpu_mem_usage=True)
-    missing = [key for key in result.missing_keys if peft_id in key.split(".")]
-    return wrapped, missing, list(result.unexpected_keys)
+            return PeftModel(model, config, peft_id, low_cpu_mem_usage=True)
+        wrapped.add_adapter(peft_id, config, low_cpu_mem_usage=True)
+        return wrapped
+
+
+def _materialise(wrapped: PeftModel, device: torch.device) -> None:
+    """Give the weights of an adapter that was just added storage: float32, as upstream has them in every dtype.
+
+    With `low_cpu_mem_usage=True` PEFT would bring the file's weights to the base's dtype: in bfloat16 they are rounded.
+    """
+    for module in wrapped.modules():
+        for name, parameter in module.named_parameters(recurse=False):
+            if parameter.is_meta:
+                empty = torch.empty(parameter.shape, dtype=torch.float32, device=device)
+                module.register_parameter(name, torch.nn.Parameter(empty, requires_grad=False))
+
+
+def _fill(
+    wrapped: PeftModel, peft_id: str, weights: Mapping[str, torch.Tensor], *, assign: bool
+) -> tuple[list[str], list[str]]:
+    """Bring the file's weights to their places; return missing keys of this adapter and unexpected keys.
+
+    Args:
+        wrapped, peft_id, weights: the model, the adapter and its file's tensors.
+        assign: put the tensors themselves there (on a model without storage), not their values.
+    """
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of keys that are missing or not known: the caller asks for them
+        result: Any = set_peft_model_state_dict(wrapped, dict(weights), adapter_name=peft_id, low_cpu_mem_usage=assign)
+    return [key for key in result.missing_keys if peft_id in key.split(".")], list(result.unexpected_keys)
 
 
 def _misfit(skeleton: torch.nn.Module, weights: Mapping[str, torch.Tensor]) -> str:

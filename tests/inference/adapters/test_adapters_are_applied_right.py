@@ -8,39 +8,21 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from peft.tuners.lora import LoraModel
 from safetensors.torch import save_file
 
 from inference.adapters.files import AdapterSource, find_adapters
 from inference.errors import AdapterRefusedError, InputError, UnknownAdapterError
 from inference.model.engine import Engine
+from inference.model.passes import Passes
 from inference.records import Recording
 from inference.request import Request
 from inference.settings import Settings
 from tests import upstream
-from tests.adapters import LANGUAGE, add_by_hand, edit_config, edit_weights, write_adapter
+from tests.adapters import EXPERTS, KINDS, add_by_hand, edit_config, edit_weights, write_adapter
 from tests.conftest import picture
 
 PROMPT, ANSWER = "What is in the middle?", (70, 71, 72, 73)
-EXPERTS = ["mlp.experts.gate_up_proj", "mlp.experts.down_proj"]
-
-KINDS = {
-    "lora": {},
-    "rslora": {"use_rslora": True},
-    "dora": {"use_dora": True},
-    "all-linear": {"target_modules": "all-linear"},
-    "patterns": {"rank_pattern": {"q_proj": 2, "layers.1.self_attn.v_proj": 6}, "alpha_pattern": {"o_proj": 3}},
-    "modules-to-save": {"modules_to_save": ["lm_head"]},
-    "norms-saved": {"modules_to_save": ["q_norm"]},
-    "tower-saved": {"modules_to_save": ["visual"]},
-    "attention-saved": {"target_modules": ["down_proj"], "modules_to_save": ["attn"]},  # of both towers
-    "layers-1-only": {"target_modules": ["q_proj", "down_proj"], "layers_to_transform": [1]},
-    "vision": {"target_modules": rf"({LANGUAGE})|(.*visual\.blocks\.\d+\.attn\.(qkv|proj))"},
-}
-MOE_KINDS = {
-    "lora": {},
-    "one-expert-parameter": {"target_modules": ["q_proj"], "target_parameters": EXPERTS[:1]},
-    "experts": {"target_modules": ["q_proj"], "target_parameters": EXPERTS},
-}
 
 
 def engine(checkpoint: Path, folders: dict[str, Path], **settings) -> Engine:
@@ -61,19 +43,14 @@ def identical(one: Recording, other: Recording) -> bool:
     return all(np.array_equal(a, b) for a, b in zip(arrays(one), arrays(other), strict=True))
 
 
-@pytest.mark.parametrize(
-    ("checkpoint", "kind", "options"),
-    [*(("dense", kind, options) for kind, options in KINDS.items()), *(("moe", k, o) for k, o in MOE_KINDS.items())],
-)
-def test_rows_equal_those_of_an_upstream_model_with_the_adapter_added_by_hand(
-    checkpoint, kind, options, request, tmp_path, untied
-):
-    base = untied if kind == "modules-to-save" else request.getfixturevalue(checkpoint)
+@pytest.mark.parametrize("kind", KINDS)
+def test_rows_equal_those_of_an_upstream_model_with_the_adapter_added_by_hand(kind, request, tmp_path):
+    checkpoint, options = KINDS[kind]
+    base = request.getfixturevalue(checkpoint)
     folder = write_adapter(tmp_path / "adapter", base, **options)
-    ours = engine(base, {"adapter": folder})
-    plain, adapted = ask(ours, None, "adapter")
+    plain, adapted = ask(engine(base, {"adapter": folder}), None, "adapter")
     by_hand = upstream.load(base)
-    prompt = ours._prompts.build(picture(96, 160), PROMPT, None, 4_096)
+    prompt = upstream.build_prompt(base, picture(96, 160), PROMPT)
     before = upstream.attentions(by_hand, prompt, ANSWER[:-1])
     add_by_hand(by_hand, folder)
     with torch.no_grad():
@@ -96,13 +73,6 @@ def test_rows_equal_those_of_an_upstream_model_with_the_adapter_added_by_hand(
     assert np.abs(adapted.logprobs - plain.logprobs).max() > 1e-3, "the adapter must do something"
 
 
-@pytest.fixture(scope="session")
-def untied(tmp_path_factory) -> Path:
-    from tests.checkpoints import write_checkpoint
-
-    return write_checkpoint(tmp_path_factory.mktemp("untied"), "dense-untied")
-
-
 @pytest.fixture(scope="module")
 def pair(tmp_path_factory, dense) -> dict[str, Path]:
     folder = tmp_path_factory.mktemp("pair")
@@ -112,7 +82,7 @@ def pair(tmp_path_factory, dense) -> dict[str, Path]:
         "one": write_adapter(folder / "one", dense, seed=1),
         "two": write_adapter(folder / "two", dense, seed=2, target_modules="all-linear"),
         "untouched": untouched,
-        "vision": write_adapter(folder / "vision", dense, seed=3, **KINDS["vision"]),
+        "vision": write_adapter(folder / "vision", dense, seed=3, **KINDS["vision"][1]),
     }
 
 
@@ -272,9 +242,9 @@ def test_experts_of_two_adapters_with_different_parameters_do_not_mix(moe, tmp_p
 
 def test_whole_modules_and_what_others_adapt_inside_them_do_not_mix(dense, pair, tmp_path):
     folders = pair | {
-        "tower": write_adapter(tmp_path / "tower", dense, seed=4, **KINDS["tower-saved"]),
-        "attention": write_adapter(tmp_path / "attention", dense, seed=5, **KINDS["attention-saved"]),
-        "tower-too": write_adapter(tmp_path / "too", dense, seed=6, **KINDS["tower-saved"]),
+        "tower": write_adapter(tmp_path / "tower", dense, seed=4, **KINDS["tower-saved"][1]),
+        "attention": write_adapter(tmp_path / "attention", dense, seed=5, **KINDS["attention-saved"][1]),
+        "tower-too": write_adapter(tmp_path / "too", dense, seed=6, **KINDS["tower-saved"][1]),
     }
     alone = {name: ask(engine(dense, {name: folder}), name)[0] for name, folder in folders.items()}
     ours = engine(dense, folders)
@@ -286,7 +256,7 @@ def test_whole_modules_and_what_others_adapt_inside_them_do_not_mix(dense, pair,
 
 @pytest.mark.parametrize("kind", ["tower-saved", "attention-saved"])
 def test_replaced_attention_is_recorded_on_the_path_that_is_asked_for(dense, tmp_path, kind):
-    folders = {"saved": write_adapter(tmp_path / "saved", dense, **KINDS[kind])}
+    folders = {"saved": write_adapter(tmp_path / "saved", dense, **KINDS[kind][1])}
     fresh = ask(engine(dense, folders, attention="rows"), None, "saved", vision_tower=True)
     ours = engine(dense, folders, attention="eager")
     ask(ours, None, "saved")
@@ -474,18 +444,16 @@ def test_the_config_file_is_not_followed_out_of_its_folder(dense, pair, tmp_path
 
 
 def test_an_adapter_that_changes_base_although_it_is_off_is_refused_and_base_is_loaded_again(dense, pair, monkeypatch):
-    from inference import adapters
-
     ours = engine(dense, pair)
     before = ask(ours, None)[0]
-    original = adapters._load_into
+    original = LoraModel.inject_adapter
 
-    def careless(wrapped, model, *rest):
-        if not next(model.parameters()).is_meta:
+    def careless(self, model, *rest, **options):
+        original(self, model, *rest, **options)
+        if not model.lm_head.weight.is_meta:
             model.lm_head.weight.data[3] += 1e-3
-        return original(wrapped, model, *rest)
 
-    monkeypatch.setattr(adapters, "_load_into", careless)
+    monkeypatch.setattr(LoraModel, "inject_adapter", careless)
     with pytest.raises(AdapterRefusedError, match="even when it is off"):
         ask(ours, "one")
     monkeypatch.undo()
@@ -498,28 +466,29 @@ def test_an_adapter_that_changes_base_although_it_is_off_is_refused_and_base_is_
 def test_an_exception_while_an_adapter_is_put_on_the_model_leaves_base_as_it_was(
     dense, pair, monkeypatch, moment, thrown
 ):
-    from inference import adapters
     from inference.errors import OutOfMemoryError
 
     ours = engine(dense, pair)
     before = ask(ours, None)[0]
     ours._kept.discard(lambda key: True)  # nothing can make way for a second try
     if moment == "while probing":
+        probe, faults = Passes.probe, [thrown("thrown while probing")]
 
-        def probe():
-            raise thrown("thrown while probing")
+        def fails_once(self, prompts):
+            if faults:
+                raise faults.pop()
+            return probe(self, prompts)
 
-        monkeypatch.setattr(ours._shelf, "_probe", probe)
+        monkeypatch.setattr(Passes, "probe", fails_once)
     else:
-        original = adapters._load_into
+        original = LoraModel.inject_adapter
 
-        def fails(wrapped, model, *rest):
-            result = original(wrapped, model, *rest)
-            if not next(model.parameters()).is_meta:
+        def fails(self, model, *rest, **options):
+            original(self, model, *rest, **options)
+            if not model.lm_head.weight.is_meta:
                 raise thrown("thrown while attaching")
-            return result
 
-        monkeypatch.setattr(adapters, "_load_into", fails)
+        monkeypatch.setattr(LoraModel, "inject_adapter", fails)
     expected = OutOfMemoryError if thrown is torch.OutOfMemoryError else AdapterRefusedError
     with pytest.raises(expected):
         ask(ours, "one")
