@@ -1,8 +1,8 @@
 """`python -m tests.precision_table`: how far the rows of each kind of adapter are from upstream's, per dtype and path.
 
 Upstream is `PeftModel.from_pretrained` and `output_attentions`, eager, in the same dtype and in the same steps as the
-engine (`attentions_in_steps`). What is compared: the map of every token, of every layer (mean over heads), the maps of every
-head at the focus, and the share of the image, of every head.
+engine (`attentions_in_steps`). What is compared: the map of every token, of every layer (mean over heads), the maps of
+every head at the focus, and the share of the image, of every head.
 """
 
 import sys
