@@ -5,13 +5,10 @@ Axes have one order everywhere, `(tokens, layers, heads, grid_h, grid_w)`; axes 
 always adapter − base.
 """
 
-import json
 import math
 import re
-import zipfile
-import zlib
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal, get_args
 
@@ -31,9 +28,6 @@ GROUPS = ("image", "question", "template and system", "answer")
 RESERVED_NAMES = frozenset({"base", "own", "none"})
 
 _NAME = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9._-]{0,62}[A-Za-z0-9])?")
-_FORMAT = "lora-attention-visualizer/1"
-#: Of zlib: numpy's level 6 takes up to eight times as long for maps that are hardly smaller then.
-_COMPRESSION = 1
 
 
 def check_adapter_name(name: object) -> str:
@@ -256,6 +250,20 @@ class Recording:
             raise CaptureError(f"by_token's sum over the grid differs from the image share by {gap:.2e}.")
 
 
+def recording_shapes(model: ModelInfo, grid: tuple[int, ...], tokens: Sequence[Token]) -> dict[str, tuple[int, ...]]:
+    """The shapes of a recording's arrays by field: they follow from the model, the image's cells and the tokens."""
+    layers, heads = model.num_layers, model.num_heads
+    return {
+        "logprobs": (sum(token.role in ("answer", "end") for token in tokens),),
+        "by_token": (len(tokens), layers, *grid),
+        "by_head": (layers, heads, *grid),
+        "group_share": (len(tokens), layers, heads, len(GROUPS)),
+        "background": (layers, *grid),
+        "background_low": (layers, *grid),
+        "vision_received": (model.num_vision_layers, *(side * model.merge_size for side in grid)),
+    }
+
+
 def background_of(by_token: FloatArray, tokens: Sequence[Token]) -> tuple[FloatArray, FloatArray, int]:
     """What the rows before the shown answer have in common: the background that the contrast view subtracts.
 
@@ -314,8 +322,12 @@ class Comparison:
         if not self.recordings:
             raise CaptureError("a comparison holds at least one recording.")
         for recording in self.recordings:
-            if recording.grid != self.grid or recording.by_head.shape != self.recordings[0].by_head.shape:
-                raise CaptureError(f"recording {recording.adapter!r} has another shape than its neighbours.")
+            for name, shape in recording_shapes(self.model, self.grid, recording.tokens).items():
+                array = getattr(recording, name)
+                if array is not None and array.shape != shape:
+                    raise CaptureError(
+                        f"{name} of {recording.adapter or 'base'} has shape {array.shape}; this model makes {shape}."
+                    )
             if self.tokens and recording.tokens != self.tokens:
                 raise CaptureError(f"recording {recording.adapter!r} replayed other tokens than the comparison's.")
 
@@ -336,89 +348,38 @@ class Comparison:
         have = ", ".join(each.adapter or "base" for each in self.recordings)
         raise SelectionError(f"{adapter or 'base'!r} is not in this comparison; it has {have}.")
 
-    def parts(self) -> tuple[dict[str, Any], dict[str, NDArray[Any]]]:
-        """Take it apart: everything but arrays as JSON values, and the arrays by name (`image`, …)."""
-        arrays: dict[str, NDArray[Any]] = {"image": self.image}
-        rest = {each.name: getattr(self, each.name) for each in fields(self)}
-        rest.pop("image")
-        rest["model"], rest["timings"] = asdict(self.model), dict(self.timings)
-        rest["tokens"] = [asdict(token) for token in self.tokens]
-        rest["recordings"] = [
-            _split(recording, f"recording{index}", arrays) for index, recording in enumerate(self.recordings)
-        ]
-        return {"format": _FORMAT, **rest}, arrays
-
-    @classmethod
-    def from_parts(cls, header: dict[str, Any], arrays: Mapping[str, NDArray[Any]]) -> "Comparison":
-        """Put together what `parts` gave.
-
-        Raises:
-            InputError: they are no parts of a comparison.
-        """
-        try:
-            rest = dict(header)
-            if rest.pop("format") != _FORMAT:
-                raise ValueError("unknown format")
-            recordings = tuple(_join(each, f"recording{i}", arrays) for i, each in enumerate(rest.pop("recordings")))
-            return cls(
-                model=ModelInfo(**rest.pop("model")),
-                grid=tuple(rest.pop("grid")),
-                notes=tuple(rest.pop("notes")),
-                image=arrays["image"],
-                tokens=_tokens(rest.pop("tokens")),
-                recordings=recordings,
-                **rest,
-            )
-        except _NOT_A_COMPARISON as error:
-            raise InputError("These are not the parts of a comparison of this tool, or they are damaged.") from error
-
-    def save(self, path: str | Path) -> None:
+    def save(self, path: str | Path, *, float16: bool = False) -> None:
         """Write one `.npz`: the arrays, the photo, and everything else as JSON text; no pickle.
 
         `np.load` reads it. Equal comparisons give equal bytes.
+
+        Args:
+            path: of the file.
+            float16: halve it: maps keep 11 significant bits; log-probabilities and shares by group stay exact.
         """
-        header, arrays = self.parts()
-        arrays["header"] = np.frombuffer(json.dumps(header, ensure_ascii=False).encode(), dtype=np.uint8)
-        with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED, compresslevel=_COMPRESSION) as archive:
-            for name, array in arrays.items():
-                with archive.open(f"{name}.npy", "w", force_zip64=True) as file:
-                    np.lib.format.write_array(file, array, allow_pickle=False)
+        from inference.serialization import save_comparison  # late: the format knows the records, not the reverse
+
+        save_comparison(self, Path(path), float16=float16)
 
     @classmethod
     def load(cls, path: str | Path) -> "Comparison":
-        """Read what `save` wrote, bit for bit.
+        """Read what `save` wrote, bit for bit; also what earlier versions of it wrote.
 
         Raises:
             InputError: not such a file.
         """
-        try:
-            with Path(path).open("rb") as opened, np.load(opened, allow_pickle=False) as file:
-                arrays = {name: file[name] for name in file.files}
-            return cls.from_parts(json.loads(arrays.pop("header").tobytes()), arrays)
-        except (*_NOT_A_COMPARISON, InputError) as error:
-            raise InputError(f"{Path(path).name} is not a saved comparison of this tool, or it is damaged.") from error
+        from inference.serialization import load_comparison  # late, too
+
+        return load_comparison(Path(path))
 
     def _repr_html_(self) -> str:
         """Show the comparison in a notebook: the page's panes at the middle layer."""
-        from visualize import notebook_html  # the one late import: drawing knows the records, not the reverse
+        from visualize import notebook_html  # late: drawing knows the records, not the reverse
 
         return notebook_html(self)
 
 
 Event = Progress | AnswerToken | Comparison
-
-_NOT_A_COMPARISON = (
-    AttributeError,
-    CaptureError,
-    EOFError,
-    LookupError,
-    OSError,
-    RecursionError,
-    TypeError,
-    ValueError,
-    zipfile.BadZipFile,
-    zlib.error,
-)
 
 
 def _check_array(name: str, array: NDArray[Any], shape: Sequence[int]) -> None:
@@ -431,27 +392,3 @@ def _check_array(name: str, array: NDArray[Any], shape: Sequence[int]) -> None:
             f"{name} holds values that are not finite numbers: this model's arithmetic overflowed.",
             "Try --dtype float32 or bfloat16.",
         )
-
-
-def _split(recording: Recording, prefix: str, arrays: dict[str, NDArray[Any]]) -> dict[str, Any]:
-    """Move a recording's arrays into `arrays` under `prefix`, return the rest as JSON values."""
-    rest: dict[str, Any] = {}
-    for each in fields(recording):
-        value = getattr(recording, each.name)
-        if isinstance(value, np.ndarray):
-            arrays[f"{prefix}.{each.name}"] = value
-        else:
-            rest[each.name] = [asdict(token) for token in value] if each.name == "tokens" else value
-    return rest
-
-
-def _join(rest: Mapping[str, Any], prefix: str, arrays: Mapping[str, NDArray[Any]]) -> Recording:
-    rest = dict(rest)
-    own = {name.removeprefix(f"{prefix}."): array for name, array in arrays.items() if name.startswith(f"{prefix}.")}
-    rest["tokens"] = _tokens(rest["tokens"])
-    rest["answer_ids"], rest["focus"] = tuple(rest["answer_ids"]), tuple(rest["focus"])
-    return Recording(**(rest | own))
-
-
-def _tokens(rows: list[dict[str, Any]]) -> tuple[Token, ...]:
-    return tuple(Token(**row) for row in rows)

@@ -1,42 +1,165 @@
-"""How requests and comparisons travel between processes: packed to bytes and unpacked again; it knows no cloud.
+"""The one format of records: how comparisons are saved and travel, and how requests travel; it knows no cloud.
 
-A packed value is one uncompressed `.npz`: arrays, and everything else as JSON text; nothing is unpickled. The photo
-travels one way only, as lossless PNG: whoever unpacks a comparison puts the photo of the request back.
+A file is an archive (see `inference.archive`): everything but arrays as JSON, the photo as `image`, and the arrays of
+each recording as `recording0.by_token` and so on. What is saved is float32, compressed, and has its photo; what travels
+is not compressed and has no photo, which the caller has, and its maps are scaled float16 unless that was refused.
 
-Maps may travel as scaled float16: each array is multiplied by the power of two that brings its largest value below 2¹⁵,
-where float16 is still finite. A value then keeps 11 significant bits (a relative error of at most 2⁻¹¹) down to 2⁻²⁸ of
-the array's largest value. Shares by group and log-probabilities, which are shown as numbers, always travel as float32.
+Scaled float16: each array is multiplied by the power of two that brings its largest value below 2¹⁵, where float16 is
+still finite. A value then keeps 11 significant bits (a relative error of at most 2⁻¹¹) down to 2⁻²⁸ of the array's
+largest value. Shares by group and log-probabilities, which are shown as numbers, always stay float32.
+
+Files of format 1 are read too. Their background had one row too many, and is computed anew from `by_token`.
 """
 
 import io
-import json
 import math
-import zipfile
 from collections.abc import Mapping
-from dataclasses import fields
+from dataclasses import asdict, fields
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from inference.errors import InputError
+from inference.archive import DAMAGE, Archive, ArchiveError, write_archive
+from inference.errors import CaptureError, InputError
 from inference.photo import Photo, upright_rgb
-from inference.records import Comparison
+from inference.records import Comparison, ModelInfo, Recording, Token, background_of, recording_shapes
 from inference.request import Request
 
 #: Arrays that are only ever drawn or reduced to a few digits.
 MAPS = frozenset({"by_token", "by_head", "background", "background_low", "vision_received"})
-_DAMAGE = (AttributeError, EOFError, LookupError, OSError, TypeError, ValueError, zipfile.BadZipFile)
+_FORMAT, _FIRST_FORMAT = "lora-attention-visualizer/2", "lora-attention-visualizer/1"
+#: A photo without detail shrinks to a thousandth: it may have as many pixels as Pillow decodes at all.
+_PHOTO_BYTES = 3 * 2 * (Image.MAX_IMAGE_PIXELS or 0)
+
+
+# comparisons
+
+
+def save_comparison(comparison: Comparison, path: Path, *, float16: bool = False) -> None:
+    """See `Comparison.save`."""
+    header, arrays = split_comparison(comparison, float16=float16)
+    with path.open("wb") as file:
+        write_archive(file, header, arrays, compress=True)
+
+
+def load_comparison(path: Path) -> Comparison:
+    """See `Comparison.load`."""
+    try:
+        with path.open("rb") as file:
+            return _join_comparison(Archive(file), None)
+    except (*DAMAGE, CaptureError) as error:
+        raise InputError(
+            f"{path.name} is not a saved comparison of this tool, or it is damaged{_reason(error)}."
+        ) from error
+
+
+def pack_comparison(comparison: Comparison, *, float32: bool = False) -> bytes:
+    """Pack a comparison without its photo.
+
+    Args:
+        comparison: what to pack.
+        float32: send maps exactly, as float32; else as scaled float16.
+    """
+    header, arrays = split_comparison(comparison, float16=not float32)
+    del arrays["image"]
+    return _packed(header, arrays)
+
+
+def unpack_comparison(packed: bytes, image: NDArray[np.uint8]) -> Comparison:
+    """Unpack a comparison.
+
+    Args:
+        packed: what `pack_comparison` gave.
+        image: the request's photo, `(height, width, 3)` uint8.
+
+    Raises:
+        InputError: bytes that are no packed comparison.
+    """
+    try:
+        return _join_comparison(Archive(io.BytesIO(packed)), image)
+    except (*DAMAGE, CaptureError) as error:
+        raise InputError(f"These bytes are no packed comparison{_reason(error)}.") from error
+
+
+def split_comparison(
+    comparison: Comparison, *, float16: bool = False
+) -> tuple[dict[str, Any], dict[str, NDArray[Any]]]:
+    """Take a comparison apart: everything but arrays as JSON values, and the arrays by their names in the file."""
+    arrays: dict[str, NDArray[Any]] = {"image": comparison.image}
+    header: dict[str, Any] = {"format": _FORMAT, "exponents": {}}
+    header |= {each.name: getattr(comparison, each.name) for each in fields(Comparison) if each.name != "image"}
+    header |= {"model": asdict(comparison.model), "timings": dict(comparison.timings)}
+    header |= {"tokens": [asdict(token) for token in comparison.tokens], "recordings": []}
+    for index, recording in enumerate(comparison.recordings):
+        values = {each.name: getattr(recording, each.name) for each in fields(Recording)}
+        values["tokens"] = [asdict(token) for token in recording.tokens]
+        for name in [name for name, value in values.items() if isinstance(value, np.ndarray)]:
+            array, key = values.pop(name), f"recording{index}.{name}"
+            if float16 and name in MAPS:
+                array, header["exponents"][key] = _to_float16(array)
+            arrays[key] = array
+        header["recordings"].append(values)
+    return header, arrays
+
+
+def _join_comparison(archive: Archive, image: NDArray[np.uint8] | None) -> Comparison:
+    header = archive.header()
+    form, exponents = header.pop("format"), header.pop("exponents", {})
+    if form not in (_FORMAT, _FIRST_FORMAT):
+        raise ArchiveError(f"its format is {str(form)[:40]!r}, not {_FORMAT!r}")
+    model, grid = ModelInfo(**header.pop("model")), tuple(header.pop("grid"))
+    recordings = []
+    for index, values in enumerate(header.pop("recordings")):
+        values |= {name: tuple(values[name]) for name in ("answer_ids", "focus")}
+        values["tokens"] = _tokens(values["tokens"])
+        for name, shape in recording_shapes(model, grid, values["tokens"]).items():
+            key = f"recording{index}.{name}"
+            if name != "vision_received" or key in archive:
+                values[name] = _array(archive, key, shape, exponents.get(key))
+        if form == _FIRST_FORMAT:
+            background = background_of(values["by_token"], values["tokens"])
+            values |= zip(("background", "background_low", "background_rows"), background, strict=True)
+        recordings.append(Recording(**values))
+    return Comparison(
+        model=model,
+        grid=grid,
+        image=archive.array("image", (None, None, 3), np.uint8, most=_PHOTO_BYTES) if image is None else image,
+        tokens=_tokens(header.pop("tokens")),
+        recordings=tuple(recordings),
+        notes=tuple(header.pop("notes")),
+        **header,
+    )
+
+
+def _tokens(rows: list[dict[str, Any]]) -> tuple[Token, ...]:
+    return tuple(Token(**row) for row in rows)
+
+
+def _array(archive: Archive, key: str, shape: tuple[int, ...], exponent: int | None) -> NDArray[np.float32]:
+    if exponent is None:
+        return archive.array(key, shape, np.float32)
+    return np.ldexp(archive.array(key, shape, np.float16).astype(np.float32), -exponent)
+
+
+def _to_float16(values: NDArray[np.float32]) -> tuple[NDArray[np.float16], int]:
+    largest = float(np.abs(values).max(initial=0))
+    exponent = 15 - math.frexp(largest)[1] if largest else 0
+    return np.ldexp(values, exponent).astype(np.float16), exponent
+
+
+# requests
 
 
 def pack_request(request: Request) -> bytes:
     """Pack a request with its photo and what was done to that."""
-    rest = {field.name: getattr(request, field.name) for field in fields(request) if field.name != "image"}
-    rest["photo"] = {"notes": request.image.notes, "original_size": request.image.original_size}
+    values = {field.name: getattr(request, field.name) for field in fields(request) if field.name != "image"}
+    values["photo"] = {"notes": request.image.notes, "original_size": request.image.original_size}
     png = io.BytesIO()
     request.image.to_pil().save(png, "PNG", compress_level=1)
-    return _pack(rest, {"photo": np.frombuffer(png.getvalue(), dtype=np.uint8)})
+    return _packed(values, {"photo": np.frombuffer(png.getvalue(), dtype=np.uint8)})
 
 
 def unpack_request(packed: bytes) -> Request:
@@ -49,78 +172,30 @@ def unpack_request(packed: bytes) -> Request:
         InputError: whatever `Request` raises, or bytes that are no packed request.
     """
     try:
-        rest, arrays = _unpack(packed)
-        photo = rest.pop("photo")
-        image = Photo(_pixels(arrays), tuple(photo["notes"]), tuple(photo["original_size"]))
-        return Request(image=image, **rest)
-    except _DAMAGE as error:
-        raise InputError("These bytes are no packed request.") from error
+        archive = Archive(io.BytesIO(packed))
+        values = archive.header()
+        photo = values.pop("photo")
+        image = Photo(_pixels(archive), tuple(photo["notes"]), tuple(photo["original_size"]))
+        return Request(image=image, **values)
+    except (*DAMAGE, Image.DecompressionBombError) as error:
+        raise InputError(f"These bytes are no packed request{_reason(error)}.") from error
 
 
 def photo_of(packed: bytes) -> NDArray[np.uint8]:
     """The pixels of a packed request's photo, `(height, width, 3)` uint8."""
-    _, arrays = _unpack(packed)
-    return _pixels(arrays)
+    return _pixels(Archive(io.BytesIO(packed)))
 
 
-def _pixels(arrays: Mapping[str, NDArray[Any]]) -> NDArray[np.uint8]:
-    png = Image.open(io.BytesIO(arrays["photo"].tobytes()), formats=("PNG",))
+def _pixels(archive: Archive) -> NDArray[np.uint8]:
+    png = Image.open(io.BytesIO(archive.array("photo", (None,), np.uint8).tobytes()), formats=("PNG",))
     return upright_rgb(png).pixels
 
 
-def pack_comparison(comparison: Comparison, *, float32: bool = False, photo: bool = False) -> bytes:
-    """Pack a comparison.
-
-    Args:
-        comparison: what to pack.
-        float32: send maps exactly, as float32; else as scaled float16.
-        photo: send the photo too.
-    """
-    header, arrays = comparison.parts()
-    if not photo:
-        del arrays["image"]
-    exponents: dict[str, int] = {}
-    for name, values in arrays.items():
-        if not float32 and name.rpartition(".")[2] in MAPS:
-            arrays[name], exponents[name] = _to_float16(values)
-    return _pack({"header": header, "exponents": exponents}, arrays)
-
-
-def unpack_comparison(packed: bytes, image: NDArray[np.uint8] | None = None) -> Comparison:
-    """Unpack a comparison.
-
-    Args:
-        packed: what `pack_comparison` gave.
-        image: the request's photo, `(height, width, 3)` uint8, where it did not travel.
-
-    Raises:
-        InputError: bytes that are no packed comparison.
-    """
-    try:
-        rest, arrays = _unpack(packed)
-        for name, exponent in rest["exponents"].items():
-            arrays[name] = np.ldexp(arrays[name].astype(np.float32), -exponent)
-        if image is not None:
-            arrays["image"] = image
-        return Comparison.from_parts(rest["header"], arrays)
-    except _DAMAGE as error:
-        raise InputError("These bytes are no packed comparison.") from error
-
-
-def _to_float16(values: NDArray[np.float32]) -> tuple[NDArray[np.float16], int]:
-    largest = float(np.abs(values).max(initial=0))
-    exponent = 15 - math.frexp(largest)[1] if largest else 0
-    return np.ldexp(values, exponent).astype(np.float16), exponent
-
-
-def _pack(rest: Mapping[str, Any], arrays: Mapping[str, NDArray[Any]]) -> bytes:
+def _packed(header: Mapping[str, Any], arrays: Mapping[str, NDArray[Any]]) -> bytes:
     file = io.BytesIO()
-    text = np.frombuffer(json.dumps(rest, ensure_ascii=False).encode(), dtype=np.uint8)
-    np.savez(file, allow_pickle=False, rest=text, **arrays)
+    write_archive(file, header, arrays, compress=False)
     return file.getvalue()
 
 
-def _unpack(packed: bytes) -> tuple[dict[str, Any], dict[str, NDArray[Any]]]:
-    with np.load(io.BytesIO(packed), allow_pickle=False) as file:
-        arrays = {name: file[name] for name in file.files}
-    return json.loads(arrays.pop("rest").tobytes()), arrays
+def _reason(error: Exception) -> str:
+    return f": {error}" if isinstance(error, ArchiveError) else ""

@@ -99,6 +99,13 @@ def test_a_recording_that_cannot_be_true_is_an_error(damage: str):
         replace(good, **changes)
 
 
+@pytest.mark.parametrize("change", [{"num_layers": 5}, {"num_heads": 4}])
+def test_recordings_of_another_model_cannot_be_its_comparison(change):
+    good = comparison()
+    with pytest.raises(CaptureError, match=r"of base has shape .*; this model makes"):
+        replace(good, model=replace(good.model, **change))
+
+
 def test_variants_that_replayed_other_tokens_cannot_be_one_comparison():
     good = comparison()
     first, second = good.recordings[:2]

@@ -9,19 +9,20 @@ import pytest
 from inference import AnswerToken, Comparison, Progress
 from inference.errors import InputError, SelectionError, UnknownAdapterError
 from inference.records import BackendStatus
+from inference.serialization import split_comparison
 from tests.inference.cloud.conftest import EXACT
 
 VARIANTS = (None, "find-red", "vision-lora")
 
 
 def largest_difference(one: Comparison, other: Comparison) -> float:
-    first, second = one.parts()[1], other.parts()[1]
+    first, second = split_comparison(one)[1], split_comparison(other)[1]
     assert first.keys() == second.keys()
     return max(float(np.abs(first[name].astype(np.float64) - second[name]).max()) for name in first)
 
 
 def assert_same_words(one: Comparison, other: Comparison) -> None:
-    first, second = one.parts()[0], other.parts()[0]
+    first, second = split_comparison(one)[0], split_comparison(other)[0]
     assert first.pop("timings").keys() == second.pop("timings").keys()
     assert first == second
 
