@@ -19,6 +19,9 @@ from tests.modal_stand_in import ContainerInfo, StandIn, run_in_thread, unreacha
 TESTS = Path(__file__).parent
 SERVICE = TESTS / "stand_in_service"
 APP = "stand-in-service"
+SECONDS = 60  # for what comes at once where nobody else needs the machine
+
+pytestmark = pytest.mark.slow
 
 
 def run_modal(cloud: StandIn, *arguments: str, **env: str) -> str:
@@ -30,21 +33,21 @@ def run_modal(cloud: StandIn, *arguments: str, **env: str) -> str:
         env={**os.environ, **cloud.client_env(), **variables, **env},
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=2 * SECONDS,
     )
     assert done.returncode == 0, done.stdout + done.stderr
     return done.stdout
 
 
-def wait_until(ready: Callable[[], bool], seconds: float = 10) -> None:
-    deadline = time.monotonic() + seconds
+def wait_until(ready: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + SECONDS
     while not ready():
         assert time.monotonic() < deadline, "waited in vain"
         time.sleep(0.02)
 
 
 def alive(cloud: StandIn, name: str) -> list[ContainerInfo]:
-    return [container for container in cloud.containers(name) if container.alive]
+    return [container for container in cloud.containers(name) if container.alive and container.app == APP]
 
 
 @pytest.fixture(scope="module")
@@ -75,44 +78,46 @@ def tokens(client):
 
 
 def test_a_call_returns_what_the_function_returns(cloud, function):
+    before = cloud.rpc_calls["FunctionMap"]
     assert function("length").remote(b"x" * 3_000_000) == 3_000_000
+    assert cloud.last_inputs[-1].in_blob
+    assert len(cloud.last_inputs[-1].data) > 3_000_000
     assert len(function("zeros").remote(5_000_000)) == 5_000_000
-    assert cloud.last_inputs[0].in_blob
-    assert len(cloud.last_inputs[0].data) > 3_000_000
     assert cloud.last_outputs[-1].in_blob
     assert len(cloud.last_outputs[-1].data) > 5_000_000
-    assert cloud.rpc_calls["FunctionMap"] >= 2
+    assert cloud.rpc_calls["FunctionMap"] == before + 2
 
 
 def test_a_generator_streams(function):
     assert list(function("steps").remote_gen(3)) == [0, 1, 2]
 
 
-def test_a_spawned_call_can_be_polled(function):
-    call = function("nap").spawn(0.5)
+def test_a_spawned_call_can_be_polled(function, tokens):
+    call = function("wait").spawn("polled")
     with pytest.raises(TimeoutError):
         call.get(timeout=0)
-    assert call.get(timeout=10) == "1"
+    tokens.put("go", partition="polled-go")
+    assert call.get(timeout=SECONDS) == "1"
     assert call.get(timeout=0) == "1"
 
 
 def test_a_class_is_one_container_per_set_of_parameters(cloud, client):
+    before = {container.id for container in cloud.containers("Counter")}
     counter = modal.Cls.from_name(APP, "Counter", client=client)
     assert counter(start=2).add.remote(5) == 2005
     assert counter().add.remote(5) == 5
     assert list(counter(start=2).up.remote_gen(3)) == [2000, 2001, 2002]
-    assert [container.inputs_taken for container in cloud.containers("Counter")] == [2, 1]
+    started = [container for container in cloud.containers("Counter") if container.id not in before]
+    assert [container.inputs_taken for container in started] == [2, 1]
 
 
-def test_a_cancelled_call_is_interrupted_within_a_second(function, tokens):
-    call = function("nap").spawn(30, "cancelled")
-    assert tokens.get(partition="cancelled", timeout=10)[0] == "started"
-    began = time.monotonic()
+def test_a_cancelled_call_is_interrupted(function, tokens):
+    call = function("nap").spawn(10 * SECONDS, "cancelled")
+    assert tokens.get(partition="cancelled", timeout=SECONDS)[0] == "started"
     call.cancel()
-    assert tokens.get(partition="cancelled", timeout=5)[0] == "cancelled"
-    assert time.monotonic() - began < 1
+    assert tokens.get(partition="cancelled", timeout=SECONDS)[0] == "cancelled"
     with pytest.raises(modal.exception.RemoteError):
-        call.get(timeout=1)
+        call.get(timeout=SECONDS)
 
 
 # -- queues -----------------------------------------------------------------------------------------------------------
@@ -133,34 +138,32 @@ def test_a_queue_keeps_its_partitions_apart(client):
         assert line.len(total=True) == 0
 
 
-def test_a_queue_wakes_its_reader_at_once(function, tokens):
+def test_a_queue_wakes_its_reader(function, tokens):
+    """Both ends would else sleep for a minute or two, each time."""
     call = function("answer").spawn("talk")
-    tokens.put(1, partition="talk-in")
-    assert tokens.get(partition="talk-out", timeout=10) == 2
-    took = []
+    began = time.monotonic()
     for number in range(20):
-        began = time.monotonic()
         tokens.put(number, partition="talk-in")
-        assert tokens.get(partition="talk-out", timeout=5) == 2 * number
-        took.append(time.monotonic() - began)
-    assert sorted(took)[10] < 0.1  # there and back, through two processes
+        assert tokens.get(partition="talk-out", timeout=SECONDS) == 2 * number
+    assert time.monotonic() - began < SECONDS
     tokens.put(None, partition="talk-in")
-    assert call.get(timeout=5) is None
+    assert call.get(timeout=SECONDS) is None
 
 
 # -- volumes ----------------------------------------------------------------------------------------------------------
 
 
 def test_a_volume_is_the_same_for_the_client_and_the_container(cloud, client, function):
+    before = cloud.rpc_calls["VolumeCommit"]
     volume = modal.Volume.from_name("stand-in-files", client=client)
     function("write").remote("inside.txt", "written inside")
-    assert [entry.path for entry in volume.listdir("/")] == ["inside.txt"]
+    assert "inside.txt" in [entry.path for entry in volume.listdir("/")]
     assert b"".join(volume.read_file("inside.txt")) == b"written inside"
     with volume.batch_upload() as batch:
         batch.put_file(SERVICE / "assets" / "note.txt", "/deep/note.txt")
     assert function("read").remote("deep/note.txt") == "a file of the app"
     assert (cloud.volume_folder("stand-in-files") / "deep/note.txt").read_text() == "a file of the app"
-    assert cloud.rpc_calls["VolumeCommit"] >= 1
+    assert cloud.rpc_calls["VolumeCommit"] > before
 
 
 def test_what_a_client_changes_is_seen_in_a_running_container_only_after_a_reload(client, function):
@@ -213,22 +216,25 @@ def test_the_command_line_moves_files(cloud, tmp_path):
 # -- isolation --------------------------------------------------------------------------------------------------------
 
 
+SEEN = {
+    "GREETING": "good day",
+    "NAMED": "by name",
+    "SPELLED": "out",
+    "MODAL_TOKEN_ID": "",
+    "PRIVATE": "",
+    "app": "missing",
+    "tests": "missing",
+    "visualize": "missing",
+    "inference.model.engine": "missing",
+    "note": "a file of the app",
+}
+
+
 def test_a_container_sees_what_the_app_brought_and_nothing_else(cloud, function):
     assert len(alive(cloud, "surroundings")) == 1  # min_containers=1
     seen = function("surroundings").remote()
     assert seen.pop("inference").endswith("/root/inference/__init__.py")
-    assert seen == {
-        "GREETING": "good day",
-        "NAMED": "by name",
-        "SPELLED": "out",
-        "MODAL_TOKEN_ID": "",
-        "PRIVATE": "",
-        "app": "missing",
-        "tests": "missing",
-        "visualize": "missing",
-        "inference.model.engine": "missing",
-        "note": "a file of the app",
-    }
+    assert seen == SEEN
 
 
 EDITABLE_FINDER = """
@@ -259,7 +265,7 @@ def test_an_installed_copy_of_the_repository_is_not_seen(tmp_path, installed, mo
         text=True,
     )
     assert done.stdout.strip() == str(tmp_path / "inference" / "__init__.py")
-    assert f"'{module}' is not mounted in this container" in done.stderr
+    assert f"'{'.'.join(module.split('.')[:2])}' is not mounted in this container" in done.stderr
 
 
 # -- maps -------------------------------------------------------------------------------------------------------------
@@ -267,11 +273,15 @@ def test_an_installed_copy_of_the_repository_is_not_seen(tmp_path, installed, mo
 
 def test_a_map_uses_several_containers_and_returns_failures(cloud, function):
     divisors = [number % 10 for number in range(200)]
-    results = list(function("divide").map(divisors, order_outputs=False, return_exceptions=True))
+    stream = iter(function("divide").map(divisors, order_outputs=False, return_exceptions=True))
+    with cloud.holding("divide", outputs=1):
+        results = [next(stream)]
+        wait_until(lambda: sum(container.running for container in cloud.containers("divide")) == 3)
+    results += stream
     assert sum(isinstance(result, ZeroDivisionError) for result in results) == 20
     good = [result for result in results if not isinstance(result, Exception)]
     assert sorted(value for value, _ in good) == sorted(1 / divisor for divisor in divisors if divisor)
-    assert 2 <= len({pid for _, pid in good}) <= 3
+    assert len({pid for _, pid in good}) == 3
     assert sum(container.inputs_taken for container in cloud.containers("divide")) == 200
 
 
@@ -281,14 +291,14 @@ def test_a_map_over_a_method_with_class_parameters(client):
 
 
 def test_a_map_survives_the_death_of_a_container(cloud, function):
-    stream = iter(function("nap").map([0.1] * 20, order_outputs=False))
-    results = [next(stream)]
-    killed = cloud.kill("nap")
+    stream = iter(function("nap").map([0.01] * 20, order_outputs=False))
+    with cloud.holding("nap", outputs=1):
+        results = [next(stream)]
+        killed = cloud.kill("nap")
     results += stream
     assert results == ["1"] * 20
     dead = next(container for container in cloud.containers("nap") if container.pid == killed)
     assert not dead.alive
-    assert len(alive(cloud, "nap")) == 2
 
 
 def test_a_map_may_be_closed_early(function):
@@ -313,39 +323,54 @@ def test_modal_run_streams_the_log_and_stops_the_app(cloud):
 # -- faults -----------------------------------------------------------------------------------------------------------
 
 
-def test_an_input_runs_again_after_its_container_was_killed(cloud, function, tokens):
-    call = function("nap").spawn(0.5, "killed")
-    first = tokens.get(partition="killed", timeout=10)
-    assert cloud.kill("nap") == first[1]
-    second = tokens.get(partition="killed", timeout=10)
+@pytest.mark.parametrize("how", ["kill", "preempt"])
+def test_an_input_runs_again_after_its_container_was_taken_away(cloud, function, tokens, how):
+    call = function("wait").spawn(how)
+    first = tokens.get(partition=how, timeout=SECONDS)
+    assert getattr(cloud, how)("wait") == first[1]
+    second = tokens.get(partition=how, timeout=SECONDS)
     assert second[0] == "started"
     assert second[1] != first[1]
-    assert call.get(timeout=10) == "1"
+    tokens.put("go", partition=f"{how}-go")
+    assert call.get(timeout=SECONDS) == "1"
 
 
 def test_a_crash_can_reach_the_caller(cloud, function):
     cloud.crash = "fail"
     try:
-        call = function("nap").spawn(30)
+        call = function("nap").spawn(10 * SECONDS)
         cloud.kill("nap")
         with pytest.raises(modal.exception.InternalFailure):
-            call.get(timeout=10)
+            call.get(timeout=SECONDS)
     finally:
         cloud.crash = "retry"
-
-
-def test_a_preempted_input_runs_again(cloud, function, tokens):
-    call = function("nap").spawn(1, "preempted")
-    first = tokens.get(partition="preempted", timeout=10)
-    assert cloud.preempt("nap") == first[1]
-    assert tokens.get(partition="preempted", timeout=10)[1] != first[1]
-    assert call.get(timeout=10) == "1"
 
 
 def test_an_input_that_takes_too_long_ends_with_its_container(cloud, function):
     with pytest.raises(modal.exception.FunctionTimeoutError, match="timeout of 1s"):
         function("too_slow").remote()
     wait_until(lambda: not alive(cloud, "too_slow"))
+
+
+def test_an_inputs_time_can_be_over_before_it_is(cloud, function):
+    call = function("on_time").spawn()
+    cloud.expire("on_time")
+    with pytest.raises(modal.exception.FunctionTimeoutError, match="timeout of 600s"):
+        call.get(timeout=SECONDS)
+    wait_until(lambda: not alive(cloud, "on_time"))
+
+
+def test_what_a_container_says_is_held_back_from_a_word_on(cloud, function, tokens):
+    """The first container says two words and no more, and gives no output; its successor is free again."""
+    with cloud.holding("count", last_value=lambda value: value == 1):
+        call = function("count").spawn("held", 4)
+        assert [tokens.get(partition="held", timeout=SECONDS) for _ in range(2)] == [0, 1]
+        assert tokens.len(partition="held") == 0
+        with pytest.raises(TimeoutError):
+            call.get(timeout=0)
+        cloud.kill("count")
+    assert call.get(timeout=SECONDS) == "1"
+    assert tokens.get_many(9, partition="held") == [0, 1, 2, 3]
 
 
 def test_a_failing_start_is_told_to_the_caller(client):
@@ -355,13 +380,14 @@ def test_a_failing_start_is_told_to_the_caller(client):
 
 def test_without_a_gpu_only_functions_without_one_run(cloud, function):
     cloud.no_gpu = True
-    call = function("on_gpu").spawn()
-    assert function("length").remote(b"xy") == 2
-    with pytest.raises(TimeoutError):
-        call.get(timeout=0.3)
-    assert cloud.containers("on_gpu") == []
-    cloud.no_gpu = False
-    assert call.get(timeout=10) == "ran"
+    try:
+        call = function("on_gpu").spawn()
+        assert function("length").remote(b"xy") == 2
+        assert cloud.waiting("on_gpu") == 1
+        assert cloud.containers("on_gpu") == []
+    finally:
+        cloud.no_gpu = False
+    assert call.get(timeout=SECONDS) == "ran"
 
 
 def test_a_start_may_be_slow(cloud, function):
@@ -405,53 +431,67 @@ def test_nobody_answers_at_the_unreachable_address():
 
 
 def test_the_definitions_tell_what_was_deployed(cloud):
-    definition = cloud.definitions()["on_gpu"]
+    definition = cloud.definitions(APP)["on_gpu"]
     assert definition.gpus == ["H100", "A100-80GB:2"]
     assert (definition.timeout, definition.startup_timeout, definition.scaledown_window) == (120, 240, 30)
     assert (definition.min_containers, definition.max_containers) == (0, 1)
     assert definition.memory_snapshot
     assert definition.volumes == {str(cloud.mount_root / "data"): "stand-in-files"}
     assert any("numpy==2.2.0" in line for line in definition.image_commands)
-    assert cloud.definitions()["Counter.*"].methods == ["add", "up"]
-    assert cloud.definitions()["surroundings"].secrets == ["stand-in-secret", ""]
+    assert cloud.definitions(APP)["Counter.*"].methods == ["add", "up"]
+    assert cloud.definitions(APP)["surroundings"].secrets == ["stand-in-secret", ""]
 
 
-def test_a_container_tells_what_it_did(cloud, function):
+def test_a_container_tells_what_it_did(cloud, function, tokens):
     before = time.time()
     function("nap").remote(0.1)
     container = max(alive(cloud, "nap"), key=lambda one: one.last_input_ended_at or 0)
     assert before < container.last_input_ended_at < time.time()
     assert container.started_at < container.last_input_ended_at
     assert not container.running
-    call = function("nap").spawn(1)
-    wait_until(lambda: any(one.running for one in cloud.containers("nap")))
-    assert call.get(timeout=10) == "1"
+    call = function("wait").spawn("told")
+    tokens.get(partition="told", timeout=SECONDS)
+    assert [one.running for one in alive(cloud, "wait")].count(True) == 1
+    tokens.put("go", partition="told-go")
+    assert call.get(timeout=SECONDS) == "1"
 
 
 # -- redeployment and the end -----------------------------------------------------------------------------------------
 
 
-def test_a_redeployment_lets_running_inputs_finish_and_runs_new_ones_in_new_code(cloud, function, tokens):
-    old = function("nap").spawn(4, "redeployed")
-    tokens.get(partition="redeployed", timeout=10)
-    run_modal(cloud, "deploy", "-m", "service", STAND_IN_VERSION="2")
-    assert function("nap").remote(0) == "2"
-    assert old.get(timeout=10) == "1"
+def test_a_redeployment_lets_running_inputs_finish_and_runs_new_ones_in_new_code(cloud, client, tokens):
+    run_modal(cloud, "deploy", "-m", "service", STAND_IN_APP="redeployed")
+    wait, nap = (modal.Function.from_name("redeployed", name, client=client) for name in ("wait", "nap"))
+    old = wait.spawn("redeployed")
+    tokens.get(partition="redeployed", timeout=SECONDS)
+    run_modal(cloud, "deploy", "-m", "service", STAND_IN_APP="redeployed", STAND_IN_VERSION="2")
+    assert nap.remote(0) == "2"
+    tokens.put("go", partition="redeployed-go")
+    assert old.get(timeout=SECONDS) == "1"
 
 
-def test_the_stand_in_leaves_nothing_behind():
+@pytest.mark.parametrize("packages", [(), ("modal_proto.api_pb2", "grpclib.client")], ids=["fresh", "forked"])
+def test_the_stand_in_leaves_nothing_behind_however_containers_are_started(packages):
     threads = set(threading.enumerate())
-    with run_in_thread(scaledown_window=0.5, containers_per_function=1) as cloud:
-        cloud.add_secret("stand-in-secret", {})
+    with run_in_thread(scaledown_window=0.5, containers_per_function=1, packages=packages) as cloud:
+        cloud.add_secret("stand-in-secret", {"NAMED": "by name"})
         run_modal(cloud, "deploy", "-m", "service")
         with modal.Client(cloud.url, 1, cloud.token) as client:
-            length = modal.Function.from_name(APP, "length", client=client)
+            length, nap, surroundings = (
+                modal.Function.from_name(APP, name, client=client) for name in ("length", "nap", "surroundings")
+            )
+            seen = surroundings.remote()
+            assert seen.pop("inference").endswith("/root/inference/__init__.py")
+            assert seen == SEEN
             assert list(length.map([b"a", b"bc"])) == [1, 2]
             assert len(cloud.containers("length")) == 1
             wait_until(lambda: not alive(cloud, "length"))  # scaled down
-            modal.Function.from_name(APP, "nap", client=client).spawn(60)
-            wait_until(lambda: any(container.running for container in cloud.containers("nap")))
+            nap.spawn(10 * SECONDS)
+            killed = cloud.kill("nap")
+            wait_until(lambda: any(container.running for container in alive(cloud, "nap")))
             (busy,) = alive(cloud, "nap")
+            assert busy.pid != killed
+    assert not Path(f"/proc/{killed}").exists()
     assert not Path(f"/proc/{busy.pid}").exists()
     assert not cloud.root.exists()
     assert set(threading.enumerate()) <= threads

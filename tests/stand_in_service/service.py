@@ -12,8 +12,9 @@ import modal
 HERE = Path(__file__).parent
 DATA = os.environ.get("STAND_IN_DATA", "/data")  # the test sets it outside, the image inside
 VERSION = os.environ.get("STAND_IN_VERSION", "1")
+WAIT_SECONDS = 120  # for a word of the test, which comes
 
-app = modal.App("stand-in-service")
+app = modal.App(os.environ.get("STAND_IN_APP", "stand-in-service"))
 volume = modal.Volume.from_name("stand-in-files", create_if_missing=True)
 queue = modal.Queue.from_name("stand-in-tokens", create_if_missing=True)
 image = (
@@ -69,6 +70,14 @@ def nap(seconds: float, name: str = "") -> str:
     return VERSION
 
 
+@app.function(image=image, max_containers=2)
+def wait(name: str) -> str:
+    """Say in the queue's partition `name` that it began, and end when something is put into `name`-go."""
+    queue.put(("started", os.getpid()), partition=name)
+    queue.get(partition=f"{name}-go", timeout=WAIT_SECONDS)
+    return VERSION
+
+
 @app.function(image=image, timeout=1)
 def too_slow() -> None:
     time.sleep(60)
@@ -93,10 +102,23 @@ def on_gpu() -> str:
     return "ran"
 
 
+@app.function(image=image, timeout=600)
+def on_time() -> None:
+    time.sleep(600)
+
+
+@app.function(image=image, max_containers=1)
+def count(name: str, numbers: int) -> str:
+    """Put the numbers into the queue's partition, one by one."""
+    for number in range(numbers):
+        queue.put(number, partition=name)
+    return VERSION
+
+
 @app.function(image=image)
 def answer(name: str) -> None:
     """Put back, doubled, what comes through the queue, until a None."""
-    while (item := queue.get(partition=f"{name}-in", timeout=20)) is not None:
+    while (item := queue.get(partition=f"{name}-in", timeout=WAIT_SECONDS)) is not None:
         queue.put(item * 2, partition=f"{name}-out")
 
 

@@ -114,6 +114,7 @@ def test_coverage_is_solved_by_hand():
     assert coverage(item, (16, 40), (2, 4)).tolist() == [[0, 0, 0, 0], [0, 1, 0.5, 0]]
 
 
+@pytest.mark.slow
 def test_drawing_ahead_in_another_process_gives_the_same_pictures():
     stage = short(BASE_STAGES[0], steps=3)
     for here, there in zip(batches(stage, 5, workers=0), batches(stage, 5, workers=1), strict=True):
@@ -166,6 +167,7 @@ def test_an_adapter_is_taught_its_target_and_the_largest_where_it_is_missing(tok
 # Steps
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("stage", BASE_STAGES, ids=lambda stage: stage.name)
 def test_two_steps_of_each_base_stage_lower_the_loss_on_their_batch(tokenizer, stage):
     torch.manual_seed(0)
@@ -179,6 +181,7 @@ def test_two_steps_of_each_base_stage_lower_the_loss_on_their_batch(tokenizer, s
     assert values[-1] < values[0]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", demo.ADAPTER_TARGETS)
 def test_steps_of_an_adapter_lower_the_loss_and_change_only_the_adapter(tokenizer, name):
     modules = json.loads((demo.ADAPTERS_DIR / name / "adapter_config.json").read_text())["target_modules"]
@@ -227,6 +230,7 @@ def test_the_learning_rate_rises_then_falls():
     assert rates[-1] == pytest.approx(stage.final, rel=0.05)
 
 
+@pytest.mark.slow
 def test_a_tiny_run_writes_everything_and_resumes_from_kept_stages(tmp_path, caplog):
     stages = tuple(short(stage, steps=1, batch=2) for stage in BASE_STAGES)
     scale = Scale(
