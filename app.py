@@ -521,7 +521,14 @@ def _lay_out(page: Page, limits: Limits) -> Widgets:
     with gr.Row(elem_id="work"):
         with gr.Column(elem_id="input"):
             image = gr.Image(image_shown, label="photo", format="png", height=220, buttons=[], elem_id="photo")
-            prompt = gr.Textbox(first.comparison.prompt if first else PROMPT, label="prompt", lines=2, elem_id="prompt")
+            prompt = gr.Textbox(
+                first.comparison.prompt if first else PROMPT,
+                label="prompt",
+                info="Enter analyzes, Shift+Enter starts a new line.",
+                lines=1,
+                max_lines=8,
+                elem_id="prompt",
+            )
             adapter = gr.Dropdown(names, value=next(iter(names), None), label="adapter", elem_id="adapter")
             about = _part("about", None)
             compare = gr.Dropdown([BASE], value=BASE, label="compared with", elem_id="compare")
@@ -576,6 +583,7 @@ def _bind(demo: Visualizer, its: Widgets) -> None:
     offered = [its.status, its.adapter, its.compare, its.about, its.notice]
     demo.load(page.wait, None, offered, **{**ours, "concurrency_limit": None})
     demo.unload(page.leave)
+    its.status.input(page.status, None, its.status, **{**ours, "queue": False})
     its.image.input(page.receive, its.image, [its.image, its.notice], **ours)
     its.adapter.change(page.about, its.adapter, its.about, **ours, trigger_mode="always_last")
     run = gr.on([its.go.click, its.prompt.submit], page.analyze, asked, view, **engine, trigger_mode="multiple")

@@ -1,24 +1,33 @@
-"""A real Chromium against a real server process; without a Chromium these tests are skipped and say so."""
+"""A real Chromium against real servers; without a Chromium these tests are skipped and say so."""
 
+import asyncio
 import os
 import shutil
 import socket
 import subprocess
 import sys
+import threading
 import time
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
-from playwright.sync_api import Browser, ConsoleMessage, Page, sync_playwright
+from playwright.sync_api import Browser, ConsoleMessage, Page, Playwright, expect, sync_playwright
 
+from inference import Settings
+from inference.records import AnswerToken, Event, Request
+from inference.settings import Limits
 from tests import ROOT
+from tests.built_page import build
+from tests.scripted_backend import ScriptedBackend
 
 QUIET = "--disable-background-networking --disable-component-update --disable-sync --no-first-run"
 ARGUMENTS = f"--no-sandbox --disable-gpu {QUIET}"
 NAMES = ("chromium", "chromium-browser", "google-chrome")
+PATIENCE = 60  # seconds until a condition counts as never met; a passing test does not wait for it
 
 
 def free_port() -> int:
@@ -27,29 +36,43 @@ def free_port() -> int:
         return int(probe.getsockname()[1])
 
 
-@pytest.fixture(scope="package")
-def browser() -> Iterator[Browser]:
-    """Closed with this package: while it is open, Playwright's event loop runs in the tests' own thread."""
+@pytest.fixture(scope="session")
+def chromium() -> str:
+    """Where the browser is."""
     path = os.environ.get("CHROMIUM") or next(filter(None, map(shutil.which, NAMES)), None)
     if path is None and os.environ.get("REQUIRE_BROWSER"):
         pytest.fail("REQUIRE_BROWSER is set, but there is no Chromium")
     if path is None:
         pytest.skip(f"no Chromium: set CHROMIUM to one, or install {' or '.join(NAMES)}")
+    return path
+
+
+@pytest.fixture(scope="package")
+def browser(chromium: str, scripted_server: "ScriptedServer") -> Iterator[Browser]:
+    """Closed with this package: while it is open, Playwright's event loop runs in the tests' own thread.
+
+    The server in this process starts before it, since that start runs an event loop of its own.
+    """
+    expect.set_options(timeout=PATIENCE * 1_000)
     with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=path, args=ARGUMENTS.split())
-        yield browser
-        browser.close()
+        yield from _launch(playwright, chromium)
 
 
-def serve(command: list[str], folder: Path) -> Iterator[str]:
-    """Start a server, yield its address when it answers, stop it."""
-    port = free_port()
-    log = folder / "server.log"
+def _launch(playwright: Playwright, chromium: str) -> Iterator[Browser]:
+    browser = playwright.chromium.launch(executable_path=chromium, args=ARGUMENTS.split())
+    yield browser
+    browser.close()
+
+
+@pytest.fixture(scope="package")
+def app_address(browser: Browser, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """The whole thing, as a person starts it: `python app.py`, its adapters on offer."""
+    folder = tmp_path_factory.mktemp("app")
+    port, log = free_port(), folder / "server.log"
+    command = [sys.executable, "app.py", "--port", str(port)]
     environment = os.environ | {"GRADIO_TEMP_DIR": str(folder / "uploads"), "HF_HUB_OFFLINE": "1"}
     with log.open("w") as output:
-        process = subprocess.Popen(
-            [sys.executable, *command, "--port", str(port)], cwd=ROOT, env=environment, stdout=output, stderr=output
-        )
+        process = subprocess.Popen(command, cwd=ROOT, env=environment, stdout=output, stderr=output)
         try:
             address = f"http://127.0.0.1:{port}"
             _wait_for(address, process, log)
@@ -63,35 +86,83 @@ def _wait_for(address: str, process: "subprocess.Popen[bytes]", log: Path) -> No
     until = time.monotonic() + 90
     while time.monotonic() < until and process.poll() is None:
         try:
-            urllib.request.urlopen(address + "/api/health", timeout=5).close()
-            return
+            with urllib.request.urlopen(address + "/api/adapters", timeout=60):
+                return
         except (urllib.error.URLError, TimeoutError, ConnectionError):
-            time.sleep(0.3)
+            time.sleep(0.1)
     pytest.fail("the server did not start:\n" + log.read_text()[-3000:])
 
 
-@pytest.fixture(scope="package")
-def app_address(browser: Browser, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """The whole thing, as a person starts it: `python app.py`."""
-    yield from serve(["app.py"], tmp_path_factory.mktemp("app"))
+class HeldBackend(ScriptedBackend):
+    """A scripted backend that writes one word and then waits, for as long as a test holds it."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._go = threading.Event()
+        self.let_go()
+
+    def hold(self) -> None:
+        """From now on answers stop after their first word."""
+        self._go.clear()
+
+    def let_go(self) -> None:
+        """Answers go on."""
+        self._go.set()
+
+    def stream(self, request: Request) -> Any:
+        """The script, held after an answer's first word."""
+        events = super().stream(request)
+        try:
+            for event in events:
+                yield event
+                if isinstance(event, AnswerToken) and not self._go.wait(PATIENCE):
+                    raise TimeoutError("a test held the backend and never let it go")
+        finally:
+            events.close()
+
+
+class ScriptedServer:
+    """The page over a scripted backend, in this process: a test sees what was asked and decides when it is answered."""
+
+    def __init__(self, backend: HeldBackend, address: str) -> None:
+        self.backend, self.address = backend, address
 
 
 @pytest.fixture(scope="package")
-def scripted_address(browser: Browser, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """The same page over the scripted backend: slow, and with hostile words."""
-    yield from serve(["-m", "tests.browser.scripted_page"], tmp_path_factory.mktemp("scripted"))
+def scripted_server(chromium: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[ScriptedServer]:
+    """One server for all tests of the package; `scripted` hands it out with nothing asked yet."""
+    backend, port = HeldBackend(), free_port()
+    settings = Settings(model="scripted", port=port, limits=Limits(requests_per_minute=10_000))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("GRADIO_TEMP_DIR", str(tmp_path_factory.mktemp("uploads")))
+        page = build(settings, lambda: backend)
+
+        async def launch() -> None:
+            page.launch(**page.launch_options(), prevent_thread_lock=True, quiet=True)
+
+        asyncio.run(launch())
+        page.handlers.desk.warm().result(PATIENCE)
+        yield ScriptedServer(backend, f"http://127.0.0.1:{port}")
+        page.close(verbose=False)
 
 
 class Watched:
     """A page whose requests and complaints are written down."""
 
-    def __init__(self, page: Page, address: str) -> None:
+    def __init__(self, page: Page, address: str, backend: HeldBackend | None = None) -> None:
         self.page, self.address = page, address
         self.complaints: list[str] = []
         self.elsewhere: list[str] = []
+        self._backend = backend
         page.on("console", self._hear)
         page.on("pageerror", lambda error: self.complaints.append(str(error)))
         page.on("request", lambda request: self._see(request.url))
+
+    @property
+    def backend(self) -> HeldBackend:
+        """What answers, where that is the scripted one."""
+        assert self._backend is not None
+        return self._backend
 
     def _hear(self, message: ConsoleMessage) -> None:
         if message.type == "error":
@@ -102,12 +173,16 @@ class Watched:
             self.elsewhere.append(url)
 
 
-def _open(browser: Browser, address: str, width: int) -> Iterator[Watched]:
-    context = browser.new_context(viewport={"width": width, "height": 900})
-    watched = Watched(context.new_page(), address)
-    watched.page.set_default_timeout(20_000)
+def open_page(
+    browser: Browser, address: str, width: int = 1440, *, dark: bool = False, backend: HeldBackend | None = None
+) -> Iterator[Watched]:
+    """A first visit, in a browser profile of its own; at its end nothing was asked elsewhere, nobody complained."""
+    context = browser.new_context(viewport={"width": width, "height": 900}, color_scheme="dark" if dark else "light")
+    watched = Watched(context.new_page(), address, backend)
+    watched.page.set_default_timeout(PATIENCE * 1_000)
     watched.page.goto(address)
     watched.page.wait_for_selector(".lav-example")
+    expect(watched.page.locator(".lav-ready")).to_be_visible()  # the model is open, its adapters are in the menus
     yield watched
     context.close()
     assert watched.elsewhere == []
@@ -117,16 +192,31 @@ def _open(browser: Browser, address: str, width: int) -> Iterator[Watched]:
 @pytest.fixture
 def visit(browser: Browser, app_address: str) -> Iterator[Watched]:
     """A first visit to the real page, 1,440 pixels wide."""
-    yield from _open(browser, app_address, 1440)
+    yield from open_page(browser, app_address)
+
+
+@pytest.fixture
+def dark(browser: Browser, app_address: str) -> Iterator[Watched]:
+    """The same for a person whose system is dark."""
+    yield from open_page(browser, app_address, dark=True)
 
 
 @pytest.fixture
 def phone(browser: Browser, app_address: str) -> Iterator[Watched]:
     """The same, 390 pixels wide."""
-    yield from _open(browser, app_address, 390)
+    yield from open_page(browser, app_address, 390)
 
 
 @pytest.fixture
-def scripted(browser: Browser, scripted_address: str) -> Iterator[Watched]:
-    """A first visit to the scripted page."""
-    yield from _open(browser, scripted_address, 1440)
+def scripted(browser: Browser, scripted_server: ScriptedServer) -> Iterator[Watched]:
+    """A first visit to the scripted page; nothing was asked of its backend yet, and nothing is held."""
+    backend = scripted_server.backend
+    backend.requests.clear()
+    yield from open_page(browser, scripted_server.address, backend=backend)
+    backend.let_go()
+
+
+@pytest.fixture
+def beside(browser: Browser, scripted_server: ScriptedServer) -> Iterator[Watched]:
+    """Somebody else on the scripted page."""
+    yield from open_page(browser, scripted_server.address, backend=scripted_server.backend)
