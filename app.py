@@ -203,6 +203,7 @@ class Page:
             yield View()  # a widget may say twice that it changed; a handler that yields nothing empties the page
             return
         stop = visit.begin("analysis", digest(asked))
+        visit.asked = asked
         yield View(notice=notice("busy", "Starting…"), go=_active(False), stop=_active(True))
         writing: dict[str, str] = {}
         try:
@@ -234,13 +235,26 @@ class Page:
         controls: object,
         request: gr.Request,
     ) -> Iterator[View]:
-        """Answer again with another adapter, if there is a picture at all."""
-        if image is None:
+        """Ask the last question again, of other variants; a question that was changed since waits for Analyze.
+
+        A menu says that it changed whenever it loses the focus, too: nothing new is asked then.
+        """
+        visit = self._visit(request)
+        last = visit.asked or (self.first.request if self.first else None)
+        if image is None or last is None:
             yield View()
             return
-        yield from self.analyze(
-            image, prompt, system, adapter, compare, replay, new_tokens, strength, controls, request
-        )
+        fields = (image, prompt, system, adapter, compare, replay, new_tokens, strength)
+        try:
+            asked = self._request(visit, *fields)
+        except VisualizerError as error:
+            yield View(notice=refusal(error))
+            return
+        same = replace(asked, adapters=last.adapters, answer_from=last.answer_from)
+        if digest(asked) == digest(last) or digest(same) != digest(last):
+            yield View()
+            return
+        yield from self.analyze(*fields, controls, request)
 
     def stop(self, request: gr.Request) -> View:
         """Stop whatever runs for this visit."""

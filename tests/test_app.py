@@ -241,10 +241,24 @@ def test_a_backend_that_cannot_be_opened_is_said_on_top_and_in_the_answer(upload
     assert "no such backend" in final.notice["sentence"]
 
 
-def test_another_adapter_is_analysed_if_there_is_a_picture(page: Any, backend: ScriptedBackend, uploads: Path):
-    assert all(is_skipped(value) for value in one(page.analyze_again(*fields(None), visitor())))
-    final = list(page.analyze_again(*fields(upload(uploads), adapter="silent"), visitor()))[-1]
+def test_another_adapter_is_asked_the_question_that_was_asked_last(page: Any, backend: ScriptedBackend, uploads: Path):
+    image = upload(uploads)
+    analyze(page, image)
+    final = list(page.analyze_again(*fields(image, adapter="silent"), visitor()))[-1]
     assert final.panes["panes"][1]["title"] == "silent"
+    assert [request.adapters[-1] for request in backend.requests] == ["find-red", "silent"]
+
+
+def test_a_menu_asks_nothing_by_itself(page: Any, backend: ScriptedBackend, uploads: Path):
+    """Before a first question, of no photo, of the same variants, of words or a photo that nobody sent off yet."""
+    image, other = upload(uploads), upload(uploads, "other.png", seed=1)
+    before = [fields(None), fields(image, adapter="silent")]
+    after = [fields(image), fields(image, adapter="silent", prompt="Half a"), fields(other, adapter="silent")]
+    for unasked in before:
+        assert all(is_skipped(value) for value in one(page.analyze_again(*unasked, visitor())))
+    analyze(page, image)
+    for unasked in after:
+        assert all(is_skipped(value) for value in one(page.analyze_again(*unasked, visitor())))
     assert len(backend.requests) == 1
 
 

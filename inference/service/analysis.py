@@ -37,10 +37,14 @@ class Visit:
 
     Args:
         id: the session's name.
+
+    Attributes:
+        asked: the request that was analyzed last, or is being analyzed; None before the first.
     """
 
     def __init__(self, id: str) -> None:
         self.id = id
+        self.asked: Request | None = None
         self._drawing = 0
         self._work: dict[str, tuple[str, threading.Event]] = {}
         self._lock = threading.Lock()

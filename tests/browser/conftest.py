@@ -18,7 +18,8 @@ import pytest
 from playwright.sync_api import Browser, ConsoleMessage, Page, Playwright, expect, sync_playwright
 
 from inference import Settings
-from inference.records import AnswerToken, Event, Request
+from inference.records import AnswerToken
+from inference.request import Request
 from inference.settings import Limits
 from tests import ROOT
 from tests.built_page import build
@@ -27,7 +28,7 @@ from tests.scripted_backend import ScriptedBackend
 QUIET = "--disable-background-networking --disable-component-update --disable-sync --no-first-run"
 ARGUMENTS = f"--no-sandbox --disable-gpu {QUIET}"
 NAMES = ("chromium", "chromium-browser", "google-chrome")
-PATIENCE = 60  # seconds until a condition counts as never met; a passing test does not wait for it
+PATIENCE = 30  # seconds until a condition counts as never met; a passing test does not wait for it
 
 
 def free_port() -> int:

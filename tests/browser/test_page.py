@@ -1,59 +1,25 @@
 """What a person sees and does, in a real browser."""
 
-import os
 from pathlib import Path
 
-import numpy as np
 import pytest
-from PIL import Image
-from playwright.sync_api import Page, expect
+from playwright.sync_api import expect
 
 from tests.browser.conftest import Watched
+from tests.browser.steps import (
+    a_photo,
+    analyze,
+    choose_adapter,
+    hand_in,
+    keep,
+    pictures,
+    set_layer,
+    slider,
+    until,
+)
 from tests.scripted_backend import HOSTILE
 
 pytestmark = pytest.mark.browser
-
-
-def keep(page: Page, name: str) -> None:
-    """Save a screenshot where `SCREENSHOTS` says."""
-    if folder := os.environ.get("SCREENSHOTS"):
-        Path(folder).mkdir(parents=True, exist_ok=True)
-        page.screenshot(path=Path(folder, f"{name}.png"), full_page=True)
-
-
-def a_photo(folder: Path) -> Path:
-    rng = np.random.default_rng(1)
-    coarse = Image.fromarray(rng.integers(0, 255, (7, 10, 3), dtype=np.uint8))
-    path = folder / "photo <b onclick=x>.png"
-    coarse.resize((320, 224), Image.Resampling.BILINEAR).save(path)
-    return path
-
-
-def hand_in(page: Page, path: Path) -> None:
-    clear = page.locator("#photo button[aria-label='Clear'], #photo button[aria-label='Remove Image']")
-    if clear.count():
-        clear.first.click()
-    page.locator("#photo input[type=file]").first.set_input_files(path)
-    page.wait_for_selector("#photo img")
-
-
-def pictures(page: Page) -> list[str]:
-    return [image.get_attribute("src") or "" for image in page.locator(".lav-pane img").all()]
-
-
-def set_layer(page: Page, layer: int) -> None:
-    page.locator("input[data-choice=layer]").evaluate(
-        "(slider, layer) => { slider.value = layer; slider.dispatchEvent(new Event('input', {bubbles: true})); }", layer
-    )
-
-
-def analyze(page: Page) -> None:
-    before = pictures(page)
-    page.locator("#go").click()
-    changed = "before => { const now = document.querySelector('.lav-pane img'); return now && now.src !== before; }"
-    page.wait_for_function(changed, arg=before[0] if before else "", timeout=60_000)
-    expect(page.locator("#stop")).to_be_disabled()
-    expect(page.locator(".lav-pane img")).to_have_count(3)
 
 
 def test_a_first_visit_shows_a_finished_example(visit: Watched) -> None:
@@ -61,18 +27,16 @@ def test_a_first_visit_shows_a_finished_example(visit: Watched) -> None:
     expect(page.locator(".lav-pane img")).to_have_count(3)
     expect(page.locator(".lav-caption").first).to_contain_text("layer")
     expect(page.locator(".lav-chip[aria-pressed=true]")).to_have_count(1)
-    expect(page.locator(".lav-status")).to_contain_text("waiting", timeout=60_000)
     keep(page, "first-visit-1440")
 
 
 def test_a_photo_of_ones_own_is_analysed_and_looked_through(visit: Watched, tmp_path: Path) -> None:
     page = visit.page
     hand_in(page, a_photo(tmp_path))
-    expect(page.locator(".lav-status")).to_contain_text("waiting", timeout=60_000)
     analyze(page)
     before = pictures(page)
-    layers = int(page.locator("input[data-choice=layer]").get_attribute("max") or "0")
-    chosen = int(page.locator("input[data-choice=layer]").input_value())
+    layers = int(slider(page).get_attribute("max") or "0")
+    chosen = int(slider(page).input_value())
     other = (chosen + 1) % (layers + 1)
     set_layer(page, other)
     expect(page.locator(".lav-caption").first).to_contain_text(f"layer {other} ")
@@ -82,7 +46,8 @@ def test_a_photo_of_ones_own_is_analysed_and_looked_through(visit: Watched, tmp_
     number = word.get_attribute("data-token")
     word.click()
     expect(page.locator(".lav-caption").first).to_contain_text(f"token {number} ")
-    page.wait_for_timeout(1_000)
+    page.locator("select[data-choice=head]").select_option("max")  # drawn after every earlier choice
+    expect(page.locator(".lav-caption").first).to_contain_text("head max")
     expect(page.locator(".lav-caption").first).to_contain_text(f"token {number} ")
     keep(page, "own-photo-1440")
 
@@ -93,9 +58,10 @@ def test_a_drag_ends_on_the_picture_of_the_last_layer(visit: Watched) -> None:
     for layer in (0, 1, 2, 3, 4, 5, 4, 3, 2, 1):
         set_layer(page, layer)
     expect(page.locator(".lav-caption").first).to_contain_text("layer 1 ")
-    page.wait_for_timeout(800)
+    page.locator("select[data-choice=head]").select_option("max")  # drawn after every earlier choice
+    expect(page.locator(".lav-caption").first).to_contain_text("head max")
     expect(page.locator(".lav-caption").first).to_contain_text("layer 1 ")
-    assert page.locator("input[data-choice=layer]").input_value() == "1"
+    expect(slider(page)).to_have_value("1")
 
 
 def test_layer_zero_can_be_reached(visit: Watched) -> None:
@@ -121,7 +87,6 @@ def test_keys_change_layer_and_head_and_play(visit: Watched) -> None:
 
 def test_one_head_of_another_token_is_recorded_when_it_is_asked_for(visit: Watched) -> None:
     page = visit.page
-    expect(page.locator(".lav-status")).to_contain_text("waiting", timeout=60_000)
     last = page.locator(".lav-row .lav-chip").last
     number = last.get_attribute("data-token")
     last.click()
@@ -147,11 +112,8 @@ def test_the_contrast_view_and_one_head_give_way_to_each_other(visit: Watched) -
 
 def test_another_adapter_is_analysed_without_a_click(visit: Watched) -> None:
     page = visit.page
-    expect(page.locator(".lav-status")).to_contain_text("waiting", timeout=60_000)
-    page.wait_for_timeout(500)  # the adapters arrive with the status
-    page.locator("#adapter input").click()
-    page.get_by_role("option", name="untouched").click()
-    expect(page.locator(".lav-title").nth(1)).to_have_text("untouched", timeout=30_000)
+    choose_adapter(page, "untouched")
+    expect(page.locator(".lav-title").nth(1)).to_have_text("untouched")
     expect(page.locator(".lav-warnings")).to_contain_text("every difference is 0")
 
 
@@ -167,16 +129,14 @@ def test_a_file_that_is_no_image_gets_our_sentence_and_nothing_is_lost(visit: Wa
     expect(page.locator(".lav-error")).to_contain_text("not an image that can be read")
     expect(page.locator(".lav-pane img")).to_have_count(3)
     hand_in(page, a_photo(tmp_path))
-    expect(page.locator(".lav-status")).to_contain_text("waiting", timeout=60_000)
     analyze(page)
     visit.complaints = [each for each in visit.complaints if "broken.png" not in each]
 
 
 def test_an_example_is_one_click(visit: Watched) -> None:
     page = visit.page
-    expect(page.locator(".lav-status")).to_contain_text("waiting", timeout=60_000)
     page.locator(".lav-example").last.click()
-    expect(page.locator(".lav-warnings, .lav-own, .lav-chips").first).to_be_visible(timeout=60_000)
+    expect(page.locator(".lav-warnings, .lav-own, .lav-chips").first).to_be_visible()
     expect(page.locator(".lav-pane img")).to_have_count(3)
 
 
@@ -198,16 +158,20 @@ def test_a_phone_shows_the_same(phone: Watched) -> None:
 
 
 def test_tokens_appear_as_they_are_written_and_stop_stops(scripted: Watched, tmp_path: Path) -> None:
-    page = scripted.page
+    page, backend = scripted.page, scripted.backend
+    closed = backend.closed_early
     hand_in(page, a_photo(tmp_path))
+    backend.hold()
     page.locator("#go").click()
-    expect(page.locator(".lav-writing").first).to_contain_text("The")
+    expect(page.locator(".lav-writing .lav-words").first).to_have_text("The")
     keep(page, "writing-1440")
     page.locator("#stop").click()
     expect(page.locator(".lav-notice")).to_contain_text("Stopped")
     expect(page.locator("#go")).to_be_enabled()
-    page.wait_for_timeout(4_000)
+    backend.let_go()
+    until(lambda: backend.closed_early == closed + 1, page)
     expect(page.locator(".lav-notice")).to_contain_text("Stopped")
+    assert pictures(page) == []
     analyze(page)
 
 

@@ -1,0 +1,88 @@
+"""What a person does on the page, and what they see of it, in the words of the tests."""
+
+import os
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+from playwright.sync_api import Locator, Page, expect
+
+from tests.browser.conftest import PATIENCE
+
+
+def keep(page: Page, name: str) -> None:
+    """Save a screenshot where `SCREENSHOTS` says."""
+    if folder := os.environ.get("SCREENSHOTS"):
+        Path(folder).mkdir(parents=True, exist_ok=True)
+        page.screenshot(path=Path(folder, f"{name}.png"), full_page=True)
+
+
+def a_photo(folder: Path, width: int = 320, height: int = 224) -> Path:
+    """A photo with a hostile name."""
+    rng = np.random.default_rng(1)
+    coarse = Image.fromarray(rng.integers(0, 255, (7, 10, 3), dtype=np.uint8))
+    path = folder / "photo <b onclick=x>.png"
+    coarse.resize((width, height), Image.Resampling.BILINEAR).save(path)
+    return path
+
+
+def hand_in(page: Page, path: Path) -> None:
+    """Choose a file, and wait until the server has it."""
+    clear = page.locator("#photo button[aria-label='Clear'], #photo button[aria-label='Remove Image']")
+    if clear.count():
+        clear.first.click()
+    page.locator("#photo input[type=file]").first.set_input_files(path)
+    page.wait_for_selector("#photo img")
+
+
+def write_prompt(page: Page, words: str) -> None:
+    """Replace the prompt."""
+    page.locator("#prompt textarea").fill(words)
+
+
+def choose_adapter(page: Page, name: str) -> None:
+    """Choose in the adapter menu."""
+    page.locator("#adapter input").click()
+    page.get_by_role("option", name=name, exact=True).click()
+
+
+def pictures(page: Page) -> list[str]:
+    """The pictures that are shown now."""
+    return [image.get_attribute("src") or "" for image in page.locator(".lav-pane img").all()]
+
+
+def where(page: Page) -> Locator:
+    """The heading that says what the pictures show."""
+    return page.locator(".lav-where")
+
+
+def slider(page: Page) -> Locator:
+    """The layer slider."""
+    return page.locator("input[data-choice=layer]")
+
+
+def set_layer(page: Page, layer: int) -> None:
+    """Drag the slider to a layer."""
+    slider(page).evaluate(
+        "(slider, layer) => { slider.value = layer; slider.dispatchEvent(new Event('input', {bubbles: true})); }", layer
+    )
+
+
+def analyze(page: Page) -> None:
+    """Press the button, and wait for the new result."""
+    before = pictures(page)
+    page.locator("#go").click()
+    changed = "before => { const now = document.querySelector('.lav-pane img'); return now && now.src !== before; }"
+    page.wait_for_function(changed, arg=before[0] if before else "")
+    expect(page.locator("#stop")).to_be_disabled()
+    expect(page.locator(".lav-pane img")).to_have_count(3)
+
+
+def until(condition: Callable[[], bool], page: Page) -> None:
+    """Wait for something on the server's side while the page goes on living."""
+    end = time.monotonic() + PATIENCE
+    while not condition():
+        assert time.monotonic() < end, "what was waited for did not come"
+        page.wait_for_timeout(20)

@@ -1,0 +1,92 @@
+"""What runs when a person asks: once, with what they wrote last; and who waits is said to everybody."""
+
+from pathlib import Path
+
+import pytest
+from playwright.sync_api import expect
+
+from tests.browser.conftest import Watched
+from tests.browser.steps import a_photo, analyze, choose_adapter, hand_in, set_layer, slider, until, where, write_prompt
+from tests.scripted_backend import LAYERS
+
+pytestmark = pytest.mark.browser
+
+
+def asked(watched: Watched) -> list[str]:
+    """The prompts that reached the backend."""
+    return [request.prompt for request in watched.backend.requests]
+
+
+def test_enter_in_the_prompt_analyzes_and_the_page_says_so(scripted: Watched, tmp_path: Path) -> None:
+    page = scripted.page
+    hand_in(page, a_photo(tmp_path))
+    prompt = page.locator("#prompt textarea")
+    prompt.fill("First line")
+    prompt.press("Shift+Enter")
+    prompt.press_sequentially("second line")
+    expect(prompt).to_have_value("First line\nsecond line")
+    assert asked(scripted) == []
+    prompt.press("Enter")
+    expect(page.locator(".lav-pane img")).to_have_count(3)
+    assert asked(scripted) == ["First line\nsecond line"]
+    expect(page.locator("#prompt")).to_contain_text("Enter analyzes, Shift+Enter starts a new line")
+
+
+def test_what_is_written_last_is_asked_and_nothing_else(scripted: Watched, tmp_path: Path) -> None:
+    """The menu loses the focus when the prompt is filled, and says then that it was chosen in: that is no question."""
+    page = scripted.page
+    hand_in(page, a_photo(tmp_path))
+    choose_adapter(page, "vision-lora")
+    write_prompt(page, "Is it red?")
+    analyze(page)
+    assert asked(scripted) == ["Is it red?"]
+    expect(page.locator(".lav-title").nth(1)).to_have_text("vision-lora")
+
+
+def test_a_menu_that_is_left_as_it_was_asks_nothing_and_keeps_the_place(scripted: Watched, tmp_path: Path) -> None:
+    page = scripted.page
+    hand_in(page, a_photo(tmp_path))
+    analyze(page)
+    other = (int(slider(page).input_value()) + 2) % LAYERS
+    set_layer(page, other)
+    expect(where(page)).to_contain_text(f"layer {other} ")
+    for menu in ("adapter", "compare"):
+        page.locator(f"#{menu} input").focus()
+        page.keyboard.press("Tab")
+    page.locator("select[data-choice=head]").select_option("max")  # answered after all that was asked before
+    expect(where(page)).to_contain_text("maximum over heads")
+    expect(where(page)).to_contain_text(f"layer {other} ")
+    expect(slider(page)).to_have_value(str(other))
+    assert len([request for request in scripted.backend.requests if request.answer is None]) == 1
+
+
+def test_another_adapter_is_asked_the_same_question_again(scripted: Watched, tmp_path: Path) -> None:
+    page = scripted.page
+    hand_in(page, a_photo(tmp_path))
+    write_prompt(page, "Where?")
+    analyze(page)
+    choose_adapter(page, "silent")
+    expect(page.locator(".lav-title").nth(1)).to_have_text("silent")
+    assert asked(scripted) == ["Where?", "Where?"]
+    assert [request.adapters for request in scripted.backend.requests] == [(None, "find-red"), (None, "silent")]
+
+
+def test_who_waits_is_said_to_everybody_and_taken_back(scripted: Watched, beside: Watched, tmp_path: Path) -> None:
+    backend = scripted.backend
+    everybody = [watched.page.locator(".lav-status") for watched in (scripted, beside)]
+    for status in everybody:
+        expect(status).to_contain_text("nobody is waiting")
+    for watched in (scripted, beside):
+        hand_in(watched.page, a_photo(tmp_path))
+    backend.hold()
+    scripted.page.locator("#go").click()
+    until(lambda: len(backend.requests) == 1, scripted.page)
+    beside.page.locator("#go").click()
+    expect(beside.page.locator(".lav-notice")).to_contain_text("one analysis is before yours")
+    for status in everybody:
+        expect(status).to_contain_text("1 waiting")
+    backend.let_go()
+    for watched in (scripted, beside):
+        expect(watched.page.locator(".lav-pane img")).to_have_count(3)
+    for status in everybody:
+        expect(status).to_contain_text("nobody is waiting")
