@@ -447,7 +447,8 @@ def main(
         max_new_tokens: longest answer.
         out: folder for one PNG per adapter and `comparison.npz`.
     """
-    from inference.cloud.backend import Handles, ModalBackend
+    from inference.cloud.backend import ModalBackend
+    from inference.cloud.calls import Handles
     from inference.photo import decode_photo
     from visualize.page import draw, opening_choice
     from visualize.sheet import numbers_line, sheet

@@ -18,7 +18,8 @@ ALLOWED = {
     "inference/model/engine.py": {"torch"},
     "inference/model/cache.py": {"torch", "transformers"},
     "inference/model/passes.py": {"torch", "transformers"},
-    "inference/cloud/backend.py": {"modal"},
+    "inference/cloud/calls.py": {"modal"},
+    "inference/cloud/failures.py": {"modal"},
     "inference/remote.py": {"modal"},
     "app.py": {"gradio"},
 }

@@ -115,7 +115,7 @@ def stopping(connect, folder: Path) -> None:
                 break
         begin = time.perf_counter()
         stream.close()
-        while backend._handles.engine.status.remote()["busy"]:
+        while backend.deployment.handles.engine.status.remote()["busy"]:
             pass
         seconds.append(time.perf_counter() - begin)
     print(f"\nStop during generation: the container is idle after {max(seconds):.2f} s (longest of {len(seconds)})")

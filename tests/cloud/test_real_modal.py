@@ -62,18 +62,18 @@ def test_a_stream_tells_its_stages(backend):
 
 
 def test_stop_ends_the_remote_work(backend):
-    before = backend._handles.engine.status.remote()
+    before = backend.deployment.handles.engine.status.remote()
     stream = backend.stream(ask(adapters=(None, "find-red", "find-circle", "vision-lora"), max_new_tokens=64))
     for event in stream:
         if isinstance(event, AnswerToken):
             break
     begin = time.monotonic()
     stream.close()
-    while backend._handles.engine.status.remote()["busy"]:
+    while backend.deployment.handles.engine.status.remote()["busy"]:
         time.sleep(0.05)
     print(f"idle {time.monotonic() - begin:.2f} s after Stop")
     assert time.monotonic() - begin <= 2
-    assert backend._handles.engine.status.remote()["process"] == before["process"]
+    assert backend.deployment.handles.engine.status.remote()["process"] == before["process"]
 
 
 def test_refusals_and_many_requests(backend):

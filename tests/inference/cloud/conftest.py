@@ -13,7 +13,8 @@ import pytest
 from PIL import Image
 
 from inference import Backend, Request, Settings, open_backend
-from inference.cloud.backend import Handles, ModalBackend
+from inference.cloud.backend import ModalBackend
+from inference.cloud.calls import Handles
 from inference.settings import Cloud
 from tests import ROOT
 from tests.checkpoints import write_checkpoint

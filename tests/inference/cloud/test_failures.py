@@ -16,7 +16,8 @@ import pytest
 from modal.exception import ServiceError
 
 from inference import AnswerToken, Progress, open_backend
-from inference.cloud.backend import _Watch, translated
+from inference.cloud.failures import translated
+from inference.cloud.watch import Watch
 from inference.errors import (
     CancelledError,
     CrashedError,
@@ -111,7 +112,7 @@ def test_unreachable_is_said_within_the_probes_time():
 
 @pytest.mark.parametrize(("here", "advice"), [("99.0.0", "Deploy again"), ("0.0.1", "Update this app")])
 def test_another_version_is_deployed(connect, monkeypatch, here, advice):
-    monkeypatch.setattr("inference.cloud.backend.VERSION", here)
+    monkeypatch.setattr("inference.cloud.failures.VERSION", here)
     with pytest.raises(VersionMismatchError, match=advice) as error:
         connect()
     assert here in told(error.value)
@@ -272,12 +273,12 @@ def test_cancelled_on_modals_side(cloud, connect, handles, slow, single, ask):
 
 
 def watch(**cloud):
-    return _Watch(Cloud(**cloud), {"gpu": ["H100"], "timeout": 600})
+    return Watch(Cloud(**cloud), {"gpu": ["H100"], "timeout": 600})
 
 
 def test_a_lost_hello_does_not_make_a_running_analysis_one_without_a_gpu():
     heard = watch(modal_start_seconds=1)
-    heard.hear({"kind": "token", "adapter": None, "index": 0, "text": "a"})
+    heard.take({"kind": "token", "adapter": None, "index": 0, "text": "a"})
     heard._started -= 100
     assert heard.silence().stage != "gpu"
 
@@ -296,8 +297,8 @@ def test_a_network_that_is_away_for_a_moment_costs_nothing(connect, handles, ask
 
 
 def test_a_network_that_stays_away_is_told_and_the_work_is_cancelled(connect, handles, slow, ask, monkeypatch):
-    monkeypatch.setattr("inference.cloud.backend.CALL_SECONDS", 0.3)
-    monkeypatch.setattr("inference.cloud.backend.POLL_SECONDS", 0.1)
+    monkeypatch.setattr("inference.cloud.watch.CALL_SECONDS", 0.3)
+    monkeypatch.setattr("inference.cloud.watch.POLL_SECONDS", 0.1)
     deployed = handles(model=str(slow))
     engine = SpawnedCalls(deployed.engine)
 
