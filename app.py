@@ -33,10 +33,11 @@ from inference.demo import EXAMPLE_SCENES, FIRST_VISIT
 from inference.errors import CancelledError, InputError, SelectionError, UnexpectedError
 from inference.photo import upright_rgb
 from inference.records import BackendStatus
-from inference.service.analysis import POLL, Desk, Visit
+from inference.service.analysis import POLL, AnalysisService
 from inference.service.query import Asked, read
 from inference.service.results import Result, digest
 from inference.service.routes import TITLE, app_kwargs
+from inference.service.session import Session
 from inference.settings import Limits
 from visualize import sheet
 from visualize.analysis_json import adapter_json, analysis_json, model_json
@@ -106,20 +107,20 @@ class Page:
     """The page's events as plain functions: values in, `View`s out.
 
     Args:
-        desk: where analyses happen.
+        service: where analyses happen.
         examples: pictures to begin with.
-        first: the result that a first visit shows, or None.
+        first: the result that a first session shows, or None.
     """
 
-    def __init__(self, desk: Desk, examples: Sequence[Example], first: Result | None) -> None:
-        self.desk = desk
+    def __init__(self, service: AnalysisService, examples: Sequence[Example], first: Result | None) -> None:
+        self.service = service
         self.examples = tuple(examples)
         self.first = first
         self._exports = count(1)
         self._shipped = {upright_rgb(example.image).digest for example in self.examples}
         if first is not None:
             self._shipped.add(first.request.image.digest)
-            desk.results.share(first)
+            service.results.share(first)
 
     def opening(self) -> View:
         """What the page shows before anything ran: the first result, or nothing yet."""
@@ -130,10 +131,10 @@ class Page:
 
     def wait(self) -> Iterator[tuple[Any, ...]]:
         """When the backend is open, or cannot be opened: say so, and offer the adapters."""
-        opened = self.desk.warm()
+        opened = self.service.warm()
         while not opened.done():
             time.sleep(POLL)
-        failure = self.desk.failure()
+        failure = self.service.failure()
         try:
             offered = self._offered()
         except VisualizerError as error:
@@ -141,8 +142,8 @@ class Page:
         yield self.status(), *offered, gr.skip() if failure is None else refusal(failure)
 
     def leave(self, request: gr.Request) -> None:
-        """Forget a visit."""
-        self.desk.leave(str(request.session_hash))
+        """Forget a session."""
+        self.service.leave(str(request.session_hash))
 
     def receive(self, image: object, request: gr.Request) -> tuple[Any, Json]:
         """Check a picture as soon as it is there; one that cannot be used is taken away, with the reason."""
@@ -150,17 +151,17 @@ class Page:
             return gr.skip(), None
         try:
             path = _uploaded(image)
-            visit = self._visit(request)
+            session = self._session(request)
             try:
-                photo = self.desk.photo(visit, path)
+                photo = self.service.photo(session, path)
             except InputError:
-                self.desk.own_file(visit, path)
+                self.service.own_file(session, path)
                 raise
             if photo.digest not in self._shipped:
-                self.desk.own_file(visit, path)
+                self.service.own_file(session, path)
         except VisualizerError as error:
             return None, refusal(error)
-        self.desk.expect()
+        self.service.expect()
         return gr.skip(), notice("info", " ".join(photo.notes)) if photo.notes else None
 
     def example(self, event: gr.EventData) -> tuple[Any, ...]:
@@ -173,7 +174,7 @@ class Page:
     def about(self, adapter: object) -> Json:
         """What the chosen adapter is."""
         try:
-            offered = self.desk.adapters() if self.desk.ready() else ()
+            offered = self.service.adapters() if self.service.ready() else ()
         except VisualizerError:
             return None  # whoever analyzes is told
         found = [each for each in offered if each.name == adapter]
@@ -193,28 +194,28 @@ class Page:
         request: gr.Request,
     ) -> Iterator[View]:
         """Answer the question of the input column, and show what is happening meanwhile."""
-        visit = self._visit(request)
+        session = self._session(request)
         try:
-            asked = self._request(visit, image, prompt, system, adapter, compare, replay, new_tokens, strength)
+            asked = self._request(session, image, prompt, system, adapter, compare, replay, new_tokens, strength)
         except VisualizerError as error:
             yield View(notice=refusal(error))
             return
-        if visit.runs("analysis", digest(asked)):
+        if session.runs("analysis", digest(asked)):
             yield View()  # a widget may say twice that it changed; a handler that yields nothing empties the page
             return
-        stop = visit.begin("analysis", digest(asked))
-        visit.asked = asked
+        stop = session.begin("analysis", digest(asked))
+        session.asked = asked
         yield View(notice=notice("busy", "Starting…"), go=_active(False), stop=_active(True))
         writing: dict[str, str] = {}
         try:
-            for event in self.desk.answer(asked, address=_address(request), visit=visit, cancelled=stop):
+            for event in self.service.answer(asked, address=_address(request), session=session, cancelled=stop):
                 if isinstance(event, Result):
                     yield View(notice=notice("busy", "Drawing…"))
-                    yield self._shown(visit, event, controls)
+                    yield self._shown(session, event, controls)
                 else:
                     yield View(notice=progress_notice(event, writing))
         except CancelledError:
-            if not visit.runs("analysis"):
+            if not session.runs("analysis"):
                 yield self._idle(notice("info", "Stopped.", "What was shown before is still here."))
         except VisualizerError as error:
             yield self._idle(refusal(error))
@@ -239,14 +240,14 @@ class Page:
 
         A menu says that it changed whenever it loses the focus, too: nothing new is asked then.
         """
-        visit = self._visit(request)
-        last = visit.asked or (self.first.request if self.first else None)
+        session = self._session(request)
+        last = session.asked or (self.first.request if self.first else None)
         if image is None or last is None:
             yield View()
             return
         fields = (image, prompt, system, adapter, compare, replay, new_tokens, strength)
         try:
-            asked = self._request(visit, *fields)
+            asked = self._request(session, *fields)
         except VisualizerError as error:
             yield View(notice=refusal(error))
             return
@@ -257,20 +258,20 @@ class Page:
         yield from self.analyze(*fields, controls, request)
 
     def stop(self, request: gr.Request) -> View:
-        """Stop whatever runs for this visit."""
-        self._visit(request).stop()
+        """Stop whatever runs for this session."""
+        self._session(request).stop()
         return self._idle(notice("info", "Stopped.", "What was shown before is still here."))
 
     def look(self, key: object, controls: object, request: gr.Request) -> Iterator[View]:
         """Show another layer, head, token or view; what is not recorded yet is recorded first."""
-        visit = self._visit(request)
-        drawing, stamp = visit.next_drawing(), _now()
+        session = self._session(request)
+        drawing, stamp = session.next_drawing(), _now()
         try:
-            written, choice = self._chosen(visit, key, controls)
+            written, choice = self._chosen(session, key, controls)
             result = written
             if not choice.is_recorded(written.comparison):
                 yield View(notice=notice("busy", "Recording the heads of this token…"), stop=_active(True))
-                result = self._heads(visit, written, choice, _address(request))
+                result = self._heads(session, written, choice, _address(request))
             view = self._drawn(result.comparison, choice, written.comparison, stamp)
         except CancelledError:
             view = View()
@@ -279,9 +280,9 @@ class Page:
         except Exception:  # noqa: BLE001 - the same
             _log.exception("a drawing failed")
             view = View(notice=refusal(UnexpectedError()))
-        if visit.is_late(drawing):
+        if session.is_late(drawing):
             yield View()
-        elif visit.runs("analysis"):
+        elif session.runs("analysis"):
             yield view._replace(notice=gr.skip()) if view.notice is None else view
         else:
             yield view._replace(stop=_active(False))
@@ -296,16 +297,16 @@ class Page:
 
     def status(self) -> Json:
         """The line on top: model, backend, device, queue."""
-        failure, settings = self.desk.failure(), self.desk.settings
+        failure, settings = self.service.failure(), self.service.settings
         model = settings.base_model or "the deployed model"
         if failure is not None:
             return {"state": "failed", "words": [model, settings.backend, str(failure)]}
-        if not self.desk.ready():
+        if not self.service.ready():
             opening = "loading the model…" if settings.backend == "local" else "reaching Modal…"
             return {"state": "loading", "words": [model, settings.backend, opening]}
-        waiting = self.desk.line.waiting
+        waiting = self.service.queue.waiting
         queue = "nobody is waiting" if not waiting else f"{waiting} waiting"
-        ready = self.desk.backend().status()
+        ready = self.service.backend().status()
         return {"state": "ready", "words": [ready.model, ready.backend, _machine(ready), queue]}
 
     def api_analyze(
@@ -324,10 +325,10 @@ class Page:
         try:
             path = _uploaded(image)
             content = path.read_bytes()
-            self.desk.own_file(Visit(""), path)  # of no visit: deleted at once
+            self.service.own_file(Session(""), path)  # of no session: deleted at once
             fields = {"prompt": prompt, "adapter": adapter, "layer": layer, "head": head, "token": token, "view": view}
-            asked = read(fields | {"overlay": overlay}, content, self.desk.settings.limits)
-            result = self.desk.result(asked.request, address=_address(request))
+            asked = read(fields | {"overlay": overlay}, content, self.service.settings.limits)
+            result = self.service.result(asked.request, address=_address(request))
             return dict(_analysis(result.comparison, asked))
         except VisualizerError as error:
             raise _gradio_error(error) from error
@@ -335,31 +336,31 @@ class Page:
     def api_adapters(self) -> list[dict[str, Any]]:
         """The adapters on offer."""
         try:
-            return [dict(adapter_json(each)) for each in self.desk.adapters()]
+            return [dict(adapter_json(each)) for each in self.service.adapters()]
         except VisualizerError as error:
             raise _gradio_error(error) from error
 
     def api_layers(self) -> dict[str, Any]:
         """Layers, heads and the geometry of the image's cells."""
         try:
-            return dict(model_json(self.desk.model_info()))
+            return dict(model_json(self.service.model_info()))
         except VisualizerError as error:
             raise _gradio_error(error) from error
 
-    def _visit(self, request: gr.Request) -> Visit:
-        return self.desk.visit(str(request.session_hash))
+    def _session(self, request: gr.Request) -> Session:
+        return self.service.session(str(request.session_hash))
 
     def _offered(self) -> tuple[Any, Any, Json]:
-        if not self.desk.ready():
+        if not self.service.ready():
             return gr.skip(), gr.skip(), None
-        adapters = self.desk.adapters()
+        adapters = self.service.adapters()
         names = [each.name for each in adapters]
         nothing: list[Json] = ["No adapter is offered: the base model is shown alone."]
         about = adapter_lines(adapters[0]) if adapters else nothing
         adapter = gr.update(choices=names, value=names[0] if names else None)
         return adapter, gr.update(choices=[BASE, *names]), about
 
-    def _request(self, visit: Visit, image: object, prompt: object, *rest: Any) -> Request:
+    def _request(self, session: Session, image: object, prompt: object, *rest: Any) -> Request:
         system, adapter, compare, replay, new_tokens, strength = rest
         left = None if compare in (None, BASE) else str(compare)
         right = None if adapter in (None, "", BASE) else str(adapter)
@@ -367,7 +368,7 @@ class Page:
             raise SelectionError(f"{right} would be compared with itself.", "Choose another variant to compare with.")
         answers: dict[object, str | None] = {"own": "own", "compare": left}
         return Request(
-            image=self.desk.photo(visit, _uploaded(image)),
+            image=self.service.photo(session, _uploaded(image)),
             prompt=str(prompt or ""),
             system=str(system) if system else None,
             adapters=(left,) if right is None else (left, right),
@@ -376,28 +377,28 @@ class Page:
             scale=_plain(strength, float),
         )
 
-    def _chosen(self, visit: Visit, key: object, controls: object) -> tuple[Result, Choice]:
-        written = self.desk.results.get(visit.id, str(key)) if key else None
+    def _chosen(self, session: Session, key: object, controls: object) -> tuple[Result, Choice]:
+        written = self.service.results.get(session.id, str(key)) if key else None
         if written is None:
             raise InputError("This result is no longer kept.", "Press Analyze to get it again.")
         wanted = controls.get("choice") if isinstance(controls, Mapping) else None
         return written, Choice.read(wanted, written.comparison)
 
-    def _heads(self, visit: Visit, written: Result, choice: Choice, address: str) -> Result:
+    def _heads(self, session: Session, written: Result, choice: Choice, address: str) -> Result:
         """The same answer replayed with the heads of another token recorded; from the cache where it is there."""
         ids = tuple(each.id for each in written.comparison.tokens if each.role in ("answer", "end")) or None
         asked = replace(written.request, answer=ids, focus=(choice.token,))
-        stop = visit.begin("heads")
-        *_, result = self.desk.answer(asked, address=address, visit=visit, cancelled=stop)
+        stop = session.begin("heads")
+        *_, result = self.service.answer(asked, address=address, session=session, cancelled=stop)
         assert isinstance(result, Result)
         return result
 
     def _exported(self, kind: str, key: object, controls: object, request: gr.Request) -> tuple[Json, Json]:
-        visit = self._visit(request)
+        session = self._session(request)
         try:
-            written, choice = self._chosen(visit, key, controls)
+            written, choice = self._chosen(session, key, controls)
             result = written if choice.is_recorded(written.comparison) else None
-            result = result or self._heads(visit, written, choice, _address(request))
+            result = result or self._heads(session, written, choice, _address(request))
             if kind == "png":
                 source = data_url(sheet(draw(result.comparison, choice)), "PNG")
             else:
@@ -407,8 +408,8 @@ class Page:
         name = f"attention-{written.key[:8]}.{kind}"
         return {"name": name, "source": source, "serial": next(self._exports)}, None
 
-    def _shown(self, visit: Visit, result: Result, controls: object) -> View:
-        visit.next_drawing()
+    def _shown(self, session: Session, result: Result, controls: object) -> View:
+        session.next_drawing()
         return self._result_view(result, controls.get("choice") if isinstance(controls, Mapping) else None)
 
     def _result_view(self, result: Result, before: object = None) -> View:
@@ -440,7 +441,7 @@ class Visualizer(gr.Blocks):
 
     def start(self) -> int:
         """Serve the page until it is interrupted; return the exit code."""
-        settings = self.handlers.desk.settings
+        settings = self.handlers.service.settings
         try:
             _, _, share_url = self.launch(**self.launch_options(), prevent_thread_lock=True)
         except OSError:
@@ -448,13 +449,13 @@ class Visualizer(gr.Blocks):
             return 2
         if settings.share and not share_url:
             _log.warning("there is no share link: gradio.live cannot be reached from here; the local address works")
-        self.handlers.desk.warm()
+        self.handlers.service.warm()
         self.block_thread()
         return 0
 
     def launch_options(self) -> dict[str, Any]:
         """Arguments of `launch`; Gradio's own variables, which a Space sets, count where ours say nothing."""
-        settings, usual = self.handlers.desk.settings, Settings()
+        settings, usual = self.handlers.service.settings, Settings()
         ours = settings.host != usual.host or "GRADIO_SERVER_NAME" not in os.environ
         return {
             "server_name": settings.host if ours else None,
@@ -463,7 +464,7 @@ class Visualizer(gr.Blocks):
             "auth": tuple(settings.auth.split(":", 1)) if settings.auth else None,
             "theme": gr.themes.Base(font=FONT, font_mono=["ui-monospace", "monospace"]),
             "css_paths": FOLDER / "page.css",
-            "app_kwargs": app_kwargs(self.handlers.desk, _analysis, model_json, adapter_json),
+            "app_kwargs": app_kwargs(self.handlers.service, _analysis, model_json, adapter_json),
             "max_file_size": 2 * settings.limits.max_upload_bytes,  # up to there the refusal is our own sentence
             "max_threads": settings.limits.queue_length + 40,
             "run_history": False,
@@ -481,9 +482,9 @@ def build(settings: Settings, open_: Callable[[], Backend] | None = None) -> Vis
         settings: of this process.
         open_: opens the backend, when it is first needed; None opens what the settings say.
     """
-    desk = Desk(settings, open_ or partial(_open, settings))
+    service = AnalysisService(settings, open_ or partial(_open, settings))
     demo = Visualizer(title=TITLE, analytics_enabled=False, delete_cache=(600, 3600), fill_width=True)
-    demo.handlers = Page(desk, _examples(settings), _first_result(settings))
+    demo.handlers = Page(service, _examples(settings), _first_result(settings))
     with demo:
         _bind(demo, _lay_out(demo.handlers, settings.limits))
     demo.queue(max_size=None, default_concurrency_limit=16)
@@ -588,7 +589,7 @@ def _bind(demo: Visualizer, its: Widgets) -> None:
         its.controls,
     ]
     chosen = [its.key, its.controls]
-    at_once = page.desk.settings.limits.queue_length + 1
+    at_once = page.service.settings.limits.queue_length + 1
     ours: dict[str, Any] = {"show_progress": "hidden", "api_visibility": "private", "preprocess": False}
     engine = {**ours, "concurrency_limit": at_once, "concurrency_id": "engine"}
     named = {"analyze": page.api_analyze, "adapters": page.api_adapters, "layers": page.api_layers}

@@ -47,7 +47,7 @@ def page(backend: ScriptedBackend) -> Any:
 
 def page_over(backend: ScriptedBackend, **settings: Any) -> Any:
     page = build(Settings(model="scripted", **settings), lambda: backend).handlers
-    page.desk.backend()
+    page.service.backend()
     return page
 
 
@@ -310,7 +310,7 @@ def test_a_head_of_another_token_is_recorded_once(page: Any, backend: ScriptedBa
 
 def test_the_numbers_are_those_of_the_records(page: Any, uploads: Path):
     done = analyze(page, upload(uploads))[-1]
-    comparison = page.desk.results.get("one", done.key).comparison
+    comparison = page.service.results.get("one", done.key).comparison
     choice = done.controls["choice"]
     share = [each.image_share[choice["token"], choice["layer"]].mean() for each in comparison.recordings]
     row = done.numbers["rows"][0]
@@ -389,11 +389,11 @@ def test_a_late_drawing_is_not_shown(page: Any, uploads: Path, monkeypatch: pyte
 
 def test_a_new_result_makes_earlier_drawings_late(page: Any, uploads: Path):
     done = analyze(page, upload(uploads))[-1]
-    visit = page.desk.visit("one")
-    drawing = visit.next_drawing()
-    assert not visit.is_late(drawing)
+    session = page.service.session("one")
+    drawing = session.next_drawing()
+    assert not session.is_late(drawing)
     analyze(page, upload(uploads), adapter="silent")
-    assert visit.is_late(drawing)
+    assert session.is_late(drawing)
     assert look(page, done)[-1].notice is None
 
 
@@ -446,7 +446,7 @@ def wait_for(condition: Any, seconds: float = 5.0) -> None:
     assert condition()
 
 
-# visits
+# sessions
 
 
 def test_visits_do_not_see_each_other(page: Any, uploads: Path):
@@ -460,9 +460,9 @@ def test_a_visit_that_ends_leaves_nothing(page: Any, uploads: Path):
     image = upload(uploads)
     page.receive(image, visitor())
     analyze(page, image)
-    assert page.desk.results.nbytes > 0
+    assert page.service.results.nbytes > 0
     page.leave(visitor())
-    assert page.desk.results.nbytes == 0
+    assert page.service.results.nbytes == 0
     assert not Path(image["path"]).exists()
 
 
@@ -578,7 +578,7 @@ def test_the_saved_numbers_load_again(page: Any, uploads: Path, tmp_path: Path):
     path = tmp_path / saved["name"]
     path.write_bytes(base64.b64decode(saved["source"].partition(",")[2]))
     loaded = Comparison.load(path)
-    kept = page.desk.results.get("one", done.key).comparison
+    kept = page.service.results.get("one", done.key).comparison
     np.testing.assert_array_equal(loaded.recordings[1].by_head, kept.recordings[1].by_head)
 
 

@@ -42,7 +42,7 @@ def test_importing_the_page_loads_no_model_code():
 def test_the_page_over_modal_loads_no_model_code():
     _run(
         "import os, sys; os.environ['VISUALIZER_BACKEND'] = 'modal'; import app, inference.cloud.backend\n"
-        "assert app.demo.handlers.desk.settings.backend == 'modal'\n"
+        "assert app.demo.handlers.service.settings.backend == 'modal'\n"
         "assert not {'torch', 'transformers', 'peft', 'inference.remote'} & set(sys.modules)"
     )
 

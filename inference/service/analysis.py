@@ -21,8 +21,10 @@ from inference.limits import check_limits
 from inference.photo import Photo, decode_photo
 from inference.records import AdapterInfo, AnswerToken, Comparison, ModelInfo, Progress
 from inference.request import Request
-from inference.service.admission import Line, RateLimit
+from inference.service.rate_limit import RateLimit
+from inference.service.request_queue import RequestQueue
 from inference.service.results import Result, ResultCache, digest
+from inference.service.session import Session
 from inference.settings import Settings
 
 POLL = 0.15  # seconds between looks at the line, the opening backend and the Stop button
@@ -32,59 +34,7 @@ _log = logging.getLogger(__name__)
 Happening = Progress | AnswerToken | Result
 
 
-class Visit:
-    """What the server remembers of one open page beside its results: what runs for it, and which drawing is the latest.
-
-    Args:
-        id: the session's name.
-
-    Attributes:
-        asked: the request that was analyzed last, or is being analyzed; None before the first.
-    """
-
-    def __init__(self, id: str) -> None:
-        self.id = id
-        self.asked: Request | None = None
-        self._drawing = 0
-        self._work: dict[str, tuple[str, threading.Event]] = {}
-        self._lock = threading.Lock()
-
-    def next_drawing(self) -> int:
-        """Begin a drawing; every earlier one is late from now on."""
-        with self._lock:
-            self._drawing += 1
-            return self._drawing
-
-    def is_late(self, drawing: int) -> bool:
-        """Whether a later drawing was begun: then this one must not be shown."""
-        return drawing != self._drawing
-
-    def begin(self, work: str, key: str = "") -> threading.Event:
-        """Begin work of a kind, on the request `key`, and stop what ran of that kind.
-
-        Returns:
-            What stops the new work when it is set; it is set when the work is over, too.
-        """
-        with self._lock:
-            if work in self._work:
-                self._work[work][1].set()
-            stop = threading.Event()
-            self._work[work] = (key, stop)
-            return stop
-
-    def runs(self, work: str, key: str | None = None) -> bool:
-        """Whether work of that kind runs (on the request `key`): begun, and neither stopped nor finished."""
-        begun, stop = self._work.get(work, ("", None))
-        return stop is not None and not stop.is_set() and key in (None, begun)
-
-    def stop(self) -> None:
-        """Stop all work."""
-        with self._lock:
-            for _, stop in self._work.values():
-                stop.set()
-
-
-class Desk:
+class AnalysisService:
     """Takes requests, has them answered in turn, and remembers the answers.
 
     Args:
@@ -95,45 +45,45 @@ class Desk:
     def __init__(self, settings: Settings, open_: Callable[[], Backend]) -> None:
         self.settings = settings
         self.results = ResultCache(settings.result_cache_bytes)
-        self.line = Line(settings.limits.queue_length)
+        self.queue = RequestQueue(settings.limits.queue_length)
         self._rate = RateLimit(settings.limits.requests_per_minute)
         self._open = open_
         self._backend: Future[Backend] | None = None
-        self._visits: dict[str, Visit] = {}
+        self._sessions: dict[str, Session] = {}
         self._stamps: dict[str, str] = {}
         self._lock = threading.Lock()
 
-    def visit(self, session: str) -> Visit:
-        """The visit of a page's session, begun where it is new."""
+    def session(self, name: str) -> Session:
+        """The session of that name, begun where it is new."""
         with self._lock:
-            visit = self._visits.get(session)
-            if visit is None:
-                visit = self._visits[session] = Visit(session)
-                self.results.begin(session)
-            return visit
+            session = self._sessions.get(name)
+            if session is None:
+                session = self._sessions[name] = Session(name)
+                self.results.begin(name)
+            return session
 
-    def leave(self, session: str) -> None:
-        """End a visit: stop its work, forget its results, delete its files."""
+    def leave(self, name: str) -> None:
+        """End a session: stop its work, forget its results, delete its files."""
         with self._lock:
-            visit = self._visits.pop(session, None)
-        if visit is not None:
-            visit.stop()
-        self.results.end(session)
+            session = self._sessions.pop(name, None)
+        if session is not None:
+            session.stop()
+        self.results.end(name)
 
-    def own_file(self, visit: Visit, path: Path) -> None:
-        """Delete an uploaded file when the visit ends."""
-        self.results.own_file(visit.id, path)
+    def own_file(self, session: Session, path: Path) -> None:
+        """Delete an uploaded file when the session ends."""
+        self.results.own_file(session.id, path)
 
-    def photo(self, visit: Visit, path: Path) -> Photo:
-        """The photo in an uploaded file, decoded when it is first asked for and kept for the visit.
+    def photo(self, session: Session, path: Path) -> Photo:
+        """The photo in an uploaded file, decoded when it is first asked for and kept for the session.
 
         Raises:
             ImageError: see `decode_photo`.
         """
-        photo = self.results.photo(visit.id, path)
+        photo = self.results.photo(session.id, path)
         if photo is None:
             photo = decode_photo(path.read_bytes(), self.settings.limits)
-            self.results.put_photo(visit.id, path, photo)
+            self.results.put_photo(session.id, path, photo)
         return photo
 
     def warm(self) -> "Future[Backend]":
@@ -182,14 +132,19 @@ class Desk:
         return infos
 
     def answer(
-        self, request: Request, *, address: str, visit: Visit | None = None, cancelled: threading.Event | None = None
+        self,
+        request: Request,
+        *,
+        address: str,
+        session: Session | None = None,
+        cancelled: threading.Event | None = None,
     ) -> Iterator[Happening]:
         """Answer a request: what happens, then exactly one `Result`; closing the iterator stops the work.
 
         Args:
             request: what is asked.
             address: who asks, for the rate limit; an answer from the cache does not count.
-            visit: whose cache to look in and to keep the result in; None keeps nothing.
+            session: whose cache to look in and to keep the result in; None keeps nothing.
             cancelled: stops the work when it is set.
 
         Raises:
@@ -200,7 +155,7 @@ class Desk:
         check_limits(request, self.settings.limits)
         key = digest(request)
         stop = cancelled or threading.Event()
-        kept = self.results.get(visit.id, key) if visit else None
+        kept = self.results.get(session.id, key) if session else None
         if kept is not None:
             stop.set()
             yield kept
@@ -213,8 +168,8 @@ class Desk:
                 event = self._next(events, stop)
                 if isinstance(event, Comparison):
                     result = Result(key, request, event)
-                    if visit is not None:
-                        self.results.put(visit.id, result)
+                    if session is not None:
+                        self.results.put(session.id, result)
                     yield result
                     return
                 yield event
@@ -235,7 +190,7 @@ class Desk:
     def _fill(self, opened: "Future[Backend]") -> None:
         try:
             backend = self._open()
-            self.line.serve(backend.at_once())
+            self.queue.serve(backend.at_once())
             opened.set_result(backend)
         except VisualizerError as error:
             _log.warning("the backend cannot be opened: %s", error)
@@ -273,9 +228,9 @@ class Desk:
 
     def _events(self, request: Request, stop: threading.Event) -> Iterator[Progress | AnswerToken | Comparison]:
         started = time.monotonic()
-        with self.line.place() as ticket:
+        with self.queue.place() as ticket:
             said = 0
-            while not self.line.wait(ticket, POLL):
+            while not self.queue.wait(ticket, POLL):
                 _check(stop)
                 ahead = ticket.ahead
                 if ahead and ahead != said:

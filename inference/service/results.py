@@ -1,8 +1,8 @@
 """What visitors leave here, and until when: photos, finished comparisons, uploaded files; it knows no engine, no page.
 
-A result belongs to one visit (a browser tab's session) and is found by the digest of its request's content. Everything
-of a visit goes when the visit ends, also what is finished only afterwards; the least recently used results go when the
-bound on bytes is reached. Only shipped examples are everyone's, and they stay.
+A result belongs to one session (a browser tab) and is found by the digest of its request's content. Everything of a
+session goes when it ends, also what is finished only afterwards; the least recently used goes when the bound on bytes
+is reached. Only shipped examples are everyone's, and they stay.
 """
 
 import hashlib
@@ -55,7 +55,7 @@ class Result:
 
 
 class ResultCache:
-    """Results by visit and digest, bounded by bytes. Every method may be called from any thread.
+    """Results by session and digest, bounded by bytes. Every method may be called from any thread.
 
     Args:
         max_bytes: bound on the visitors' results and photos together; shared ones do not count.
@@ -65,7 +65,7 @@ class ResultCache:
         self._max_bytes = max_bytes
         self._shared: dict[str, Result] = {}
         self._kept: OrderedDict[tuple[str, str], Result | Photo] = OrderedDict()
-        self._visits: dict[str, set[Path]] = {}
+        self._sessions: dict[str, set[Path]] = {}
         self._bytes = 0
         self._lock = threading.Lock()
 
@@ -87,49 +87,49 @@ class ResultCache:
                 if isinstance(kept, Result) and gone & set(kept.request.adapters):
                     self._drop(key)
 
-    def begin(self, visit: str) -> None:
-        """Say that `visit` is open; only open visits can own results and files."""
+    def begin(self, session: str) -> None:
+        """Say that `session` is open; only open sessions can own results and files."""
         with self._lock:
-            self._visits.setdefault(visit, set())
+            self._sessions.setdefault(session, set())
 
-    def end(self, visit: str) -> None:
-        """Forget everything of `visit`, and delete its uploaded files that no other open visit uploaded too."""
+    def end(self, session: str) -> None:
+        """Forget everything of `session`, and delete its uploaded files that no other open session uploaded too."""
         with self._lock:
-            for key in [key for key in self._kept if key[0] == visit]:
+            for key in [key for key in self._kept if key[0] == session]:
                 self._drop(key)
-            files = self._visits.pop(visit, set())
-            orphans = files.difference(*self._visits.values())
+            files = self._sessions.pop(session, set())
+            orphans = files.difference(*self._sessions.values())
         for path in orphans:
             path.unlink(missing_ok=True)
 
-    def own_file(self, visit: str, path: Path) -> None:
-        """Delete `path` when `visit` ends; at once where it has ended already."""
+    def own_file(self, session: str, path: Path) -> None:
+        """Delete `path` when `session` ends; at once where it has ended already."""
         with self._lock:
-            files = self._visits.get(visit)
+            files = self._sessions.get(session)
             if files is not None:
                 files.add(path)
                 return
-            wanted = any(path in others for others in self._visits.values())
+            wanted = any(path in others for others in self._sessions.values())
         if not wanted:
             path.unlink(missing_ok=True)
 
-    def get(self, visit: str, key: str) -> Result | None:
-        """The result `key` if it is this visit's own or everyone's, else None."""
-        own = self._find(visit, key)
+    def get(self, session: str, key: str) -> Result | None:
+        """The result `key` if it is this session's own or everyone's, else None."""
+        own = self._find(session, key)
         return own if isinstance(own, Result) else self._shared.get(key)
 
-    def photo(self, visit: str, path: Path) -> Photo | None:
-        """The photo of this visit's uploaded file, if it is kept."""
-        kept = self._find(visit, str(path))
+    def photo(self, session: str, path: Path) -> Photo | None:
+        """The photo of this session's uploaded file, if it is kept."""
+        kept = self._find(session, str(path))
         return kept if isinstance(kept, Photo) else None
 
-    def put_photo(self, visit: str, path: Path, photo: Photo) -> None:
+    def put_photo(self, session: str, path: Path, photo: Photo) -> None:
         """Keep what an uploaded file was decoded to, where there is room for it."""
         if photo.nbytes <= self._max_bytes:
-            self._keep(visit, str(path), photo)
+            self._keep(session, str(path), photo)
 
-    def put(self, visit: str, result: Result) -> None:
-        """Keep a result for `visit`; nothing is kept for a visit that has ended.
+    def put(self, session: str, result: Result) -> None:
+        """Keep a result for `session`; nothing is kept for a session that has ended.
 
         Raises:
             InputError: the result alone is larger than the bound.
@@ -140,21 +140,21 @@ class ResultCache:
                 f"The result needs {size / MIB:,.0f} MiB; the page keeps at most {self._max_bytes / MIB:,.0f} MiB.",
                 "Shorten the prompt or use a smaller image, or let the operator raise VISUALIZER_RESULT_CACHE_BYTES.",
             )
-        self._keep(visit, result.key, result)
+        self._keep(session, result.key, result)
 
-    def _find(self, visit: str, key: str) -> Result | Photo | None:
+    def _find(self, session: str, key: str) -> Result | Photo | None:
         with self._lock:
-            kept = self._kept.get((visit, key))
+            kept = self._kept.get((session, key))
             if kept is not None:
-                self._kept.move_to_end((visit, key))
+                self._kept.move_to_end((session, key))
             return kept
 
-    def _keep(self, visit: str, key: str, value: Result | Photo) -> None:
+    def _keep(self, session: str, key: str, value: Result | Photo) -> None:
         with self._lock:
-            if visit not in self._visits:
+            if session not in self._sessions:
                 return
-            self._drop((visit, key))
-            self._kept[visit, key] = value
+            self._drop((session, key))
+            self._kept[session, key] = value
             self._bytes += value.nbytes
             while self._bytes > self._max_bytes:
                 self._drop(next(iter(self._kept)))

@@ -22,8 +22,8 @@ from starlette.responses import HTMLResponse, JSONResponse, Response
 
 from inference.errors import BadBodyError, BodyTooLargeError, NotFoundError, UnexpectedError, VisualizerError
 from inference.records import AdapterInfo, Comparison, ModelInfo
-from inference.service.admission import Gate, error_json
-from inference.service.analysis import Desk
+from inference.service.analysis import AnalysisService
+from inference.service.middleware import RouteGuard, error_json
 from inference.service.query import Asked, read
 from inference.settings import Limits
 
@@ -34,7 +34,7 @@ _Endpoint = Callable[[Request], Awaitable[Response]]
 
 
 def app_kwargs(
-    desk: Desk,
+    service: AnalysisService,
     analysis: Callable[[Comparison, Asked], Mapping[str, Any]],
     model: Callable[[ModelInfo], Mapping[str, Any]],
     adapter: Callable[[AdapterInfo], Mapping[str, Any]],
@@ -42,17 +42,17 @@ def app_kwargs(
     """What `gr.Blocks.launch(app_kwargs=…)` takes: the routes, their guard, and no other documentation pages.
 
     Args:
-        desk: where analyses happen; its settings hold `auth` and the limits.
+        service: where analyses happen; its settings hold `auth` and the limits.
         analysis: JSON values of a comparison.
         model, adapter: JSON values of a model and of an adapter.
     """
-    settings = desk.settings
+    settings = service.settings
     routes = [
-        _route("/api/health", partial(_health, desk), "Whether the server is there, and what it runs."),
-        _route("/api/adapters", partial(_adapters, desk, adapter), "The adapters on offer."),
-        _route("/api/layers", partial(_layers, desk, model), "Layers, heads and the geometry of the image's cells."),
+        _route("/api/health", partial(_health, service), "Whether the server is there, and what it runs."),
+        _route("/api/adapters", partial(_adapters, service, adapter), "The adapters on offer."),
+        _route("/api/layers", partial(_layers, service, model), "Layers, heads and the geometry of the image's cells."),
         _route(
-            "/api/analyze", partial(_analyze, desk, analysis), "Answers and attention maps of one image.", post=True
+            "/api/analyze", partial(_analyze, service, analysis), "Answers and attention maps of one image.", post=True
         ),
     ]
     documents = [
@@ -60,32 +60,36 @@ def app_kwargs(
         APIRoute("/docs", _answering(partial(_docs, routes)), include_in_schema=False),
         APIRoute("/api/{rest:path}", _answering(_nothing), methods=_METHODS, include_in_schema=False),
     ]
-    guard = Middleware(Gate, auth=settings.auth, max_upload_bytes=settings.limits.max_upload_bytes)
+    guard = Middleware(RouteGuard, auth=settings.auth, max_upload_bytes=settings.limits.max_upload_bytes)
     return {"routes": [*routes, *documents], "middleware": [guard], "openapi_url": None, "docs_url": None}
 
 
-async def _health(desk: Desk, request: Request) -> Response:
-    ready = desk.ready()
-    model = desk.backend().status().model if ready else desk.settings.base_model
-    return JSONResponse({"status": "ok", "backend": desk.settings.backend, "model": model, "ready": ready})
+async def _health(service: AnalysisService, request: Request) -> Response:
+    ready = service.ready()
+    model = service.backend().status().model if ready else service.settings.base_model
+    return JSONResponse({"status": "ok", "backend": service.settings.backend, "model": model, "ready": ready})
 
 
-async def _adapters(desk: Desk, adapter: Callable[[AdapterInfo], Mapping[str, Any]], request: Request) -> Response:
-    return JSONResponse([adapter(each) for each in await asyncio.to_thread(desk.adapters)])
+async def _adapters(
+    service: AnalysisService, adapter: Callable[[AdapterInfo], Mapping[str, Any]], request: Request
+) -> Response:
+    return JSONResponse([adapter(each) for each in await asyncio.to_thread(service.adapters)])
 
 
-async def _layers(desk: Desk, model: Callable[[ModelInfo], Mapping[str, Any]], request: Request) -> Response:
-    return JSONResponse(model(await asyncio.to_thread(desk.model_info)))
+async def _layers(
+    service: AnalysisService, model: Callable[[ModelInfo], Mapping[str, Any]], request: Request
+) -> Response:
+    return JSONResponse(model(await asyncio.to_thread(service.model_info)))
 
 
 async def _analyze(
-    desk: Desk, analysis: Callable[[Comparison, Asked], Mapping[str, Any]], request: Request
+    service: AnalysisService, analysis: Callable[[Comparison, Asked], Mapping[str, Any]], request: Request
 ) -> Response:
-    fields, image = await _body(request, desk.settings.limits)
-    asked = await asyncio.to_thread(read, fields, image, desk.settings.limits)
+    fields, image = await _body(request, service.settings.limits)
+    asked = await asyncio.to_thread(read, fields, image, service.settings.limits)
     address = request.client.host if request.client else "unknown"
     stop = threading.Event()
-    work = asyncio.create_task(asyncio.to_thread(desk.result, asked.request, address=address, cancelled=stop))
+    work = asyncio.create_task(asyncio.to_thread(service.result, asked.request, address=address, cancelled=stop))
     try:
         while not (await asyncio.wait({work}, timeout=0.5))[0]:
             if await request.is_disconnected():

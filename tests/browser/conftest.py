@@ -142,7 +142,7 @@ def scripted_server(chromium: str, tmp_path_factory: pytest.TempPathFactory) -> 
             page.launch(**page.launch_options(), prevent_thread_lock=True, quiet=True)
 
         asyncio.run(launch())
-        page.handlers.desk.warm().result(PATIENCE)
+        page.handlers.service.warm().result(PATIENCE)
         yield ScriptedServer(backend, f"http://127.0.0.1:{port}")
         page.close(verbose=False)
 
@@ -177,7 +177,7 @@ class Watched:
 def open_page(
     browser: Browser, address: str, width: int = 1440, *, dark: bool = False, backend: HeldBackend | None = None
 ) -> Iterator[Watched]:
-    """A first visit, in a browser profile of its own; at its end nothing was asked elsewhere, nobody complained."""
+    """A first session, in a browser profile of its own; at its end nothing was asked elsewhere, nobody complained."""
     context = browser.new_context(viewport={"width": width, "height": 900}, color_scheme="dark" if dark else "light")
     watched = Watched(context.new_page(), address, backend)
     watched.page.set_default_timeout(PATIENCE * 1_000)
@@ -191,8 +191,8 @@ def open_page(
 
 
 @pytest.fixture
-def visit(browser: Browser, app_address: str) -> Iterator[Watched]:
-    """A first visit to the real page, 1,440 pixels wide."""
+def session(browser: Browser, app_address: str) -> Iterator[Watched]:
+    """A first session to the real page, 1,440 pixels wide."""
     yield from open_page(browser, app_address)
 
 
@@ -210,7 +210,7 @@ def phone(browser: Browser, app_address: str) -> Iterator[Watched]:
 
 @pytest.fixture
 def scripted(browser: Browser, scripted_server: ScriptedServer) -> Iterator[Watched]:
-    """A first visit to the scripted page; nothing was asked of its backend yet, and nothing is held."""
+    """A first session to the scripted page; nothing was asked of its backend yet, and nothing is held."""
     backend = scripted_server.backend
     backend.requests.clear()
     yield from open_page(browser, scripted_server.address, backend=backend)

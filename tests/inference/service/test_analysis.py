@@ -9,8 +9,9 @@ import pytest
 from inference.errors import BackendError, BusyError, CancelledError
 from inference.records import AnswerToken, Progress
 from inference.request import Request
-from inference.service.admission import Line, RateLimit
-from inference.service.analysis import Desk
+from inference.service.analysis import AnalysisService
+from inference.service.rate_limit import RateLimit
+from inference.service.request_queue import RequestQueue
 from inference.service.results import Result
 from inference.settings import Limits, Settings
 from tests.conftest import picture
@@ -21,12 +22,12 @@ def request(**changes: Any) -> Request:
     return Request(**({"image": picture(64, 96), "prompt": "What?", "adapters": (None, "find-red")} | changes))
 
 
-def desk_over(backend: ScriptedBackend, **limits: Any) -> Desk:
-    return Desk(Settings(limits=Limits(**limits)), lambda: backend)
+def service_over(backend: ScriptedBackend, **limits: Any) -> AnalysisService:
+    return AnalysisService(Settings(limits=Limits(**limits)), lambda: backend)
 
 
 def test_events_come_in_order_and_end_with_the_result():
-    *events, last = desk_over(ScriptedBackend()).answer(request(), address="a")
+    *events, last = service_over(ScriptedBackend()).answer(request(), address="a")
     assert isinstance(last, Result)
     assert all(isinstance(each, (Progress, AnswerToken)) for each in events)
     assert [each.text for each in events if isinstance(each, AnswerToken) and each.adapter is None] == ANSWER
@@ -44,7 +45,7 @@ def test_every_event_of_a_stream_is_made_in_one_thread():
                 yield event
             threads.add(threading.get_ident())
 
-    events = desk_over(Watching()).answer(request(), address="a")
+    events = service_over(Watching()).answer(request(), address="a")
     for _ in range(30):
         reader = threading.Thread(target=lambda: next(events, None))
         reader.start()
@@ -60,9 +61,9 @@ def test_the_backend_is_opened_once_and_only_when_needed():
         time.sleep(0.05)
         return ScriptedBackend()
 
-    desk = Desk(Settings(), open_)
+    service = AnalysisService(Settings(), open_)
     assert opened == []
-    threads = [threading.Thread(target=desk.adapters) for _ in range(5)]
+    threads = [threading.Thread(target=service.adapters) for _ in range(5)]
     for thread in threads:
         thread.start()
     for thread in threads:
@@ -79,12 +80,12 @@ def test_a_failure_to_open_is_raised_and_the_next_request_tries_again():
             raise result
         return result
 
-    desk = Desk(Settings(), open_)
+    service = AnalysisService(Settings(), open_)
     with pytest.raises(BackendError, match="Not yet"):
-        desk.adapters()
-    assert not desk.ready()
-    assert isinstance(desk.failure(), BackendError)
-    assert desk.result(request(), address="a").comparison.recordings
+        service.adapters()
+    assert not service.ready()
+    assert isinstance(service.failure(), BackendError)
+    assert service.result(request(), address="a").comparison.recordings
 
 
 def test_stopping_while_the_model_loads():
@@ -94,7 +95,7 @@ def test_stopping_while_the_model_loads():
         gate.wait(10)
         return ScriptedBackend()
 
-    events = Desk(Settings(), open_).answer(request(), address="a", cancelled=stop)
+    events = AnalysisService(Settings(), open_).answer(request(), address="a", cancelled=stop)
     first = next(events)
     assert isinstance(first, Progress)
     assert first.sentence == "loading the model"
@@ -107,14 +108,14 @@ def test_stopping_while_the_model_loads():
 def test_who_waits_is_told_how_many_are_before():
     gate = threading.Event()
     backend = ScriptedBackend(gate=gate)
-    desk = desk_over(backend)
-    first = desk.answer(request(), address="a")
+    service = service_over(backend)
+    first = service.answer(request(), address="a")
     next(first)
-    second = desk.answer(request(prompt="Second?"), address="b")
+    second = service.answer(request(prompt="Second?"), address="b")
     told = next(second)
     assert isinstance(told, Progress)
     assert (told.stage, told.sentence) == ("queue", "Waiting: one analysis is before yours.")
-    assert desk.line.waiting == 1
+    assert service.queue.waiting == 1
     gate.set()
     assert isinstance(list(first)[-1], Result)
     assert isinstance(list(second)[-1], Result)
@@ -122,7 +123,7 @@ def test_who_waits_is_told_how_many_are_before():
 
 
 def test_the_line_is_first_come_first_served_and_bounded():
-    line = Line(longest=2)
+    line = RequestQueue(longest=2)
     with line.place() as first, line.place() as second, line.place() as third:
         assert [ticket.ahead for ticket in (first, second, third)] == [0, 1, 2]
         assert line.waiting == 2
@@ -134,7 +135,7 @@ def test_the_line_is_first_come_first_served_and_bounded():
 
 
 def test_several_may_be_served_at_once():
-    line = Line(longest=1, at_once=2)
+    line = RequestQueue(longest=1, at_once=2)
     with line.place() as first, line.place() as second, line.place() as third:
         assert [ticket.ahead for ticket in (first, second, third)] == [0, 0, 1]
 

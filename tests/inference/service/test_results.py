@@ -1,4 +1,4 @@
-"""What visitors leave here: bounded by bytes, separate by visit, gone with it."""
+"""What visitors leave here: bounded by bytes, separate by session, gone with it."""
 
 import threading
 from dataclasses import replace
@@ -135,18 +135,18 @@ def test_what_is_finished_after_the_visit_ended_is_not_kept(cache: ResultCache, 
 def test_many_threads_leave_the_count_right(cache: ResultCache):
     results = [result(seed) for seed in range(6)]
 
-    def work(visit: str) -> None:
+    def work(session: str) -> None:
         for _ in range(20):
             for each in results:
-                cache.put(visit, each)
-                cache.get(visit, each.key)
+                cache.put(session, each)
+                cache.get(session, each.key)
 
-    threads = [threading.Thread(target=work, args=(visit,)) for visit in ("one", "two", "one", "two")]
+    threads = [threading.Thread(target=work, args=(session,)) for session in ("one", "two", "one", "two")]
     for thread in threads:
         thread.start()
     for thread in threads:
         thread.join()
-    held = sum(each.nbytes for visit in ("one", "two") for each in results if cache.get(visit, each.key))
+    held = sum(each.nbytes for session in ("one", "two") for each in results if cache.get(session, each.key))
     assert cache.nbytes == held <= 10 * results[0].nbytes
 
 

@@ -300,4 +300,4 @@ def test_the_documentation_names_every_route_and_loads_nothing_from_elsewhere(cl
 
 def test_nothing_of_a_visitor_is_kept(client: TestClient):
     ask(client)
-    assert client.app.get_blocks().handlers.desk.results.nbytes == 0  # type: ignore[attr-defined]
+    assert client.app.get_blocks().handlers.service.results.nbytes == 0  # type: ignore[attr-defined]

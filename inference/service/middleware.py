@@ -1,22 +1,14 @@
-"""Who gets in, how much they may send, and whose turn it is; it knows neither model nor page.
-
-`RateLimit` counts analyses per address, `Line` is the queue in front of the engine, `Gate` is the middleware that
-guards our own routes: Gradio's `auth=` does not cover routes beside its page.
-"""
+"""Who reaches our own routes, and how much they may send: Gradio's `auth=` does not cover routes beside its page."""
 
 import base64
 import binascii
 import hmac
 import json
-import threading
-import time
-from collections import deque
-from collections.abc import Awaitable, Callable, Iterator, Mapping, MutableMapping
-from contextlib import contextmanager
+from collections.abc import Awaitable, Callable, Mapping, MutableMapping
 from http.cookies import CookieError, SimpleCookie
 from typing import Any
 
-from inference.errors import BodyTooLargeError, BusyError, VisualizerError
+from inference.errors import BodyTooLargeError, VisualizerError
 
 Scope = MutableMapping[str, Any]
 Message = MutableMapping[str, Any]
@@ -28,118 +20,7 @@ ASGIApp = Callable[[Scope, Receive, Send], Awaitable[None]]
 BODY_MARGIN = 256 * 1024
 
 
-class RateLimit:
-    """At most `per_minute` admissions per address within any 60 seconds.
-
-    Args:
-        per_minute: admissions per address.
-        clock: seconds, never going back; tests pass their own.
-    """
-
-    def __init__(self, per_minute: int, clock: Callable[[], float] = time.monotonic) -> None:
-        self._per_minute = per_minute
-        self._clock = clock
-        self._admitted: dict[str, deque[float]] = {}
-        self._lock = threading.Lock()
-
-    def admit(self, address: str) -> None:
-        """Count one analysis.
-
-        Raises:
-            BusyError: `address` has used up its minute.
-        """
-        with self._lock:
-            now = self._clock()
-            self._forget(now - 60.0)
-            times = self._admitted.setdefault(address, deque())
-            if len(times) >= self._per_minute:
-                wait = times[0] + 60.0 - now
-                raise BusyError(
-                    f"This address asked for {len(times)} analyses within a minute; the limit is {self._per_minute}.",
-                    f"Try again in {wait:.0f} s.",
-                )
-            times.append(now)
-
-    def _forget(self, before: float) -> None:
-        for address in list(self._admitted):
-            times = self._admitted[address]
-            while times and times[0] <= before:
-                times.popleft()
-            if not times:
-                del self._admitted[address]
-
-
-class Ticket:
-    """One place in a `Line`."""
-
-    def __init__(self, line: "Line") -> None:
-        self._line = line
-
-    @property
-    def ahead(self) -> int:
-        """How many must finish before this ticket's turn; 0 when it has come."""
-        return self._line.ahead(self)
-
-
-class Line:
-    """First come, first served in front of the engine, with a bound on how many may wait.
-
-    Args:
-        longest: how many may wait.
-        at_once: how many are served at the same time.
-    """
-
-    def __init__(self, longest: int, at_once: int = 1) -> None:
-        self._longest = longest
-        self._at_once = at_once
-        self._tickets: list[Ticket] = []
-        self._moved = threading.Condition()
-
-    def serve(self, at_once: int) -> None:
-        """Serve so many at the same time from now on."""
-        with self._moved:
-            self._at_once = at_once
-            self._moved.notify_all()
-
-    @property
-    def waiting(self) -> int:
-        """How many wait now."""
-        with self._moved:
-            return max(0, len(self._tickets) - self._at_once)
-
-    def ahead(self, ticket: Ticket) -> int:
-        """How many must finish before it is this ticket's turn."""
-        with self._moved:
-            return max(0, self._tickets.index(ticket) - self._at_once + 1)
-
-    @contextmanager
-    def place(self) -> Iterator[Ticket]:
-        """Stand in line for as long as the context lasts, before and during the work.
-
-        Raises:
-            BusyError: too many wait already.
-        """
-        ticket = Ticket(self)
-        with self._moved:
-            if len(self._tickets) - self._at_once >= self._longest:
-                raise BusyError(
-                    f"{self._longest} analyses are waiting already; that is the limit.", "Try again in a minute."
-                )
-            self._tickets.append(ticket)
-        try:
-            yield ticket
-        finally:
-            with self._moved:
-                self._tickets.remove(ticket)
-                self._moved.notify_all()
-
-    def wait(self, ticket: Ticket, seconds: float) -> bool:
-        """Block until it is this ticket's turn, at most `seconds`; return whether it is."""
-        with self._moved:
-            return self._moved.wait_for(lambda: self._tickets.index(ticket) < self._at_once, seconds)
-
-
-class Gate:
+class RouteGuard:
     """ASGI middleware in front of `/api/*`, `/docs` and `/openapi.json`: who they are, and how much they send.
 
     Where `auth` is set, a caller shows HTTP Basic credentials or the cookie of Gradio's own login. A body that grows

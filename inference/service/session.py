@@ -1,0 +1,57 @@
+"""What the server remembers of one open page beside its results: what runs for it, and which drawing is the latest."""
+
+import threading
+
+from inference.request import Request
+
+
+class Session:
+    """One open page.
+
+    Args:
+        id: the session's name.
+
+    Attributes:
+        asked: the request that was analyzed last, or is being analyzed; None before the first.
+    """
+
+    def __init__(self, id: str) -> None:
+        self.id = id
+        self.asked: Request | None = None
+        self._drawing = 0
+        self._work: dict[str, tuple[str, threading.Event]] = {}
+        self._lock = threading.Lock()
+
+    def next_drawing(self) -> int:
+        """Begin a drawing; every earlier one is late from now on."""
+        with self._lock:
+            self._drawing += 1
+            return self._drawing
+
+    def is_late(self, drawing: int) -> bool:
+        """Whether a later drawing was begun: then this one must not be shown."""
+        return drawing != self._drawing
+
+    def begin(self, work: str, key: str = "") -> threading.Event:
+        """Begin work of a kind, on the request `key`, and stop what ran of that kind.
+
+        Returns:
+            What stops the new work when it is set; it is set when the work is over, too.
+        """
+        with self._lock:
+            if work in self._work:
+                self._work[work][1].set()
+            stop = threading.Event()
+            self._work[work] = (key, stop)
+            return stop
+
+    def runs(self, work: str, key: str | None = None) -> bool:
+        """Whether work of that kind runs (on the request `key`): begun, and neither stopped nor finished."""
+        begun, stop = self._work.get(work, ("", None))
+        return stop is not None and not stop.is_set() and key in (None, begun)
+
+    def stop(self) -> None:
+        """Stop all work."""
+        with self._lock:
+            for _, stop in self._work.values():
+                stop.set()
