@@ -4,6 +4,7 @@ A message says what was wrong, what was got and what was expected; `hint` says w
 
     VisualizerError
     ├── NotFoundError               no route of that name and method
+    ├── NotAuthenticatedError       no user name and password where the server asks for them
     ├── InputError                  the request itself
     │   ├── ImageError              … its image
     │   │   ├── NotAnImageError         bytes that are no image, or a truncated one
@@ -68,6 +69,13 @@ class NotFoundError(VisualizerError):
 
     code = "not_found"
     status = 404
+
+
+class NotAuthenticatedError(VisualizerError):
+    """No user name and password, or wrong ones, where the server asks for them."""
+
+    code = "not_authenticated"
+    status = 401
 
 
 class InputError(VisualizerError):

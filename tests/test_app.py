@@ -15,11 +15,17 @@ import pytest
 
 from inference.errors import BackendError, OutOfMemoryError
 from inference.records import Comparison
+from inference.request import Request
 from inference.service import analysis
+from inference.service import view as page_view
+from inference.service.endpoints import Endpoints
+from inference.service.exports import Exports
+from inference.service.handlers import Handlers
 from inference.settings import Limits, Settings
 from tests.built_page import app, build
 from tests.conftest import picture
 from tests.scripted_backend import ANSWER, HOSTILE, LAYERS, TEMPLATE, ScriptedBackend
+from tests.scripted_backend import comparison as scripted
 
 FIRST_ANSWER = 5  # index of the scripted answer's first token
 
@@ -47,12 +53,12 @@ def page(backend: ScriptedBackend) -> Any:
 
 def page_over(backend: ScriptedBackend, **settings: Any) -> Any:
     page = build(Settings(model="scripted", **settings), lambda: backend).handlers
-    page.service.backend()
+    page.service.backend.wait()
     return page
 
 
 def fields(image: Any, **changes: Any) -> list[Any]:
-    """What the input column sends: image, prompt, system, adapter, compare, replay, new tokens, strength; controls."""
+    """What the input column sends, in the order of `PageForm`."""
     usual = {
         "image": image,
         "prompt": "What is here?",
@@ -60,15 +66,15 @@ def fields(image: Any, **changes: Any) -> list[Any]:
         "adapter": "find-red",
         "compare": "base",
         "replay": "adapter",
-        "new_tokens": 32,
-        "strength": 1,
+        "max_new_tokens": 32,
+        "scale": 1,
         "controls": None,
     }
     return list((usual | changes).values())
 
 
 def analyze(page: Any, image: Any, who: Any = None, **changes: Any) -> list[Any]:
-    return list(page.analyze(*fields(image, **changes), who or visitor()))
+    return list(page.analyze(who or visitor(), *fields(image, **changes)))
 
 
 def look(page: Any, done: Any, who: Any = None, **changes: Any) -> list[Any]:
@@ -130,7 +136,7 @@ def test_it_opens_on_the_token_of_the_largest_change(page: Any, uploads: Path):
 def test_the_same_question_is_answered_from_the_cache(page: Any, backend: ScriptedBackend, uploads: Path):
     image = upload(uploads)
     first = analyze(page, image)[-1]
-    again = analyze(page, image, strength=1.0)
+    again = analyze(page, image, scale=1.0)
     assert len(backend.requests) == 1
     assert again[-1].key == first.key
     analyze(page, image, adapter="vision-lora")
@@ -152,7 +158,7 @@ def test_the_first_visit_is_finished_before_anything_ran(backend: ScriptedBacken
 
 def test_the_fields_become_the_request(page: Any, backend: ScriptedBackend, uploads: Path):
     image = upload(uploads)
-    analyze(page, image, system="Be brief.", compare="vision-lora", replay="compare", new_tokens=7, strength=0.5)
+    analyze(page, image, system="Be brief.", compare="vision-lora", replay="compare", max_new_tokens=7, scale=0.5)
     (request,) = backend.requests
     assert (request.adapters, request.answer_from) == (("vision-lora", "find-red"), "vision-lora")
     assert (request.system, request.max_new_tokens, request.scale) == ("Be brief.", 7, 0.5)
@@ -200,9 +206,9 @@ def test_what_a_careful_colleague_would_say_is_said(page: Any, uploads: Path):
         ({"adapter": "nobody"}, "No adapter is called"),
         ({"adapter": "../x"}, "cannot be an adapter's name"),
         ({"compare": "find-red"}, "compared with itself"),
-        ({"new_tokens": 10_000}, "the limit is"),
-        ({"new_tokens": "many"}, "max_new_tokens"),
-        ({"strength": -1}, "scale must be"),
+        ({"max_new_tokens": 10_000}, "the limit is"),
+        ({"max_new_tokens": "many"}, "max_new_tokens"),
+        ({"scale": -1}, "scale must be a number from 0 to 4; not -1"),
     ],
 )
 def test_a_refusal_is_a_sentence_and_leaves_what_is_shown(
@@ -244,7 +250,7 @@ def test_a_backend_that_cannot_be_opened_is_said_on_top_and_in_the_answer(upload
 def test_another_adapter_is_asked_the_question_that_was_asked_last(page: Any, backend: ScriptedBackend, uploads: Path):
     image = upload(uploads)
     analyze(page, image)
-    final = list(page.analyze_again(*fields(image, adapter="silent"), visitor()))[-1]
+    final = list(page.analyze_again(visitor(), *fields(image, adapter="silent")))[-1]
     assert final.panes["panes"][1]["title"] == "silent"
     assert [request.adapters[-1] for request in backend.requests] == ["find-red", "silent"]
 
@@ -255,25 +261,25 @@ def test_a_menu_asks_nothing_by_itself(page: Any, backend: ScriptedBackend, uplo
     before = [fields(None), fields(image, adapter="silent")]
     after = [fields(image), fields(image, adapter="silent", prompt="Half a"), fields(other, adapter="silent")]
     for unasked in before:
-        assert all(is_skipped(value) for value in one(page.analyze_again(*unasked, visitor())))
+        assert all(is_skipped(value) for value in one(page.analyze_again(visitor(), *unasked)))
     analyze(page, image)
     for unasked in after:
-        assert all(is_skipped(value) for value in one(page.analyze_again(*unasked, visitor())))
+        assert all(is_skipped(value) for value in one(page.analyze_again(visitor(), *unasked)))
     assert len(backend.requests) == 1
 
 
 def test_every_handler_that_needs_the_visit_is_given_it():
     """Gradio hands the request to a parameter annotated with its class, and to no other."""
-    for name in ("leave", "receive", "analyze", "analyze_again", "stop", "look", "export_pictures"):
-        assert getattr(app.Page, name).__annotations__["request"] is app.gr.Request
+    for name in ("leave", "receive", "analyze", "analyze_again", "stop", "look"):
+        assert getattr(Handlers, name).__annotations__["request"] is app.gr.Request
 
 
 def test_a_widget_that_reports_a_change_twice_runs_it_once(uploads: Path):
     backend = ScriptedBackend(pause=0.05)
     page = page_over(backend)
-    first = page.analyze(*fields(upload(uploads)), visitor())
+    first = page.analyze(visitor(), *fields(upload(uploads)))
     next(first), next(first)
-    assert all(is_skipped(value) for value in one(page.analyze(*fields(upload(uploads)), visitor())))
+    assert all(is_skipped(value) for value in one(page.analyze(visitor(), *fields(upload(uploads)))))
     assert list(first)[-1].notice is None
     assert len(backend.requests) == 1
 
@@ -365,9 +371,10 @@ def test_every_drawing_says_when_it_was_asked_for(page: Any, uploads: Path):
     assert done.answers["stamp"] == done.panes["stamp"] == done.numbers["stamp"]
 
 
-def test_a_late_drawing_is_not_shown(page: Any, uploads: Path, monkeypatch: pytest.MonkeyPatch):
+def test_a_late_drawing_carries_the_older_stamp(page: Any, uploads: Path, monkeypatch: pytest.MonkeyPatch):
+    """The browser shows nothing older than what it shows: a drawing that ends late was still asked for earlier."""
     done = analyze(page, upload(uploads))[-1]
-    real, started, go_on = app.draw, threading.Event(), threading.Event()
+    real, started, go_on = page_view.draw, threading.Event(), threading.Event()
 
     def slow(comparison: Comparison, choice: Any) -> Any:
         if choice.layer == 1:
@@ -375,26 +382,17 @@ def test_a_late_drawing_is_not_shown(page: Any, uploads: Path, monkeypatch: pyte
             assert go_on.wait(10)
         return real(comparison, choice)
 
-    monkeypatch.setattr(app, "draw", slow)
+    monkeypatch.setattr(page_view, "draw", slow)
     late: list[Any] = []
     thread = threading.Thread(target=lambda: late.extend(look(page, done, layer=1)))
     thread.start()
     assert started.wait(10)
     (newer,) = look(page, done, layer=2)
+    result = analyze(page, upload(uploads), adapter="silent")[-1]
     go_on.set()
     thread.join()
-    assert "layer 2 " in newer.panes["panes"][0]["caption"]
-    assert all(is_skipped(value) for value in one(late))
-
-
-def test_a_new_result_makes_earlier_drawings_late(page: Any, uploads: Path):
-    done = analyze(page, upload(uploads))[-1]
-    session = page.service.session("one")
-    drawing = session.next_drawing()
-    assert not session.is_late(drawing)
-    analyze(page, upload(uploads), adapter="silent")
-    assert session.is_late(drawing)
-    assert look(page, done)[-1].notice is None
+    assert "layer 1 " in one(late).panes["panes"][0]["caption"]
+    assert one(late).panes["stamp"] < newer.panes["stamp"] < result.panes["stamp"]
 
 
 # stopping
@@ -403,7 +401,7 @@ def test_a_new_result_makes_earlier_drawings_late(page: Any, uploads: Path):
 def test_stop_stops_the_work_and_keeps_what_is_shown(uploads: Path):
     backend = ScriptedBackend(pause=0.05)
     page = page_over(backend)
-    views = page.analyze(*fields(upload(uploads)), visitor())
+    views = page.analyze(visitor(), *fields(upload(uploads)))
     while not next(views).notice.get("words"):
         pass
     stopped = page.stop(visitor())
@@ -418,7 +416,7 @@ def test_stop_stops_the_work_and_keeps_what_is_shown(uploads: Path):
 def test_closing_the_handler_stops_the_work(uploads: Path):
     backend = ScriptedBackend(pause=0.05)
     page = page_over(backend)
-    views = page.analyze(*fields(upload(uploads)), visitor())
+    views = page.analyze(visitor(), *fields(upload(uploads)))
     while not next(views).notice.get("words"):
         pass
     views.close()
@@ -429,9 +427,9 @@ def test_closing_the_handler_stops_the_work(uploads: Path):
 def test_a_new_analysis_stops_the_one_before(uploads: Path):
     backend = ScriptedBackend(pause=0.05)
     page = page_over(backend)
-    before = page.analyze(*fields(upload(uploads)), visitor())
+    before = page.analyze(visitor(), *fields(upload(uploads)))
     next(before), next(before)
-    after = page.analyze(*fields(upload(uploads), adapter="silent"), visitor())
+    after = page.analyze(visitor(), *fields(upload(uploads), adapter="silent"))
     next(after)
     assert list(before)[-1:] == []
     assert list(after)[-1].notice is None
@@ -453,7 +451,7 @@ def test_visits_do_not_see_each_other(page: Any, uploads: Path):
     done = analyze(page, upload(uploads), visitor("one"))[-1]
     (view,) = look(page, done, visitor("two"))
     assert "no longer kept" in view.notice["sentence"]
-    assert page.export_numbers(done.key, done.controls, visitor("two"))[0] is None
+    assert Exports(page.service).numbers(done.key, done.controls, visitor("two"))[0] is None
 
 
 def test_a_visit_that_ends_leaves_nothing(page: Any, uploads: Path):
@@ -571,24 +569,51 @@ def test_the_script_takes_markup_from_nothing_but_the_bars():
 # files to keep
 
 
-def test_the_saved_numbers_load_again(page: Any, uploads: Path, tmp_path: Path):
+def saved_numbers(page: Any, done: Any, folder: Path, **changes: Any) -> Comparison:
+    controls = {"choice": done.controls["choice"] | changes}
+    file, refused = Exports(page.service).numbers(done.key, controls, visitor())
+    assert refused is None
+    path = folder / file["name"]
+    path.write_bytes(base64.b64decode(file["source"].partition(",")[2]))
+    return Comparison.load(path)
+
+
+def test_the_saved_numbers_hold_what_was_shown_and_the_heads_of_the_token_that_was_looked_at(
+    page: Any, backend: ScriptedBackend, uploads: Path, tmp_path: Path
+):
     done = analyze(page, upload(uploads))[-1]
-    saved, notice = page.export_numbers(done.key, done.controls, visitor())
-    assert notice is None
-    path = tmp_path / saved["name"]
-    path.write_bytes(base64.b64decode(saved["source"].partition(",")[2]))
-    loaded = Comparison.load(path)
     kept = page.service.results.get("one", done.key).comparison
-    np.testing.assert_array_equal(loaded.recordings[1].by_head, kept.recordings[1].by_head)
+    own = saved_numbers(page, done, tmp_path, token=FIRST_ANSWER)
+    np.testing.assert_array_equal(own.recordings[1].by_head, kept.recordings[1].by_head)
+    assert len(backend.requests) == 1
+    other = saved_numbers(page, done, tmp_path, token=FIRST_ANSWER + 2)
+    asked = Request(picture(64, 96), "What is here?", adapters=(None, "find-red"), focus=(FIRST_ANSWER + 2,))
+    for recording, expected in zip(other.recordings, scripted(asked).recordings, strict=True):
+        assert recording.focus == (FIRST_ANSWER + 2,)
+        assert recording.answer == "".join(ANSWER)
+        np.testing.assert_array_equal(recording.by_head, expected.by_head)
+        np.testing.assert_array_equal(recording.by_token, expected.by_token)
+    assert not np.array_equal(other.recordings[1].by_head, kept.recordings[1].by_head)
+
+
+def test_a_saved_file_is_named_after_adapter_token_and_layer(page: Any, uploads: Path):
+    done = analyze(page, upload(uploads))[-1]
+    controls = {"choice": done.controls["choice"] | {"token": FIRST_ANSWER, "layer": 2, "head": 1}}
+    exports = Exports(page.service)
+    picture_, _ = exports.pictures(done.key, controls, visitor())
+    numbers, _ = exports.numbers(done.key, controls, visitor())
+    for file, ending in ((picture_, "png"), (numbers, "npz")):
+        assert re.fullmatch(rf"attention-base-find-red-token-{FIRST_ANSWER}-.*layer-2-head-1\.{ending}", file["name"])
 
 
 def test_the_saved_pictures_are_a_png(page: Any, uploads: Path):
     done = analyze(page, upload(uploads))[-1]
-    first, _ = page.export_pictures(done.key, done.controls, visitor())
-    second, _ = page.export_pictures(done.key, done.controls, visitor())
+    exports = Exports(page.service)
+    first, _ = exports.pictures(done.key, done.controls, visitor())
+    second, _ = exports.pictures(done.key, done.controls, visitor())
     assert base64.b64decode(first["source"].partition(",")[2]).startswith(b"\x89PNG")
     assert second["serial"] > first["serial"]
-    assert page.export_pictures("", done.controls, visitor())[0] is None
+    assert exports.pictures("", done.controls, visitor())[0] is None
 
 
 # the top and the start
@@ -627,13 +652,14 @@ def test_only_named_endpoints_are_public():
 
 def test_programs_get_the_same_maps_through_gradio(page: Any, uploads: Path):
     image = upload(uploads)
-    found = page.api_analyze(image, "What?", visitor(), adapter=["base", "find-red"], layer=1, head="1", token="6")
+    endpoints = Endpoints(page.service)
+    found = endpoints.analyze(image, "What?", visitor(), adapter=["base", "find-red"], layer=1, head="1", token="6")
     assert [each["adapter"] for each in found["maps"]] == ["base", "find-red"]
     assert (found["maps"][0]["layer"], found["maps"][0]["head"], found["maps"][0]["token"]) == (1, 1, 6)
     assert found["maps"][0]["overlay"].startswith("data:image/png;base64,")
     assert not Path(image["path"]).exists()
     with pytest.raises(app.gr.Error, match="&lt;b&gt;"):
-        page.api_analyze(upload(uploads), "What?", visitor(), view="<b>")
+        endpoints.analyze(upload(uploads), "What?", visitor(), view="<b>")
 
 
 def test_a_photo_is_decoded_once_from_its_arrival_to_its_last_question(

@@ -21,6 +21,11 @@ ALLOWED = {
     "inference/cloud/calls.py": {"modal"},
     "inference/cloud/failures.py": {"modal"},
     "inference/remote.py": {"modal"},
+    "inference/service/endpoints.py": {"gradio"},
+    "inference/service/exports.py": {"gradio"},
+    "inference/service/handlers.py": {"gradio"},
+    "inference/service/uploads.py": {"gradio"},
+    "inference/service/view.py": {"gradio"},
     "app.py": {"gradio"},
 }
 #: Rooms of `inference` from the ground up: a file imports only from its own room and from rooms before it.

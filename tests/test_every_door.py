@@ -16,6 +16,7 @@ from starlette.testclient import TestClient
 from inference import Backend, Comparison, Request, Settings, open_backend
 from inference.batch.__main__ import main as batch
 from inference.serialization import pack_comparison, pack_request, unpack_comparison, unpack_request
+from inference.service.exports import Exports
 from tests.built_page import build, build_server
 from tests.conftest import picture
 
@@ -51,9 +52,9 @@ def through_the_page(engine: Backend, content: bytes, folder: Path) -> Compariso
     image = {"path": str(folder / "uploads" / "photo.png")}
     _, notice = page.receive(image, visitor)
     assert notice["sentence"] == TURNED
-    *_, done = page.analyze(image, "What?", "", None, "base", "adapter", 2, 1, None, visitor)
+    *_, done = page.analyze(visitor, image, "What?", "", None, "base", "adapter", 2, 1, None)
     assert done.answers["warnings"].count(TURNED) == 1
-    saved, _ = page.export_numbers(done.key, done.controls, visitor)
+    saved, _ = Exports(page.service).numbers(done.key, done.controls, visitor)
     path = folder / "saved.npz"
     path.write_bytes(base64.b64decode(saved["source"].partition(",")[2]))
     return Comparison.load(path)

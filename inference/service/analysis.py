@@ -1,37 +1,37 @@
 """The one way in which an analysis happens, for page, routes and programs alike; it knows no page and no pixels.
 
-    limits → cache → rate limit → line → backend (opened when first needed) → cache
+    limits → cache → rate limit → queue → backend (opened when first needed) → cache
 
 Each analysis runs from start to end in one thread of its own: frameworks keep state per thread, and a page that reads
-the events from changing threads must not disturb that. Leaving the iterator stops the work at its next event.
+the events from changing threads must not disturb that. Leaving the generator stops the work at its next event.
 """
 
 import logging
 import queue
 import threading
 import time
-from collections.abc import Callable, Iterator
-from concurrent.futures import Future
+from collections.abc import Callable, Generator, Iterator
 from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
 
 from inference.backend import Backend
-from inference.errors import CancelledError, UnexpectedError, VisualizerError
+from inference.errors import CancelledError, InputError, UnexpectedError, VisualizerError
 from inference.limits import check_limits
 from inference.photo import Photo, decode_photo
-from inference.records import AdapterInfo, AnswerToken, Comparison, ModelInfo, Progress
+from inference.records import AdapterInfo, AnswerToken, Comparison, Event, ModelInfo, Progress
 from inference.request import Request
+from inference.service.lazy_backend import LazyBackend
 from inference.service.rate_limit import RateLimit
 from inference.service.request_queue import RequestQueue
 from inference.service.results import Result, ResultCache, digest
 from inference.service.session import Session
 from inference.settings import Settings
 
-POLL = 0.15  # seconds between looks at the line, the opening backend and the Stop button
+POLL = 0.15  # seconds between looks at the queue, the opening backend and the Stop button
 
 _log = logging.getLogger(__name__)
-
-Happening = Progress | AnswerToken | Result
+_Events = queue.SimpleQueue[Event | VisualizerError]
 
 
 class AnalysisService:
@@ -39,16 +39,15 @@ class AnalysisService:
 
     Args:
         settings: bounds on queue, rate and kept results.
-        open_: opens the backend; called once, in a thread, when it is first needed or by `warm`; again after a failure.
+        open_: opens the backend, see `LazyBackend`.
     """
 
     def __init__(self, settings: Settings, open_: Callable[[], Backend]) -> None:
         self.settings = settings
         self.results = ResultCache(settings.result_cache_bytes)
         self.queue = RequestQueue(settings.limits.queue_length)
+        self.backend = LazyBackend(lambda: self._serving(open_()))
         self._rate = RateLimit(settings.limits.requests_per_minute)
-        self._open = open_
-        self._backend: Future[Backend] | None = None
         self._sessions: dict[str, Session] = {}
         self._stamps: dict[str, str] = {}
         self._lock = threading.Lock()
@@ -86,46 +85,18 @@ class AnalysisService:
             self.results.put_photo(session.id, path, photo)
         return photo
 
-    def warm(self) -> "Future[Backend]":
-        """Begin to open the backend, where that has not begun or has failed; do not wait for it."""
-        with self._lock:
-            failed = self._backend is not None and self._backend.done() and self._backend.exception() is not None
-            if self._backend is None or failed:
-                self._backend = Future()
-                threading.Thread(target=self._fill, args=(self._backend,), name="open-backend", daemon=True).start()
-            return self._backend
-
-    def ready(self) -> bool:
-        """Whether the backend is open."""
-        opened = self._backend
-        return opened is not None and opened.done() and opened.exception() is None
-
-    def failure(self) -> VisualizerError | None:
-        """Why the backend could not be opened, if that happened."""
-        opened = self._backend
-        error = opened.exception() if opened is not None and opened.done() else None
-        return error if isinstance(error, VisualizerError) else None
-
-    def backend(self) -> Backend:
-        """The backend, opened and waited for.
-
-        Raises:
-            VisualizerError: it cannot be opened.
-        """
-        return self.warm().result()
-
     def expect(self) -> None:
         """A request is likely to come soon; do not wait."""
-        if self.ready():
-            self.backend().warm()
+        if self.backend.ready():
+            self.backend.wait().warm()
 
     def model_info(self) -> ModelInfo:
         """The base model; waits for the backend."""
-        return self.backend().model_info()
+        return self.backend.wait().model_info()
 
     def adapters(self) -> tuple[AdapterInfo, ...]:
         """The adapters on offer; waits for the backend. Results of one whose files were replaced are forgotten."""
-        infos = self.backend().adapters()
+        infos = self.backend.wait().adapters()
         stamps = {info.name: info.stamp for info in infos}
         self.results.forget(name for name, stamp in self._stamps.items() if stamps.get(name, stamp) != stamp)
         self._stamps = stamps
@@ -138,8 +109,8 @@ class AnalysisService:
         address: str,
         session: Session | None = None,
         cancelled: threading.Event | None = None,
-    ) -> Iterator[Happening]:
-        """Answer a request: what happens, then exactly one `Result`; closing the iterator stops the work.
+    ) -> Generator[Progress | AnswerToken | Result, None, None]:
+        """Answer a request: what happens, then exactly one `Result`; closing the generator stops the work.
 
         Args:
             request: what is asked.
@@ -161,11 +132,11 @@ class AnalysisService:
             yield kept
             return
         self._rate.admit(address)
-        events: queue.SimpleQueue[Progress | AnswerToken | Comparison | VisualizerError] = queue.SimpleQueue()
+        events: _Events = queue.SimpleQueue()
         threading.Thread(target=self._work, args=(request, events, stop), name="analysis", daemon=True).start()
         try:
             while True:
-                event = self._next(events, stop)
+                event = _next(events, stop)
                 if isinstance(event, Comparison):
                     result = Result(key, request, event)
                     if session is not None:
@@ -176,67 +147,79 @@ class AnalysisService:
         finally:
             stop.set()
 
-    def result(self, request: Request, *, address: str, cancelled: threading.Event | None = None) -> Result:
-        """Answer a request without saying what happens meanwhile; nothing is kept.
+    def result(
+        self,
+        request: Request,
+        *,
+        address: str,
+        session: Session | None = None,
+        cancelled: threading.Event | None = None,
+    ) -> Result:
+        """Answer a request without saying what happens meanwhile.
 
         Raises:
             VisualizerError: whatever `answer` raises.
         """
-        for event in self.answer(request, address=address, cancelled=cancelled):
+        for event in self.answer(request, address=address, session=session, cancelled=cancelled):
             if isinstance(event, Result):
                 return event
         raise UnexpectedError("The engine ended without an answer.")
 
-    def _fill(self, opened: "Future[Backend]") -> None:
-        try:
-            backend = self._open()
-            self.queue.serve(backend.at_once())
-            opened.set_result(backend)
-        except VisualizerError as error:
-            _log.warning("the backend cannot be opened: %s", error)
-            opened.set_exception(error)
-        except Exception as error:  # noqa: BLE001 - the thread's boundary: whoever waits gets a sentence
-            opened.set_exception(_unexpected(error))
+    def kept(self, session: Session, key: object) -> Result:
+        """The result that a page says it shows.
 
-    def _next(
-        self, events: "queue.SimpleQueue[Progress | AnswerToken | Comparison | VisualizerError]", stop: threading.Event
-    ) -> Progress | AnswerToken | Comparison:
-        while True:
-            if stop.is_set():
-                raise CancelledError("Stopped.")
-            try:
-                event = events.get(timeout=POLL)
-            except queue.Empty:
-                continue
-            if isinstance(event, VisualizerError):
-                raise event
-            return event
+        Raises:
+            InputError: it is not kept for this session, or not any more.
+        """
+        result = self.results.get(session.id, key) if isinstance(key, str) else None
+        if result is None:
+            raise InputError("This result is no longer kept.", "Press Analyze to get it again.")
+        return result
 
-    def _work(
-        self,
-        request: Request,
-        events: "queue.SimpleQueue[Progress | AnswerToken | Comparison | VisualizerError]",
-        stop: threading.Event,
-    ) -> None:
+    def with_heads(self, session: Session, written: Result, token: int, *, address: str) -> Result:
+        """The answer of `written`, replayed with the heads of `token` recorded; from the cache where it is there.
+
+        Args:
+            session: whose result it is.
+            written: the result in which the variants wrote their answers.
+            token: index into its tokens.
+            address: who asks, for the rate limit.
+
+        Raises:
+            VisualizerError: whatever `answer` raises.
+        """
+        if all(recording.focus == (token,) for recording in written.comparison.recordings):
+            return written
+        ids = tuple(shown.id for shown in written.comparison.tokens if shown.role in ("answer", "end")) or None
+        request = replace(written.request, answer=ids, focus=(token,))
+        stop = session.begin("heads", digest(request))
+        return _with_heads_of(written, self.result(request, address=address, session=session, cancelled=stop))
+
+    def _serving(self, backend: Backend) -> Backend:
+        self.queue.serve(backend.at_once())
+        return backend
+
+    def _work(self, request: Request, events: _Events, stop: threading.Event) -> None:
         try:
             for event in self._events(request, stop):
                 events.put(event)
         except VisualizerError as error:
             events.put(error)
         except Exception as error:  # noqa: BLE001 - the thread's boundary: whoever waits gets a sentence
-            events.put(_unexpected(error))
+            _log.error("an analysis failed", exc_info=error)
+            events.put(UnexpectedError())
 
-    def _events(self, request: Request, stop: threading.Event) -> Iterator[Progress | AnswerToken | Comparison]:
+    def _events(self, request: Request, stop: threading.Event) -> Iterator[Event]:
         started = time.monotonic()
         with self.queue.place() as ticket:
-            said = 0
+            told = 0
             while not self.queue.wait(ticket, POLL):
                 _check(stop)
                 ahead = ticket.ahead
-                if ahead and ahead != said:
-                    said = ahead
+                if ahead and ahead != told:
+                    told = ahead
                     yield Progress("queue", _waiting(ahead), None, time.monotonic() - started)
-            opened = self.warm()
+            opened = self.backend.warm()
             if not opened.done():
                 opening = "loading the model" if self.settings.backend == "local" else "reaching Modal"
                 yield Progress("loading", opening, None, time.monotonic() - started)
@@ -249,6 +232,27 @@ class AnalysisService:
                     yield event
 
 
+def _with_heads_of(written: Result, replayed: Result) -> Result:
+    """What was written, with the heads of another token in place of its own; all else of the replay is the same."""
+    pairs = list(zip(written.comparison.recordings, replayed.comparison.recordings, strict=True))
+    if any(own.tokens != other.tokens for own, other in pairs):
+        return replayed
+    recordings = tuple(replace(own, focus=other.focus, by_head=other.by_head) for own, other in pairs)
+    return replace(written, comparison=replace(written.comparison, recordings=recordings))
+
+
+def _next(events: _Events, stop: threading.Event) -> Event:
+    while True:
+        _check(stop)
+        try:
+            event = events.get(timeout=POLL)
+        except queue.Empty:
+            continue
+        if isinstance(event, VisualizerError):
+            raise event
+        return event
+
+
 def _check(stop: threading.Event) -> None:
     if stop.is_set():
         raise CancelledError("Stopped.")
@@ -256,8 +260,3 @@ def _check(stop: threading.Event) -> None:
 
 def _waiting(ahead: int) -> str:
     return "Waiting: one analysis is before yours." if ahead == 1 else f"Waiting: {ahead} analyses are before yours."
-
-
-def _unexpected(error: Exception) -> UnexpectedError:
-    _log.error("unexpected error", exc_info=error)
-    return UnexpectedError()

@@ -3,12 +3,13 @@
 import base64
 import binascii
 import hmac
-import json
 from collections.abc import Awaitable, Callable, Mapping, MutableMapping
 from http.cookies import CookieError, SimpleCookie
 from typing import Any
 
-from inference.errors import BodyTooLargeError, VisualizerError
+from starlette.responses import JSONResponse
+
+from inference.errors import BodyTooLargeError, NotAuthenticatedError, VisualizerError
 
 Scope = MutableMapping[str, Any]
 Message = MutableMapping[str, Any]
@@ -21,10 +22,11 @@ BODY_MARGIN = 256 * 1024
 
 
 class RouteGuard:
-    """ASGI middleware in front of `/api/*`, `/docs` and `/openapi.json`: who they are, and how much they send.
+    """ASGI middleware around the application of our routes.
 
     Where `auth` is set, a caller shows HTTP Basic credentials or the cookie of Gradio's own login. A body that grows
-    past the limit is refused while it is read, whatever its `Content-Length` says.
+    past the limit is refused while it is read, whatever its `Content-Length` says: `BodyTooLargeError` is then raised
+    where the application reads it, which answers as with every error.
 
     Args:
         app: the application behind it.
@@ -40,18 +42,17 @@ class RouteGuard:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Pass a request on, or answer 401 or 413 for the application."""
-        if scope["type"] != "http" or not _is_ours(scope["path"]):
-            await self._app(scope, receive, send)
-            return
         headers = {name.decode("latin-1").lower(): value.decode("latin-1") for name, value in scope["headers"]}
-        if self._auth and not self._knows(scope, headers):
-            await _refuse(send, 401, "not_authenticated", "This server asks for a user name and password.", basic=True)
-            return
         length = headers.get("content-length", "")
-        if length.isdigit() and int(length) > self._max_body:
-            await self._refuse_body(send)
-            return
-        await self._pass_measured(scope, receive, send)
+        if self._auth and not self._knows(scope, headers):
+            error = NotAuthenticatedError("This server asks for a user name and password.")
+            challenge = {"www-authenticate": 'Basic realm="LoRA Attention Visualizer"'}
+            await JSONResponse(error_json(error), error.status, challenge)(scope, receive, send)
+        elif length.isdigit() and int(length[:20]) > self._max_body:
+            too_large = self._too_large()
+            await JSONResponse(error_json(too_large), too_large.status)(scope, receive, send)
+        else:
+            await self._app(scope, self._measured(receive), send)
 
     def _knows(self, scope: Scope, headers: Mapping[str, str]) -> bool:
         kind, _, encoded = headers.get("authorization", "").partition(" ")
@@ -63,36 +64,18 @@ class RouteGuard:
             return hmac.compare_digest(shown, self._auth)
         return _has_login_cookie(scope, headers.get("cookie", ""))
 
-    async def _pass_measured(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Pass the body on piece by piece; past the limit the application is told that the caller left."""
-        read, over, answered = 0, False, False
+    def _measured(self, receive: Receive) -> Receive:
+        read = 0
 
         async def measured() -> Message:
-            nonlocal read, over
+            nonlocal read
             message = await receive()
             read += len(message.get("body", b""))
             if read > self._max_body:
-                over = True
                 raise self._too_large()
             return message
 
-        async def watched(message: Message) -> None:
-            nonlocal answered
-            if not over:
-                answered = True
-                await send(message)
-
-        try:
-            await self._app(scope, measured, watched)
-        except BodyTooLargeError:
-            if answered:
-                raise
-        if over and not answered:
-            await self._refuse_body(send)
-
-    async def _refuse_body(self, send: Send) -> None:
-        error = self._too_large()
-        await _refuse(send, error.status, error.code, error.message, hint=error.hint)
+        return measured
 
     def _too_large(self) -> BodyTooLargeError:
         return BodyTooLargeError(
@@ -106,11 +89,6 @@ def error_json(error: VisualizerError) -> dict[str, dict[str, str]]:
     return {"error": {"code": error.code, "message": error.message, "hint": error.hint}}
 
 
-def _is_ours(path: str) -> bool:
-    first = path.strip("/").split("/", 1)[0]
-    return first in {"api", "docs", "openapi.json"}
-
-
 def _has_login_cookie(scope: Scope, header: str) -> bool:
     """Whether a cookie of Gradio's login is shown (`App.tokens` and `App.cookie_id`, gradio 6.31 routes.py)."""
     app = scope.get("app")
@@ -121,12 +99,3 @@ def _has_login_cookie(scope: Scope, header: str) -> bool:
         return False
     names = (f"access-token-{cookie_id}", f"access-token-unsecure-{cookie_id}")
     return any(name in cookies and cookies[name].value in tokens for name in names)
-
-
-async def _refuse(send: Send, status: int, code: str, message: str, *, hint: str = "", basic: bool = False) -> None:
-    body = json.dumps({"error": {"code": code, "message": message, "hint": hint}}).encode()
-    headers = [(b"content-type", b"application/json"), (b"content-length", str(len(body)).encode())]
-    if basic:
-        headers.append((b"www-authenticate", b'Basic realm="LoRA Attention Visualizer"'))
-    await send({"type": "http.response.start", "status": status, "headers": headers})
-    await send({"type": "http.response.body", "body": body})

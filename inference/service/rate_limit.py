@@ -40,6 +40,11 @@ class RateLimit:
                 )
             times.append(now)
 
+    @property
+    def addresses(self) -> int:
+        """How many addresses are remembered."""
+        return len(self._admitted)
+
     def _forget(self, before: float) -> None:
         for address in list(self._admitted):
             times = self._admitted[address]

@@ -40,6 +40,12 @@ class RequestQueue:
             self._moved.notify_all()
 
     @property
+    def running(self) -> int:
+        """How many are served now."""
+        with self._moved:
+            return min(len(self._tickets), self._at_once)
+
+    @property
     def waiting(self) -> int:
         """How many wait now."""
         with self._moved:

@@ -1,4 +1,4 @@
-"""What the server remembers of one open page beside its results: what runs for it, and which drawing is the latest."""
+"""What the server remembers of one open page beside its results: what was asked, what runs."""
 
 import threading
 
@@ -6,7 +6,7 @@ from inference.request import Request
 
 
 class Session:
-    """One open page.
+    """One open page. Every method may be called from any thread.
 
     Args:
         id: the session's name.
@@ -18,21 +18,10 @@ class Session:
     def __init__(self, id: str) -> None:
         self.id = id
         self.asked: Request | None = None
-        self._drawing = 0
         self._work: dict[str, tuple[str, threading.Event]] = {}
         self._lock = threading.Lock()
 
-    def next_drawing(self) -> int:
-        """Begin a drawing; every earlier one is late from now on."""
-        with self._lock:
-            self._drawing += 1
-            return self._drawing
-
-    def is_late(self, drawing: int) -> bool:
-        """Whether a later drawing was begun: then this one must not be shown."""
-        return drawing != self._drawing
-
-    def begin(self, work: str, key: str = "") -> threading.Event:
+    def begin(self, work: str, key: str) -> threading.Event:
         """Begin work of a kind, on the request `key`, and stop what ran of that kind.
 
         Returns:

@@ -142,7 +142,7 @@ def scripted_server(chromium: str, tmp_path_factory: pytest.TempPathFactory) -> 
             page.launch(**page.launch_options(), prevent_thread_lock=True, quiet=True)
 
         asyncio.run(launch())
-        page.handlers.service.warm().result(PATIENCE)
+        page.service.backend.warm().result(PATIENCE)
         yield ScriptedServer(backend, f"http://127.0.0.1:{port}")
         page.close(verbose=False)
 

@@ -64,13 +64,13 @@ def test_where_it_cannot_be_opened_the_page_says_why_and_a_reload_tries_again(co
     *_, waited = page.wait()
     assert waited[0]["state"] == "failed"
     assert (waited[-1]["kind"], waited[-1]["sentence"]) == ("error", "The app 'nowhere' is not deployed on Modal.")
-    assert isinstance(page.desk.failure(), NotDeployedError)
+    assert isinstance(page.service.backend.failure(), NotDeployedError)
     *_, waited = page.wait()
     assert waited[0]["state"] == "ready"
 
 
 def test_a_photo_that_is_handed_in_starts_a_gpu(cloud, page, uploads):
-    page.desk.backend()
+    page.service.backend.wait()
     before = cloud.rpc_calls["FunctionMap"]
     page.receive(upload(uploads), visitor())
     page.receive(upload(uploads), visitor())

@@ -83,8 +83,8 @@ def test_a_failure_to_open_is_raised_and_the_next_request_tries_again():
     service = AnalysisService(Settings(), open_)
     with pytest.raises(BackendError, match="Not yet"):
         service.adapters()
-    assert not service.ready()
-    assert isinstance(service.failure(), BackendError)
+    assert not service.backend.ready()
+    assert isinstance(service.backend.failure(), BackendError)
     assert service.result(request(), address="a").comparison.recordings
 
 
@@ -162,4 +162,4 @@ def test_addresses_long_gone_are_forgotten():
         rate.admit(f"address {index}")
     now = 61.0
     rate.admit("another")
-    assert len(rate._admitted) == 1
+    assert rate.addresses == 1

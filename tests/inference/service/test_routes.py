@@ -12,6 +12,8 @@ from PIL import Image
 from starlette.testclient import TestClient
 
 from inference.errors import BackendError, DeadlineError, OutOfMemoryError
+from inference.service import endpoints
+from inference.service.schema import AnalyzeFields
 from inference.settings import Limits, Settings
 from tests.built_page import build_server
 from tests.conftest import picture
@@ -164,6 +166,41 @@ def test_what_cannot_be_answered_is_refused_in_json(client: TestClient, fields: 
     refused(ask(client, **fields), status, code)
 
 
+@pytest.mark.parametrize(
+    ("name", "value", "code"),
+    [
+        ("scale", 10**400, "invalid_input"),
+        ("max_new_tokens", 10**400, "invalid_input"),
+        ("layer", 10**400, "invalid_selection"),
+        ("token", -(10**400), "invalid_selection"),
+        ("layer", True, "invalid_selection"),
+        ("layer", 1.5, "invalid_selection"),
+        ("adapter", 3, "invalid_input"),
+        ("adapter", [["base"]], "invalid_input"),
+        ("prompt", {"a": 1}, "invalid_input"),
+        ("view", [], "invalid_selection"),
+    ],
+)
+def test_a_json_value_of_another_kind_is_refused_with_its_name_what_is_expected_and_what_was_got(
+    client: TestClient, name: str, value: object, code: str
+):
+    body = {"image": base64.b64encode(png()).decode(), name: value}
+    message = refused(client.post("/api/analyze", json=body), 422, code)["message"]
+    assert message.startswith(f"{name} must be ")
+    assert "; not " in message
+    assert len(message) < 200
+
+
+def test_numbers_of_four_hundred_digits_in_a_form_are_refused_too(client: TestClient):
+    for name, code in (("scale", "invalid_input"), ("layer", "invalid_selection"), ("max_new_tokens", "invalid_input")):
+        refused(ask(client, **{name: "1" + "0" * 400}), 422, code)
+
+
+def test_what_is_left_empty_has_its_default(client: TestClient):
+    names = ("system", "adapter", "answer_from", "layer", "head", "token", "view", "overlay", "max_new_tokens", "scale")
+    assert ask(client, **dict.fromkeys(names, "")).json() == ask(client).json()
+
+
 def test_images_that_cannot_be_used(client: TestClient):
     refused(ask(client, b"no image at all"), 415, "not_an_image")
     refused(ask(client, png()[:-60]), 415, "not_an_image")
@@ -207,6 +244,22 @@ def test_an_oversized_body_is_refused_without_reading_it_all():
         refused(client.post("/api/analyze", content=bytes(2_000_000), headers=headers), 413, "image_too_large")
         told = client.post("/api/analyze", content=endless(), headers=headers)
         refused(told, 413, "image_too_large")
+
+
+def test_a_bug_in_a_route_is_a_sentence_and_its_traceback_stays_here(
+    client: TestClient, monkeypatch: pytest.MonkeyPatch
+):
+    def broken(*given: object, **options: object) -> None:
+        raise ZeroDivisionError("secret /work/path")
+
+    monkeypatch.setattr(endpoints, "analysis_json", broken)
+    assert "secret" not in str(refused(ask(client), 500, "internal_error"))
+
+
+def test_gradios_own_routes_answer_errors_in_their_own_way(client: TestClient):
+    for response in (client.get("/gradio_api/nothing"), client.post("/gradio_api/queue/join", json={"fn_index": "x"})):
+        assert response.status_code in (404, 422)
+        assert set(response.json()) == {"detail"}
 
 
 @pytest.mark.parametrize(
@@ -293,11 +346,20 @@ def test_the_documentation_names_every_route_and_loads_nothing_from_elsewhere(cl
     assert set(schema["paths"]) == {"/api/health", "/api/adapters", "/api/layers", "/api/analyze"}
     body = schema["paths"]["/api/analyze"]["post"]["requestBody"]["content"]
     assert set(body) == {"multipart/form-data", "application/json"}
+    for kind in body.values():
+        assert set(kind["schema"]["properties"]) == set(AnalyzeFields.model_fields) >= {"adapter", "adapter_name"}
+        assert kind["schema"]["required"] == ["image"]
+    assert "format" not in body["application/json"]["schema"]["properties"]["image"]
+    for operations in schema["paths"].values():
+        for operation in operations.values():
+            assert operation["responses"]["4XX"]["content"]["application/json"]["schema"]["$ref"].endswith("/ErrorBody")
+    assert set(schema["components"]["schemas"]["ErrorDetail"]["properties"]) == {"code", "message", "hint"}
     page = client.get("/docs").text
     assert "/api/analyze" in page
+    assert all(f"<code>{name}</code>" in page for name in AnalyzeFields.model_fields)
     assert "://" not in page
 
 
 def test_nothing_of_a_visitor_is_kept(client: TestClient):
     ask(client)
-    assert client.app.get_blocks().handlers.service.results.nbytes == 0  # type: ignore[attr-defined]
+    assert client.app.get_blocks().service.results.nbytes == 0  # type: ignore[attr-defined]

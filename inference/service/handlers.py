@@ -1,0 +1,235 @@
+"""The page's events as plain functions: what the widgets hold goes in, what changes on the page comes out.
+
+Which event runs which of them is bound in `app.py`; Gradio hands its request to the parameter annotated so.
+"""
+
+import logging
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import closing
+from dataclasses import replace
+from typing import Any
+
+import gradio as gr
+
+from inference.errors import CancelledError, ImageError, UnexpectedError, VisualizerError
+from inference.photo import upright_rgb
+from inference.records import AdapterInfo
+from inference.request import Request
+from inference.service.analysis import POLL, AnalysisService
+from inference.service.examples import Example
+from inference.service.results import Result, digest
+from inference.service.schema import BASE, PageForm, choice_of
+from inference.service.session import Session
+from inference.service.status import status_json
+from inference.service.uploads import address_of, uploaded
+from inference.service.view import (
+    Offer,
+    Question,
+    View,
+    active,
+    drawn_view,
+    idle_view,
+    now,
+    result_view,
+    stopped,
+)
+from visualize.page import Choice, Json, adapter_lines, notice, progress_notice, refusal
+
+_log = logging.getLogger(__name__)
+
+
+class Handlers:
+    """What the page does.
+
+    Args:
+        service: where analyses happen.
+        examples: pictures to begin with.
+        first: the result that a first visit shows, or None.
+    """
+
+    def __init__(self, service: AnalysisService, examples: Sequence[Example], first: Result | None) -> None:
+        self.service = service
+        self.examples = tuple(examples)
+        self.first = first
+        self._shipped = {upright_rgb(example.image).digest for example in self.examples}
+        if first is not None:
+            self._shipped.add(first.request.image.digest)
+            service.results.share(first)
+
+    def opening(self) -> View:
+        """What the page shows before anything ran: the first result, or nothing yet."""
+        if self.first is None:
+            welcome = notice("info", "Choose a photo or an example,", "then press Analyze.")
+            return View(welcome, None, None, None, None, None, self.status())
+        return result_view(self.first)._replace(notice=None, status=self.status())
+
+    def status(self) -> Json:
+        """The line on top: model, backend, device, queue."""
+        return status_json(self.service)
+
+    def wait(self) -> Iterator[Offer]:
+        """When the backend is open, or cannot be opened: say so, and offer the adapters."""
+        opened = self.service.backend.warm()
+        while not opened.done():
+            time.sleep(POLL)
+        failure = self.service.backend.failure()
+        offer = Offer(about=None)
+        try:
+            if self.service.backend.ready():
+                offer = _offer(self.service.adapters())
+        except VisualizerError as error:
+            failure = error
+        yield offer._replace(status=self.status(), notice=gr.skip() if failure is None else refusal(failure))
+
+    def leave(self, request: gr.Request) -> None:
+        """Forget a session."""
+        self.service.leave(str(request.session_hash))
+
+    def receive(self, image: object, request: gr.Request) -> tuple[Any, Json]:
+        """Check a picture as soon as it is there; one that cannot be used is taken away, with the reason."""
+        if image is None:
+            return gr.skip(), None
+        session = self._session(request)
+        try:
+            path = uploaded(image)
+            try:
+                photo = self.service.photo(session, path)
+            except ImageError:
+                self.service.own_file(session, path)
+                raise
+        except VisualizerError as error:
+            return None, refusal(error)
+        if photo.digest not in self._shipped:  # our own pictures' files are every session's
+            self.service.own_file(session, path)
+        self.service.expect()
+        return gr.skip(), notice("info", " ".join(photo.notes)) if photo.notes else None
+
+    def example(self, event: gr.EventData) -> Question:
+        """Put an example into the input column."""
+        index = event._data.get("index") if isinstance(event._data, dict) else None
+        if not isinstance(index, int) or not 0 <= index < len(self.examples):
+            return Question()
+        return Question(self.examples[index].image, self.examples[index].prompt)
+
+    def about(self, adapter: object) -> Json:
+        """What the chosen adapter is."""
+        try:
+            offered = self.service.adapters() if self.service.backend.ready() else ()
+        except VisualizerError:
+            return None  # whoever analyzes is told
+        found = [info for info in offered if info.name == adapter]
+        return adapter_lines(found[0]) if found else None
+
+    def analyze(self, request: gr.Request, *sent: object) -> Iterator[View]:
+        """Answer the question of the input column (`PageForm`), and show what is happening meanwhile."""
+        session = self._session(request)
+        try:
+            form, asked = self._read(session, sent)
+        except VisualizerError as error:
+            yield View(notice=refusal(error))
+            return
+        if session.runs("analysis", digest(asked)):
+            yield View()  # asked again while it is being answered; a handler that yields nothing empties the page
+            return
+        yield from self._answer(session, asked, choice_of(form.controls), address_of(request))
+
+    def analyze_again(self, request: gr.Request, *sent: object) -> Iterator[View]:
+        """Ask the last question again, of other variants; a question that was changed since waits for Analyze.
+
+        A menu says that it changed whenever it loses the focus, too: nothing new is asked then.
+        """
+        session = self._session(request)
+        last = session.asked or (self.first.request if self.first else None)
+        if sent[0] is None or last is None:
+            yield View()
+            return
+        try:
+            form, asked = self._read(session, sent)
+        except VisualizerError as error:
+            yield View(notice=refusal(error))
+            return
+        same = replace(asked, adapters=last.adapters, answer_from=last.answer_from)
+        if digest(asked) == digest(last) or digest(same) != digest(last):
+            yield View()
+            return
+        yield from self._answer(session, asked, choice_of(form.controls), address_of(request))
+
+    def stop(self, request: gr.Request) -> View:
+        """Stop whatever runs for this session."""
+        self._session(request).stop()
+        return self._idle(stopped())
+
+    def look(self, key: object, controls: object, request: gr.Request) -> Iterator[View]:
+        """Show another layer, head, token or view; what is not recorded yet is recorded first."""
+        session, stamp = self._session(request), now()
+        try:
+            written = self.service.kept(session, key)
+            choice = Choice.read(choice_of(controls), written.comparison)
+            result = written
+            if not choice.is_recorded(written.comparison):
+                recording = notice("busy", "Recording the heads of this token…")
+                yield View(notice=recording, status=self.status(), stop=active(True))
+                result = self.service.with_heads(session, written, choice.token, address=address_of(request))
+            view = drawn_view(result.comparison, choice, written.comparison, stamp)
+        except CancelledError:
+            view = View()
+        except VisualizerError as error:
+            view = View(notice=refusal(error))
+        except Exception:  # noqa: BLE001 - the same
+            _log.exception("a drawing failed")
+            view = View(notice=refusal(UnexpectedError()))
+        if session.runs("analysis"):
+            yield view._replace(notice=gr.skip()) if view.notice is None else view
+        else:
+            yield view._replace(status=self.status(), stop=active(False))
+
+    def _read(self, session: Session, sent: Sequence[object]) -> tuple[PageForm, Request]:
+        form = PageForm.of(sent)
+        return form, form.request(self.service.photo(session, uploaded(form.image)))
+
+    def _answer(self, session: Session, asked: Request, before: object, address: str) -> Iterator[View]:
+        """Answer a request; `before` is what was looked at until now."""
+        stop = session.begin("analysis", digest(asked))
+        session.asked = asked
+        yield View(notice=notice("busy", "Starting…"), status=self.status(), go=active(False), stop=active(True))
+        writing: dict[str, str] = {}
+        try:
+            with closing(self.service.answer(asked, address=address, session=session, cancelled=stop)) as events:
+                for event in events:
+                    if isinstance(event, Result):
+                        yield View(notice=notice("busy", "Drawing…"))
+                        yield result_view(event, before)._replace(status=self.status())
+                    else:
+                        yield View(notice=progress_notice(event, writing), status=self.status())
+        except CancelledError:
+            if not session.runs("analysis"):
+                yield self._idle(stopped())
+        except VisualizerError as error:
+            yield self._idle(refusal(error))
+        except Exception:  # noqa: BLE001 - the boundary: logged with its traceback, said as a sentence
+            _log.exception("an analysis failed")
+            yield self._idle(refusal(UnexpectedError()))
+
+    def _session(self, request: gr.Request) -> Session:
+        return self.service.session(str(request.session_hash))
+
+    def _idle(self, message: Json) -> View:
+        return idle_view(message)._replace(status=self.status())
+
+
+def _offer(adapters: Sequence[AdapterInfo]) -> Offer:
+    """The adapters to choose from; the first that can be used is chosen, and those that cannot say so."""
+    labels = [info.name if _usable(info) else f"{info.name} (cannot be used)" for info in adapters]
+    choices = list(zip(labels, [info.name for info in adapters], strict=True))
+    chosen = next(filter(_usable, adapters), None)
+    nothing: list[Json] = ["No adapter is offered: the base model is shown alone."]
+    return Offer(
+        adapter=gr.update(choices=choices, value=chosen.name if chosen else None),
+        compare=gr.update(choices=[(BASE, BASE), *choices]),
+        about=adapter_lines(chosen) if chosen else nothing,
+    )
+
+
+def _usable(info: AdapterInfo) -> bool:
+    return info.kind != "unusable"

@@ -1,0 +1,248 @@
+"""What programs and the page send, as typed models: read here and nowhere else, and refused in our words.
+
+It knows no web framework and no engine. A visitor names the operator's adapters, never a path and never a Hub id.
+"""
+
+import base64
+import binascii
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from reprlib import repr as shortened
+from typing import Annotated, Any, Literal, TypeVar, get_args
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StrictStr, ValidationError, model_validator
+
+from inference.errors import InputError, NotAnImageError, PromptError, SelectionError
+from inference.photo import Photo, decode_photo
+from inference.request import MAX_SCALE, Request
+from inference.settings import Limits
+from visualize.reduce import View
+
+BASE = "base"
+PROMPT = "Describe the image."
+NEW_TOKENS = 32
+Model = TypeVar("Model", bound=BaseModel)
+
+#: Fields that the seed's JSON body had, and their like: they say where an image lies on the server or elsewhere.
+_PATHS = ("image_path", "image_url", "path", "url")
+_MOST = 10**9  # of any index or count: what is beyond is no number that a sentence should repeat
+_VIEWS = ", ".join(get_args(View))
+
+
+@dataclass(frozen=True, slots=True)
+class Expected:
+    """What a field holds, for the sentence of a refusal, and the member of the tree that refuses it."""
+
+    words: str
+    error: type[InputError] = InputError
+
+
+def _number(value: object) -> object:
+    """A form's text, or a slider's 32.0, as the number that it writes; anything else is left to be refused."""
+    if isinstance(value, str) and value.isascii() and value.isdigit() and len(value) < 10:
+        return int(value)
+    if isinstance(value, str):
+        try:
+            return float(value)
+        except ValueError:
+            return value
+    return int(value) if isinstance(value, float) and value.is_integer() else value
+
+
+def _list(value: object) -> object:
+    given = [value] if isinstance(value, str) or not isinstance(value, Sequence) else value
+    return [name for name in given if name not in (None, "")]
+
+
+def _image_bytes(value: object) -> bytes:
+    """A file's bytes as they are; base64 decoded, also from a `data:` URL."""
+    if isinstance(value, bytes):
+        return value
+    if not isinstance(value, str):
+        raise NotAnImageError("The field 'image' must hold base64 text.", "Encode the file's bytes.")
+    encoded = value.partition(",")[2] if value.startswith("data:") else value
+    try:
+        return base64.b64decode("".join(encoded.split()), validate=True)
+    except (binascii.Error, ValueError) as error:
+        raise NotAnImageError("The field 'image' is not base64.", "Encode the file's bytes, not its name.") from error
+
+
+Index = Annotated[int, Field(strict=True, ge=0, le=_MOST)]
+Names = Annotated[list[StrictStr], BeforeValidator(_list), Expected("a name, or a list of names")]
+NewTokens = Annotated[
+    int,
+    Field(strict=True, ge=1, le=_MOST, description=f"most tokens of an answer; default {NEW_TOKENS}"),
+    BeforeValidator(_number),
+    Expected("a whole number, 1 or more"),
+]
+Scale = Annotated[
+    float,
+    Field(strict=True, ge=0, le=MAX_SCALE, description="strength of the adapters, 1 as trained"),
+    BeforeValidator(_number),
+    Expected(f"a number from 0 to {MAX_SCALE:g}"),
+]
+
+
+class AnalyzeFields(BaseModel):
+    """The fields of one analysis over HTTP, as a form or as JSON; each one's description is its documentation."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    image: Annotated[
+        bytes,
+        BeforeValidator(_image_bytes),
+        Field(description="the picture: a file in a form, base64 (or a data: URL) in JSON"),
+    ]
+    prompt: Annotated[StrictStr, Field(description=f"the question; default: {PROMPT}"), Expected("text")] = PROMPT
+    system: Annotated[StrictStr, Field(description="a system text"), Expected("text")] = ""
+    adapter: Annotated[
+        Names, Field(description="whom to ask, repeatable: base or an adapter's name; default base")
+    ] = []
+    adapter_name: Annotated[Names, Field(description="the same as adapter")] = []
+    answer_from: Annotated[
+        StrictStr,
+        Field(description="whose answer is replayed through all: base, an adapter asked, or own (each its own)"),
+        Expected("base, an adapter asked, or own"),
+    ] = ""
+    layer: Annotated[
+        Index | None,
+        Field(description="0-based; default: the middle layer"),
+        BeforeValidator(_number),
+        Expected("a 0-based index", SelectionError),
+    ] = None
+    head: Annotated[
+        Index | Literal["mean", "max"],
+        Field(description="mean (default), max, or a 0-based head"),
+        BeforeValidator(_number),
+        Expected("a 0-based index, 'mean' or 'max'", SelectionError),
+    ] = "mean"
+    token: Annotated[
+        Index | Literal["answer"] | None,
+        Field(description="0-based index into tokens, or answer (mean over it); default: the first answer token"),
+        BeforeValidator(_number),
+        Expected("a 0-based index into the answer's tokens, or 'answer'", SelectionError),
+    ] = None
+    view: Annotated[
+        View,
+        Field(description=f"one of {_VIEWS}; default raw"),
+        Expected(f"one of {_VIEWS}", SelectionError),
+    ] = "raw"
+    overlay: Annotated[
+        bool,
+        Field(description="true adds to each map a PNG data URL at the image's own size"),
+        Expected("true or false"),
+    ] = False
+    max_new_tokens: NewTokens = NEW_TOKENS
+    scale: Scale = 1.0
+
+    @model_validator(mode="before")
+    @classmethod
+    def _without_what_was_left_empty(cls, values: dict[str, object]) -> dict[str, object]:
+        for name in _PATHS:
+            if values.get(name):
+                raise InputError(
+                    f"{name} is refused: this server reads no paths and fetches nothing for a visitor.",
+                    "Send the image's bytes as the form field 'image', or base64 in JSON.",
+                )
+        kept = {name: value for name, value in values.items() if value is not None}
+        return {name: value for name, value in kept.items() if value != "" or name in ("prompt", "image_path")}
+
+    def request(self, limits: Limits) -> Request:
+        """What the engine is asked.
+
+        Args:
+            limits: bounds on the image; those on words and answer are checked by whoever answers.
+
+        Raises:
+            InputError: whatever is wrong, as the member of the tree that fits.
+        """
+        if self.head != "mean" and self.token == "answer":
+            raise SelectionError(
+                "Single heads are recorded for one token; 'answer' is a mean of several.", "Choose one token."
+            )
+        return Request(
+            image=decode_photo(self.image, limits),
+            prompt=self.prompt,
+            system=self.system or None,
+            adapters=[_variant(name) for name in (*self.adapter, *self.adapter_name)] or (None,),
+            answer_from=_variant(self.answer_from),
+            focus=(self.token,) if isinstance(self.token, int) else None,
+            max_new_tokens=self.max_new_tokens,
+            scale=self.scale,
+        )
+
+
+class PageForm(BaseModel):
+    """What the page's input column sends, in the order of its fields; a browser may send anything."""
+
+    model_config = ConfigDict(frozen=True)
+
+    image: Annotated[dict[str, Any] | None, Expected("an uploaded picture")]
+    prompt: Annotated[StrictStr | None, Expected("text", PromptError)]
+    system: Annotated[StrictStr | None, Expected("text", PromptError)]
+    adapter: Annotated[StrictStr | None, Expected("an adapter's name")]
+    compare: Annotated[StrictStr | None, Expected("an adapter's name, or base")]
+    replay: Annotated[Literal["adapter", "compare", "own"], Expected("adapter, compare or own")]
+    max_new_tokens: NewTokens
+    scale: Scale
+    controls: object
+
+    @classmethod
+    def of(cls, sent: Sequence[object]) -> "PageForm":
+        """Read the values of the widgets, in the order of the fields.
+
+        Raises:
+            InputError: a value that its widget cannot have.
+        """
+        return parse(cls, dict(zip(cls.model_fields, sent, strict=True)))
+
+    def request(self, photo: Photo) -> Request:
+        """What the engine is asked of a photo.
+
+        Raises:
+            InputError: whatever is wrong, as the member of the tree that fits.
+        """
+        left, right = _variant(self.compare or BASE), _variant(self.adapter or BASE)
+        if right is not None and right == left:
+            raise SelectionError(f"{right} would be compared with itself.", "Choose another variant to compare with.")
+        shown = left if right is None else right
+        return Request(
+            image=photo,
+            prompt=self.prompt or "",
+            system=self.system or None,
+            adapters=(left,) if right is None else (left, right),
+            answer_from={"own": "own", "compare": left, "adapter": shown}[self.replay],
+            max_new_tokens=self.max_new_tokens,
+            scale=self.scale,
+        )
+
+
+def choice_of(controls: object) -> object:
+    """What the page's controls say is looked at, unchecked: `Choice.read` checks it against a result."""
+    return controls.get("choice") if isinstance(controls, Mapping) else None
+
+
+def parse(model: type[Model], values: Mapping[str, object]) -> Model:
+    """Read the fields of a model.
+
+    Raises:
+        InputError: what is wrong first, as the member of the tree that fits, in a sentence of ours.
+    """
+    try:
+        return model.model_validate(values)
+    except ValidationError as error:
+        first = error.errors(include_url=False, include_context=False)[0]
+        raise _refused(model, str(first["loc"][0]), first["type"], first["input"]) from None
+
+
+def _refused(model: type[BaseModel], name: str, problem: str, value: object) -> InputError:
+    if problem == "extra_forbidden":
+        return InputError(f"Unknown field {name[:40]!r}; known are {', '.join(model.model_fields)}.")
+    if problem == "missing":
+        return InputError(f"There is no {name}.", "Send it as the form field 'image', or base64 in JSON.")
+    expected = next(part for part in model.model_fields[name].metadata if isinstance(part, Expected))
+    return expected.error(f"{name} must be {expected.words}; not {shortened(value)}.")
+
+
+def _variant(name: str) -> str | None:
+    return None if name == BASE else name
