@@ -47,8 +47,8 @@ from inference.version import VERSION
 
 #: The base model where VISUALIZER_MODEL says nothing.
 DEFAULT_MODEL = "Qwen/Qwen3-VL-8B-Instruct"
-#: What the page needs and the GPU class does not; and Modal itself, which the container has.
-NOT_NEEDED = ("gradio", "matplotlib", "modal")
+#: What the page, the batch and the caller need and the GPU class does not; and Modal itself, which the container has.
+NOT_NEEDED = ("fastapi", "filelock", "gradio", "matplotlib", "modal", "packaging", "pydantic", "starlette", "tqdm")
 STOP_SECONDS = 2.0  # so often one of many requests looks whether it is still wanted
 ALIVE_SECONDS = 5.0  # so often a container says that it is there
 RELOAD_SECONDS = 10.0  # so often at most a container looks for new adapters on the volume

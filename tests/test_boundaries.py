@@ -4,8 +4,12 @@ import ast
 import subprocess
 import sys
 import tomllib
+from collections.abc import Iterable
+from importlib.metadata import packages_distributions, version
 
 import pytest
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
 
 from tests import ROOT
 
@@ -28,6 +32,8 @@ ALLOWED = {
     "inference/service/view.py": {"gradio"},
     "app.py": {"gradio"},
 }
+#: What a page that only calls Modal does without.
+ENGINE = {"torch", "transformers", "peft", "safetensors", "tokenizers"}
 #: Rooms of `inference` from the ground up: a file imports only from its own room and from rooms before it.
 ROOMS = ("", "demo", "adapters", "model", "cloud", "service", "batch")
 
@@ -53,10 +59,10 @@ def test_the_page_over_modal_loads_no_model_code():
 
 
 def test_the_lists_for_spaces_hold_the_packages_own_pins():
-    pins = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]["dependencies"]
+    pins = _pins()
     whole, light = ((ROOT / f"requirements{kind}.txt").read_text().split() for kind in ("", "-modal"))
-    assert set(whole) == {pin for pin in pins if not pin.startswith("gradio")}  # a Space brings its own Gradio
-    assert set(light) < set(whole)
+    assert whole == [pin for pin in pins if _name(pin) != "gradio"]  # a Space brings its own Gradio
+    assert light == [pin for pin in whole if _name(pin) not in ENGINE]
 
 
 FILES = sorted(str(path.relative_to(ROOT)) for path in ROOT.glob("inference/**/*.py") if "training" not in path.parts)
@@ -72,6 +78,46 @@ def _imports(path: str, *, late: bool = False) -> set[str]:
         elif isinstance(node, ast.ImportFrom):
             found.add(node.module or "")
     return found
+
+
+def _pins() -> list[str]:
+    pins: list[str] = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]["dependencies"]
+    return pins
+
+
+def _name(pin: str) -> str:
+    return canonicalize_name(Requirement(pin).name)
+
+
+def _packages(paths: Iterable[str]) -> dict[str, str]:
+    """What these files import, at their tops or late, of others' packages: distribution → one file that does."""
+    distributions = packages_distributions()
+    found: dict[str, str] = {}
+    for path in paths:
+        for name in {name.split(".")[0] for name in _imports(path, late=True)}:
+            if name not in {*sys.stdlib_module_names, "inference", "visualize"}:
+                found[canonicalize_name(distributions[name][0])] = path
+    return found
+
+
+def test_every_package_that_is_imported_is_declared_and_every_declared_one_is_imported():
+    """`gradio` and the like bring many packages along, and may cease to."""
+    files = [path for room in ("inference", "visualize") for path in ROOT.glob(f"{room}/**/*.py")]
+    paths = [str(path.relative_to(ROOT)) for path in files]
+    assert _packages(["app.py", *paths]).keys() | {"pydantic"} == {_name(pin) for pin in _pins()}
+
+
+def test_the_installed_packages_are_those_that_are_declared():
+    for pin in map(Requirement, _pins()):
+        assert pin.specifier.contains(version(pin.name), prereleases=True), pin
+
+
+def test_the_container_has_every_package_that_it_imports():
+    needed = [path for path in FILES if path.split("/")[1] not in ("cloud", "service", "batch")]
+    from inference.remote import requirements  # late: it makes the app that `modal deploy` would send
+
+    missing = _packages(needed).keys() - {_name(pin) for pin in requirements()}
+    assert missing == {"modal"}  # which Modal's own image has
 
 
 @pytest.mark.parametrize("path", FILES)

@@ -9,7 +9,6 @@ import csv
 import json
 import os
 import re
-import sys
 import threading
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
@@ -17,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from filelock import FileLock, Timeout
 from numpy.typing import NDArray
 
 from inference.errors import InputError, VisualizerError
@@ -144,24 +144,20 @@ def only_run(folder: Path) -> Iterator[None]:
     Raises:
         InputError: another run is writing there, or the folder cannot be made.
     """
+    lock = FileLock(folder / ".lock", blocking=False)
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        lock = (folder / ".lock").open("a")
+        lock.acquire()
+    except Timeout as error:
+        raise InputError(
+            f"Another run is writing to {str(folder)!r}.", "Wait until it ends, or choose another --out."
+        ) from error
     except OSError as error:
         raise _cannot_write(folder, error) from error
-    with lock:
-        if sys.platform != "win32":
-            import fcntl
-
-            try:
-                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError as error:
-                raise InputError(
-                    f"Another run is writing to {str(folder)!r}.", "Wait until it ends, or choose another --out."
-                ) from error
-            except OSError:
-                pass  # a file system without locks: then two runs may do the same work, each answer still whole
+    try:
         yield
+    finally:
+        lock.release()
 
 
 def write_summary(folder: Path, rows: Iterable[Row]) -> None:

@@ -1,14 +1,13 @@
 """How far a long run is, on stderr: a bar on a terminal, else a plain line now and then; it knows nothing of images."""
 
-import shutil
 import threading
-import time
-from collections.abc import Callable
-from typing import TextIO
+from typing import Any, TextIO
+
+from tqdm import tqdm
 
 PLAIN_EVERY = 5.0  # seconds between plain lines, at least
 BAR_EVERY = 0.1  # seconds between drawings of the bar, at least
-_BAR = 20
+_WORDS = "{n_fmt}/{total_fmt}{postfix}, {per_minute} items/min, {remaining} left, {elapsed} so far"
 
 
 class ProgressBar:
@@ -18,63 +17,66 @@ class ProgressBar:
         total: items of the run.
         before: how many of them are there already; they do not count for the speed.
         stream: usually `sys.stderr`.
-        clock: seconds, never going back; tests pass their own.
     """
 
-    def __init__(self, total: int, before: int, stream: TextIO, clock: Callable[[], float] = time.monotonic) -> None:
-        self._total, self._before, self._stream, self._clock = total, before, stream, clock
-        self._answered = self._failed = 0
-        self._started = self._said = clock()
-        self._terminal = stream.isatty()
+    def __init__(self, total: int, before: int, stream: TextIO) -> None:
+        terminal = stream.isatty()
+        self._failed = 0
         self._lock = threading.Lock()
+        self._bar = _PerMinute(
+            total=total,
+            initial=before,
+            file=stream if terminal else _Lines(stream),
+            bar_format=f"[{{bar:20}}] {_WORDS}" if terminal else _WORDS,
+            ascii="-#",
+            mininterval=BAR_EVERY if terminal else PLAIN_EVERY,
+            miniters=1,
+            smoothing=0,  # the mean over the run: items differ
+            dynamic_ncols=terminal,
+            delay=0 if terminal else 1e-9,  # no line before the first item
+            disable=total == before,
+        )
 
     def step(self, *, failed: bool = False) -> None:
         """Count one item, and say so where it is time."""
         with self._lock:
-            self._answered += not failed
             self._failed += failed
-            now = self._clock()
-            if now - self._said >= (BAR_EVERY if self._terminal else PLAIN_EVERY):
-                self._said = now
-                self._write()
+            if self._failed:
+                self._bar.set_postfix_str(f"{self._failed} failed", refresh=False)
+            self._bar.update()
 
     def close(self) -> None:
         """Say how it ended; nothing where nothing was to do."""
-        with self._lock:
-            if self._answered + self._failed:
-                self._write()
-                if self._terminal:
-                    self._stream.write("\n")
+        self._bar.close()
 
-    def line(self) -> str:
-        """The present state in words: `12/50 · 1 failed · 96 items/min · 24 s left`."""
-        worked = self._answered + self._failed
-        seconds = max(self._clock() - self._started, 1e-9)
-        left = self._total - self._before - worked
-        parts = [f"{self._before + self._answered}/{self._total}"]
-        if self._failed:
-            parts.append(f"{self._failed} failed")
-        if worked:
-            parts.append(f"{worked * 60 / seconds:.3g} items/min")
-        parts.append(f"{duration(left * seconds / worked)} left" if worked and left else duration(seconds))
-        return " · ".join(parts)
 
-    def _write(self) -> None:
-        if not self._terminal:
-            self._stream.write(self.line() + "\n")
-        else:
-            full = _BAR * (self._before + self._answered) // max(self._total, 1)
-            text = f"[{'#' * full}{'-' * (_BAR - full)}] {self.line()}"
-            width = shutil.get_terminal_size().columns - 1
-            self._stream.write(f"\r{text[:width]}\x1b[K")
+class _PerMinute(tqdm):  # type: ignore[misc]  # tqdm has no types
+    """A bar whose speed is per minute: an item takes seconds."""
+
+    monitor_interval = 0  # no thread that redraws: whoever waits sees the last state
+
+    @property
+    def format_dict(self) -> dict[str, Any]:
+        """What the format may name."""
+        state: dict[str, Any] = super().format_dict
+        worked = state["n"] - state["initial"]
+        speed = 60 * worked / max(state["elapsed"], 1e-9)
+        state["per_minute"] = f"{speed:,.0f}" if speed >= 100 else f"{speed:.2g}" if worked else "?"
+        return state
+
+
+class _Lines:
+    """Makes lines for a log of what would redraw a bar in its place."""
+
+    def __init__(self, stream: TextIO) -> None:
+        self._stream = stream
+        self._last = ""
+
+    def write(self, text: str) -> None:
+        line = text.strip()
+        if line and line != self._last:
+            self._last = line
+            self._stream.write(line + "\n")
+
+    def flush(self) -> None:
         self._stream.flush()
-
-
-def duration(seconds: float) -> str:
-    """Seconds in words, to two units: `8 s`, `2 min 10 s`, `1 h 5 min`."""
-    whole = round(seconds)
-    if whole < 60:
-        return f"{whole} s"
-    if whole < 3600:
-        return f"{whole // 60} min {whole % 60} s"
-    return f"{whole // 3600} h {whole % 3600 // 60} min"

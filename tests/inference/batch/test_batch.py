@@ -22,7 +22,7 @@ from inference import Comparison, Request, open_backend
 from inference.batch.__main__ import main
 from inference.batch.answers import COLUMNS, Answers, only_run
 from inference.batch.items import items_of, list_images, read_lines, safe_stem
-from inference.batch.progress import ProgressBar, duration
+from inference.batch.progress import ProgressBar
 from inference.batch.run import ENOUGH, UNSAVED
 from inference.demo import ADAPTERS_DIR, EXAMPLE_SCENES
 from inference.demo.world import scene
@@ -818,28 +818,45 @@ class Terminal(io.StringIO):
         return True
 
 
-def test_plain_lines_come_at_most_every_five_seconds():
-    now = [0.0]
+@pytest.fixture
+def now(monkeypatch):
+    """The progress's clock: seconds in a list of one."""
+    seconds = [0.0]
+    monkeypatch.setattr("tqdm.std.time", lambda: seconds[0])
+    return seconds
+
+
+def test_plain_lines_come_at_most_every_five_seconds(now):
     stream = io.StringIO()
-    bar = ProgressBar(100, 10, stream, clock=lambda: now[0])
-    for index in range(60):
+    bar = ProgressBar(100, 10, stream)
+    assert stream.getvalue() == ""
+    for index in range(61):
         now[0] += 1.0
         bar.step(failed=index == 0)
     assert len(stream.getvalue().splitlines()) == 12
     bar.close()
-    assert stream.getvalue().splitlines()[-1] == "69/100 · 1 failed · 60 items/min · 30 s left"
+    lines = stream.getvalue().splitlines()
+    assert lines[0] == "15/100, 1 failed, 60 items/min, 01:25 left, 00:05 so far"
+    assert lines[-1] == "71/100, 1 failed, 60 items/min, 00:29 left, 01:01 so far"
+    assert len(lines) == 13
     assert "\r" not in stream.getvalue()
 
 
-def test_a_terminal_has_a_bar_that_ends_with_a_new_line():
-    now = [0.0]
+def test_a_terminal_has_a_bar_that_ends_with_a_new_line(now):
     stream = Terminal()
-    bar = ProgressBar(4, 0, stream, clock=lambda: now[0])
+    bar = ProgressBar(4, 0, stream)
     for _ in range(4):
         now[0] += 30.0
         bar.step()
     bar.close()
-    said = stream.getvalue()
-    assert said.startswith("\r[#####---------------] 1/4 · 2 items/min · 1 min 30 s left")
-    assert said.endswith("4/4 · 2 items/min · 2 min 0 s\x1b[K\n")
-    assert [duration(each) for each in (8, 130, 3_900)] == ["8 s", "2 min 10 s", "1 h 5 min"]
+    states = [state.rstrip() for state in stream.getvalue().split("\r")]
+    assert states[:2] == ["", "[--------------------] 0/4, ? items/min, ? left, 00:00 so far"]
+    assert states[2] == "[#####---------------] 1/4, 2 items/min, 01:30 left, 00:30 so far"
+    assert states[-1] == "[####################] 4/4, 2 items/min, 00:00 left, 02:00 so far"
+    assert stream.getvalue().endswith("\n")
+
+
+def test_where_nothing_is_to_do_there_is_no_progress():
+    for stream in (io.StringIO(), Terminal()):
+        ProgressBar(4, 4, stream).close()
+        assert stream.getvalue() == ""
