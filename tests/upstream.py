@@ -10,7 +10,9 @@ from peft import PeftModel
 from PIL import Image
 from transformers import AutoConfig, AutoImageProcessor, AutoModelForImageTextToText, AutoTokenizer, DynamicCache
 
+from inference.model.image_input import read_image
 from inference.model.prompt import Prompt, PromptBuilder
+from inference.photo import upright_rgb
 
 
 def load(checkpoint: Path, dtype: torch.dtype = torch.float32) -> torch.nn.Module:
@@ -25,13 +27,11 @@ def load_with_adapter(checkpoint: Path, adapter: Path, dtype: torch.dtype) -> to
 
 
 def build_prompt(checkpoint: Path, image: Image.Image, words: str) -> Prompt:
-    """The ids, patches and grid that both sides are given."""
+    """The ids and the image that both sides are given."""
     config = AutoConfig.from_pretrained(checkpoint)
     tokenizer = AutoTokenizer.from_pretrained(checkpoint)
-    builder = PromptBuilder(
-        tokenizer, image_processor(checkpoint), config.image_token_id, config.text_config.vocab_size
-    )
-    return builder.build(image, words, None, 4_096)
+    builder = PromptBuilder(tokenizer, config.image_token_id, config.text_config.vocab_size)
+    return builder.build(read_image(upright_rgb(image), image_processor(checkpoint), 4_096), words, None)
 
 
 def inputs(prompt: Prompt, answer: tuple[int, ...] = ()) -> dict[str, torch.Tensor]:
@@ -43,8 +43,8 @@ def inputs(prompt: Prompt, answer: tuple[int, ...] = ()) -> dict[str, torch.Tens
         "input_ids": ids,
         "attention_mask": torch.ones_like(ids),
         "mm_token_type_ids": image,
-        "pixel_values": torch.from_numpy(prompt.pixel_values),
-        "image_grid_thw": torch.tensor([prompt.grid_thw]),
+        "pixel_values": torch.from_numpy(prompt.image.patches()),
+        "image_grid_thw": torch.tensor([prompt.image.grid_thw]),
     }
 
 

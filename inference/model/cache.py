@@ -7,7 +7,7 @@ found here is bit for bit what would be computed anew.
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import NamedTuple, TypeVar
 
@@ -17,21 +17,23 @@ from transformers.cache_utils import DynamicLayer
 
 from inference.records import CapturePath, FloatArray
 
-Value = TypeVar("Value", bound="Features | Reading | Written")
+Value = TypeVar("Value", bound="VisionFeatures | PrefixCache | Generation")
 
 
-class Key(NamedTuple):
+class CacheKey(NamedTuple):
     """Everything that a kept value depends on; what a kind of value does not depend on stays empty.
 
     Attributes:
-        image: digest of its patches, patch grid, whether the vision tower is recorded.
+        image: digest of what the vision tower reads.
+        vision_tower: whether its attention is recorded: another path through it, other bits.
         variant: the loading of an adapter, its strength and the parts that are on; None for base.
         ids: what the language model read, as bytes.
         path: how its attention was computed.
         new_tokens: the longest answer asked for.
     """
 
-    image: tuple[str, tuple[int, int, int], bool]
+    image: str
+    vision_tower: bool
     variant: tuple[str, float, tuple[str, ...] | None] | None
     ids: bytes = b""
     path: CapturePath | None = None
@@ -39,7 +41,7 @@ class Key(NamedTuple):
 
 
 @dataclass(slots=True)
-class Features:
+class VisionFeatures:
     """The vision tower's output for one image.
 
     Attributes:
@@ -59,7 +61,7 @@ class Features:
 
 
 @dataclass(slots=True)
-class Reading:
+class PrefixCache:
     """Keys and values of everything up to the last image token, as one variant made them."""
 
     cache: DynamicCache
@@ -76,7 +78,7 @@ class Reading:
 
 
 @dataclass(frozen=True, slots=True)
-class Written:
+class Generation:
     """The answer that one variant gave."""
 
     ids: tuple[int, ...]
@@ -87,7 +89,7 @@ class Written:
         return 200 + 36 * len(self.ids)
 
 
-class Kept:
+class InferenceCache:
     """Values by key, least recently used leave first.
 
     Args:
@@ -96,14 +98,18 @@ class Kept:
 
     def __init__(self, max_bytes: int) -> None:
         self._max_bytes = max_bytes
-        self._values: OrderedDict[Key, Features | Reading | Written] = OrderedDict()
+        self._values: OrderedDict[CacheKey, VisionFeatures | PrefixCache | Generation] = OrderedDict()
 
     @property
     def bytes(self) -> int:
         """Bytes of all values."""
         return sum(value.bytes for value in self._values.values())
 
-    def get(self, key: Key, kind: type[Value]) -> Value | None:
+    def __iter__(self) -> Iterator[CacheKey]:
+        """Keys of all values, least recently used first."""
+        return iter(self._values)
+
+    def get(self, key: CacheKey, kind: type[Value]) -> Value | None:
         """A value that stays here, or None."""
         value = self._values.get(key)
         if value is None:
@@ -112,14 +118,14 @@ class Kept:
         self._values.move_to_end(key)
         return value
 
-    def take(self, key: Key, kind: type[Value]) -> Value | None:
+    def take(self, key: CacheKey, kind: type[Value]) -> Value | None:
         """A value that leaves, to be changed and kept again; whoever fails in between leaves nothing half done here."""
         value = self.get(key, kind)
         if value is not None:
             del self._values[key]
         return value
 
-    def keep(self, key: Key, value: Features | Reading | Written) -> None:
+    def keep(self, key: CacheKey, value: VisionFeatures | PrefixCache | Generation) -> None:
         """Keep a value as the most recently used."""
         self._values.pop(key, None)
         if value.bytes > self._max_bytes:
@@ -128,10 +134,14 @@ class Kept:
         while self.bytes > self._max_bytes:
             self._values.popitem(last=False)
 
-    def discard(self, stale: Callable[[Key], bool]) -> None:
+    def discard(self, stale: Callable[[CacheKey], bool]) -> None:
         """Drop every value whose key is `stale`."""
         for key in [key for key in self._values if stale(key)]:
             del self._values[key]
+
+    def clear(self) -> None:
+        """Drop every value."""
+        self._values.clear()
 
 
 def _bytes(tensors: Iterable[torch.Tensor]) -> int:

@@ -13,15 +13,17 @@ from typing import Any
 
 import numpy as np
 import torch
-from PIL import Image
 from transformers import DynamicCache
 
-from inference.model.cache import Features, Reading
-from inference.model.capture import EAGER, ROWS, TextRecorder, VisionRecorder
+from inference.model.cache import PrefixCache, VisionFeatures
+from inference.model.capture import EAGER, ROWS, Recorder
 from inference.model.checkpoint import Checkpoint
-from inference.model.prompt import Prompt, PromptBuilder, unblock
-from inference.records import CapturePath, FloatArray
-from inference.settings import MIB, Settings
+from inference.model.image_input import ImageInput, read_image, unblock
+from inference.model.prompt import Prompt, PromptBuilder
+from inference.model.recorders import TextRecorder, VisionRecorder
+from inference.photo import upright_rgb
+from inference.records import CapturePath
+from inference.settings import MIB, AttentionMode, Settings
 
 OnLayer = Callable[[], None]
 
@@ -36,177 +38,178 @@ class Passes:
     Args:
         checkpoint: the model; whichever adapter is on is the caller's affair.
         settings: attention mode and byte bounds.
+
+    `attention` and `tile_bytes`, the bytes of scores held at once while rows are recorded, may be set between two
+    requests; what was computed on another path is kept under another key.
     """
 
     def __init__(self, checkpoint: Checkpoint, settings: Settings) -> None:
-        self._checkpoint, self._model, self._device = checkpoint, checkpoint.model, checkpoint.device
-        self._settings = settings
-        self._tile_bytes = settings.tile_bytes or (256 if self._device.type == "cuda" else 32) * MIB
+        self.checkpoint = checkpoint
+        self.attention: AttentionMode = settings.attention
+        self.tile_bytes = settings.tile_bytes or (256 if checkpoint.device.type == "cuda" else 32) * MIB
+        self._model, self._device, self._settings = checkpoint.model, checkpoint.device, settings
 
     @torch.inference_mode()
-    def vision(
-        self, patches: FloatArray, grid_thw: tuple[int, int, int], record: bool, on_layer: OnLayer = _nothing
-    ) -> Features:
+    def vision(self, image: ImageInput, record: bool, on_layer: OnLayer = _nothing) -> VisionFeatures:
         """The vision tower's features of an image; with `record` also what each patch received."""
-        info = self._checkpoint.info
-        self._set_attention(vision=self._path(info.num_vision_heads, len(patches)))
+        info, count = self.checkpoint.info, image.grid_thw[1] * image.grid_thw[2]
+        self._set_attention(vision=self._path(info.num_vision_heads, count))
         blocks = [block.attn for block in self._model.model.visual.blocks]
-        recorder = VisionRecorder(blocks, info.num_vision_heads, len(patches), self._device) if record else None
+        recorder = VisionRecorder(blocks, info.num_vision_heads, count, self._device) if record else None
         output = self._model.model.get_image_features(
-            torch.from_numpy(patches).to(self._device),
-            torch.tensor([grid_thw], device=self._device),
-            cu_seqlens=torch.tensor([0, len(patches)], dtype=torch.int32),  # one image; on a GPU, layers would ask back
+            torch.from_numpy(image.patches()).to(self._device),
+            torch.tensor([image.grid_thw], device=self._device),
+            cu_seqlens=torch.tensor([0, count], dtype=torch.int32),  # one image; on a GPU, layers would ask back
             return_dict=True,
             **self._capture(recorder, on_layer),
         )
         received = None
         if recorder is not None:
             recorder.check()
-            received = unblock(recorder.received.cpu().numpy(), grid_thw, info.merge_size)
-        return Features(output.pooler_output[0], tuple(each[0] for each in output.deepstack_features), received)
+            received = unblock(recorder.received.cpu().numpy(), image.grid_thw, info.merge_size)
+        return VisionFeatures(output.pooler_output[0], tuple(layer[0] for layer in output.deepstack_features), received)
 
     @torch.inference_mode()
-    def image(self, prompt: Prompt, features: Features, positions: torch.Tensor, on_layer: OnLayer) -> Reading:
+    def image(
+        self, prompt: Prompt, features: VisionFeatures, positions: torch.Tensor, on_layer: OnLayer
+    ) -> PrefixCache:
         """Everything up to the last image token; no question asks for its rows: they are not recorded."""
         self._set_attention(text=self.text_path(prompt))
-        cache = DynamicCache(config=self._model.config.text_config)
+        prefix = PrefixCache(DynamicCache(config=self._model.config.text_config))
         self._model.model(
             input_ids=torch.from_numpy(prompt.input_ids[: prompt.image_end])[None].to(self._device),
             position_ids=positions[:, :, : prompt.image_end],
             mm_encoder_outputs={"image": _upstream_features(features)},
-            past_key_values=cache,
+            past_key_values=prefix.cache,
             use_cache=True,
             **self._capture(None, on_layer),
         )
-        return Reading(cache)
+        return prefix
 
-    @torch.inference_mode()
-    def words(
-        self,
-        prompt: Prompt,
-        reading: Reading,
-        positions: torch.Tensor,
-        focus_rows: list[int],
-        longest: int,
-        on_layer: OnLayer,
-    ) -> tuple[TextRecorder, torch.Tensor]:
-        """The words after the image, recorded, on its cache.
+    def recorder(self, prompt: Prompt, focus_rows: list[int], longest: int) -> TextRecorder:
+        """For the rows of the words and of an answer.
 
         Args:
-            prompt, reading: the words, and what was read before them.
-            positions: of the whole sequence, see `positions`.
-            focus_rows: rows whose per-head maps are averaged; those of the answer come with `replay`.
+            prompt: the words.
+            focus_rows: rows whose per-head maps are averaged.
             longest: most answer tokens that may follow.
-            on_layer: called before each layer; may raise to stop.
-
-        Returns:
-            (recorder, logits): for the answer's rows too, and the float32 logits of its first token.
         """
-        info, length = self._checkpoint.info, len(prompt.input_ids)
-        self._set_attention(text=self.text_path(prompt))
         groups = torch.nn.functional.pad(torch.from_numpy(prompt.groups), (0, longest), value=3)
-        recorder = TextRecorder(
-            info.num_layers,
-            info.num_heads,
+        return TextRecorder(
+            self.checkpoint.info.num_layers,
+            self.checkpoint.info.num_heads,
             slice(prompt.image_start, prompt.image_end),
             first_row=prompt.image_end,
-            last_row=length + longest - 2,
+            last_row=prompt.length + longest - 2,
             groups=groups.to(self._device),
             focus_rows=focus_rows,
         )
-        output = self._model(
-            input_ids=torch.from_numpy(prompt.input_ids[prompt.image_end :])[None].to(self._device),
-            position_ids=positions[:, :, prompt.image_end : length],
-            past_key_values=reading.cache,
-            use_cache=True,
-            logits_to_keep=1,
-            **self._capture(recorder, on_layer),
+
+    @torch.inference_mode()
+    def words(
+        self, prompt: Prompt, prefix: PrefixCache, positions: torch.Tensor, recorder: Recorder, on_layer: OnLayer
+    ) -> torch.Tensor:
+        """The words after the image, recorded, on its cache: float32 logits of the answer's first token.
+
+        Args:
+            prompt, prefix: the words, and what was read before them.
+            positions: of the whole sequence, see `positions`.
+            recorder: takes their rows.
+            on_layer: called before each layer; may raise to stop.
+        """
+        self._set_attention(text=self.text_path(prompt))
+        ids = torch.from_numpy(prompt.input_ids[prompt.image_end :])
+        logits = self._text(
+            ids, prompt.image_end, prefix, positions, logits_to_keep=1, **self._capture(recorder, on_layer)
         )
-        return recorder, output.logits[0, -1].float()
+        return logits[-1]
 
     @torch.inference_mode()
     def decode(
-        self, prompt: Prompt, reading: Reading, positions: torch.Tensor, logits: torch.Tensor, limit: int
+        self, prompt: Prompt, prefix: PrefixCache, positions: torch.Tensor, logits: torch.Tensor, limit: int
     ) -> Iterator[int]:
         """Greedy, token after token on the fast path, nothing recorded; at the end the cache is cut back."""
         self._set_attention(text="rows")
-        length = len(prompt.input_ids)
-        for position in range(length, length + limit):
+        for position in range(prompt.length, prompt.length + limit):
             token = int(logits.argmax())
             yield token
-            if token in self._checkpoint.end_ids or position == length + limit - 1:
+            if token in self.checkpoint.end_ids or position == prompt.length + limit - 1:
                 break
-            output = self._model(
-                input_ids=torch.tensor([[token]], device=self._device),
-                position_ids=positions[:, :, position : position + 1],
-                past_key_values=reading.cache,
-                use_cache=True,
-            )
-            logits = output.logits[0, -1].float()
-        reading.cut(length)
+            logits = self._text(torch.tensor([token]), position, prefix, positions)[-1]
+        prefix.cut(prompt.length)
 
     @torch.inference_mode()
     def replay(
         self,
         prompt: Prompt,
-        reading: Reading,
+        prefix: PrefixCache,
+        positions: torch.Tensor,
         recorder: TextRecorder,
-        first_logits: torch.Tensor,
         answer: tuple[int, ...],
         on_layer: OnLayer,
     ) -> torch.Tensor:
-        """The answer in one pass, recorded: float32 logits that predict each of its tokens, `(tokens, vocabulary)`."""
-        length, logits = len(prompt.input_ids), first_logits[None]
-        if len(answer) > 1:
-            self._set_attention(text=self.text_path(prompt))
-            output = self._model(
-                input_ids=torch.tensor([answer[:-1]], device=self._device),
-                position_ids=self.positions(prompt, length + len(answer) - 1)[:, :, length:],
-                past_key_values=reading.cache,
-                use_cache=True,
-                **self._capture(recorder, on_layer),
-            )
-            logits = torch.cat([logits, output.logits[0].float()])
-        recorder.check(length + len(answer) - 2)
+        """The answer in one pass, recorded: float32 logits after all but its last token, `(tokens − 1, vocabulary)`."""
+        self._set_attention(text=self.text_path(prompt))
+        ids = torch.tensor(answer[:-1], dtype=torch.int64)
+        if len(ids):
+            logits = self._text(ids, prompt.length, prefix, positions, **self._capture(recorder, on_layer))
+        else:  # the words' last row predicts the only token
+            logits = torch.empty(0, self._model.config.text_config.vocab_size, device=self._device)
+        recorder.check(prompt.length + len(ids) - 1)
         return logits
 
     def positions(self, prompt: Prompt, stop: int) -> torch.Tensor:
         """Explicit mRoPE positions `(3, 1, stop)` of the full sequence up to `stop`, never from kept deltas."""
-        ids = torch.from_numpy(prompt.input_ids)
-        ids = torch.nn.functional.pad(ids, (0, max(stop - len(ids), 0)))[None]  # answer ids are text: any id will do
+        # (1, stop); the answer's ids are text: any id will do
+        ids = torch.nn.functional.pad(torch.from_numpy(prompt.input_ids), (0, stop - prompt.length))[None]
         image = torch.zeros_like(ids)
         image[:, prompt.image_start : prompt.image_end] = 1
-        positions, _ = self._model.model.get_rope_index(ids, image, torch.tensor([prompt.grid_thw]))
-        return torch.as_tensor(positions[:, :, :stop]).to(self._device)
+        positions, _ = self._model.model.get_rope_index(ids, image, torch.tensor([prompt.image.grid_thw]))
+        return torch.as_tensor(positions).to(self._device)
 
     def text_path(self, prompt: Prompt) -> CapturePath:
         """The same for every pass of every request on this prompt: the longest answer is counted in."""
-        longest = len(prompt.input_ids) + self._settings.limits.max_new_tokens
-        return self._path(self._checkpoint.info.num_heads, longest)
+        longest = prompt.length + self._settings.limits.max_new_tokens
+        return self._path(self.checkpoint.info.num_heads, longest)
 
     @torch.inference_mode()
     def probe(self, prompts: PromptBuilder) -> torch.Tensor:
         """Logits and image features of a fixed input, as the model stands: the base's fingerprint."""
-        size = 32 * max(2, self._checkpoint.info.patch_size * self._checkpoint.info.merge_size // 16)
+        info = self.checkpoint.info
+        size = 32 * max(2, info.patch_size * info.merge_size // 16)
         pattern = np.indices((size, size)).sum(axis=0) % 251
-        image = Image.fromarray(np.stack([pattern, pattern.T[::-1], 250 - pattern], axis=-1).astype(np.uint8))
-        prompt = prompts.build(image, "probe", None, self._settings.limits.max_image_tokens)
+        photo = upright_rgb(np.stack([pattern, pattern.T[::-1], 250 - pattern], axis=-1).astype(np.uint8))
+        image = read_image(photo, self.checkpoint.image_processor, self._settings.limits.max_image_tokens)
+        prompt = prompts.build(image, "probe", None)
         self._set_attention(text="rows")
-        features = self.vision(prompt.pixel_values, prompt.grid_thw, record=False)
+        features = self.vision(image, record=False)
         output = self._model(
             input_ids=torch.from_numpy(prompt.input_ids)[None].to(self._device),
-            position_ids=self.positions(prompt, len(prompt.input_ids)),
+            position_ids=self.positions(prompt, prompt.length),
             mm_encoder_outputs={"image": _upstream_features(features)},
             use_cache=False,
             logits_to_keep=4,
         )
         return torch.cat([output.logits.flatten().float(), features.pooled.flatten().float()]).cpu()
 
+    def _text(
+        self, ids: torch.Tensor, first: int, prefix: PrefixCache, positions: torch.Tensor, **options: Any
+    ) -> torch.Tensor:
+        """Text ids from position `first` on, on what was read before: float32 logits `(ids, vocabulary)`."""
+        output = self._model(
+            input_ids=ids[None].to(self._device),
+            position_ids=positions[:, :, first : first + len(ids)],
+            past_key_values=prefix.cache,
+            use_cache=True,
+            **options,
+        )
+        logits: torch.Tensor = output.logits[0].float()
+        return logits
+
     def _path(self, heads: int, length: int) -> CapturePath:
         """Eager while one layer's matrix (scores and float32 softmax) fits the byte budget, else rows beside SDPA."""
-        mode = self._settings.attention
-        if mode != "auto":
-            return mode
+        if self.attention != "auto":
+            return self.attention
         layer_bytes = heads * length * length * (self._model.dtype.itemsize + 4)
         return "eager" if layer_bytes <= self._settings.eager_layer_bytes else "rows"
 
@@ -215,10 +218,12 @@ class Passes:
             if path is not None:
                 config._attn_implementation = EAGER if path == "eager" else ROWS
 
-    def _capture(self, recorder: TextRecorder | VisionRecorder | None, on_layer: OnLayer) -> dict[str, Any]:
-        return {"recorder": recorder, "on_layer": on_layer, "tile_bytes": self._tile_bytes}
+    def _capture(self, recorder: Recorder | None, on_layer: OnLayer) -> dict[str, Any]:
+        return {"recorder": recorder, "on_layer": on_layer, "tile_bytes": self.tile_bytes}
 
 
-def _upstream_features(features: Features) -> SimpleNamespace:
+def _upstream_features(features: VisionFeatures) -> SimpleNamespace:
     """As upstream's `get_image_features` returns them: each a list over images."""
-    return SimpleNamespace(pooler_output=[features.pooled], deepstack_features=[[each] for each in features.deepstack])
+    return SimpleNamespace(
+        pooler_output=[features.pooled], deepstack_features=[[layer] for layer in features.deepstack]
+    )

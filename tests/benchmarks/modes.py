@@ -74,8 +74,8 @@ def run(name: str, engine: Engine, grid: tuple[int, int], new_tokens: int) -> di
         engine._shelf._evict(other)
     for each in sorted(wanted):
         engine._shelf.load(each)
-    engine._kept.discard(lambda key: True)
-    engine._passes._settings = replace(engine._settings, attention=mode.attention)
+    engine.cache.clear()
+    engine.passes.attention = mode.attention
     request = Request(image, PROMPT, adapters=mode.adapters, max_new_tokens=new_tokens, vision_tower=mode.vision_tower)
     if mode.before:
         first = engine.compare(replace(request, adapters=mode.before, answer_from=mode.before[-1]))
@@ -110,8 +110,8 @@ def run(name: str, engine: Engine, grid: tuple[int, int], new_tokens: int) -> di
 
 def _generate(engine: Engine, request: Request, mode: str) -> int:
     """Upstream's own `generate` from the photo on; `naive` asks for the attentions, `hooks` keeps them by hooks."""
-    model = engine._model
-    prompt = engine._prompts.build(request.image, request.prompt, None, LIMITS.max_image_tokens)
+    model = engine.checkpoint.model
+    prompt = engine.prompt(request)
     given = {name: each.to(model.device) for name, each in inputs(prompt).items()}
     length = len(prompt.input_ids)
     del prompt
@@ -142,15 +142,15 @@ def _hooks(model: torch.nn.Module) -> Iterator[None]:
 
 
 def _vision_seconds(engine: Engine, request: Request) -> float:
-    prompt = engine._prompts.build(request.image, request.prompt, None, LIMITS.max_image_tokens)
+    prompt = engine.prompt(request)
     begin = time.perf_counter()
-    engine._passes.vision(prompt.pixel_values, prompt.grid_thw, record=False)
+    engine.passes.vision(prompt.image, record=False)
     _synchronise(engine)
     return time.perf_counter() - begin
 
 
 def _synchronise(engine: Engine) -> None:
-    if engine._model.device.type == "cuda":
+    if engine.checkpoint.device.type == "cuda":
         torch.cuda.synchronize()
 
 
@@ -161,7 +161,7 @@ class Memory:
     """
 
     def __init__(self, engine: Engine) -> None:
-        self._cuda = engine._model.device.type == "cuda"
+        self._cuda = engine.checkpoint.device.type == "cuda"
         self.extra, self.peak, self.series = 0, 0, []
 
     def __enter__(self):

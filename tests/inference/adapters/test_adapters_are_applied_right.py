@@ -2,7 +2,6 @@
 
 import json
 import shutil
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -13,8 +12,10 @@ from safetensors.torch import save_file
 
 from inference.adapters.files import AdapterSource, find_adapters
 from inference.errors import AdapterRefusedError, InputError, UnknownAdapterError
+from inference.model.context import RequestContext, Stages
 from inference.model.engine import Engine
 from inference.model.passes import Passes
+from inference.model.variant_pass import VariantPass
 from inference.records import Recording
 from inference.request import Request
 from inference.settings import Settings
@@ -173,17 +174,18 @@ def test_a_kept_cache_of_one_image_is_right_after_another_image_was_read(dense, 
     """Prefill A, prefill B, continue A = a fresh full pass of A: the model's kept `rope_deltas` must not leak in."""
     ours = engine(dense, pair)
     a, b = picture(96, 160, seed=1), picture(224, 64, seed=2)
-    from inference.model.engine import _Run
 
     def read(image):
-        run = _Run(Request(image, PROMPT, answer=ANSWER), lambda event: None, lambda: False)
-        prompt, _, given = ours._prepare(run)
-        return run, prompt, ours._draft(run, prompt, (len(prompt.tokens) + 2,), None, given)
+        prompt = ours.prompt(Request(image, PROMPT))
+        request = Request(image, PROMPT, answer=ANSWER, focus=(len(prompt.tokens) + 2,))
+        context = RequestContext(request, prompt, ANSWER, Stages(lambda event: None, lambda: False))
+        base = VariantPass(context, None, None, False, ours.passes, ours.cache)
+        base.read(base.see())
+        return base
 
-    run, prompt, draft = read(a)
+    base = read(a)
     read(b)
-    recording = ours._replay(run, prompt, (len(prompt.tokens) + 2,), draft, ANSWER)
-    prompt = ours._prompts.build(a, PROMPT, None, 4_096)
+    recording, prompt = base.replay(ANSWER), base.context.prompt
     reference = upstream.attentions(upstream.load(dense), prompt, ANSWER[:-1])
     rows = reference[:, :, recording.tokens[recording.focus[0]].query, prompt.image_start : prompt.image_end]
     np.testing.assert_allclose(recording.by_head, rows.reshape(recording.by_head.shape), atol=1e-5, rtol=0)
@@ -192,8 +194,10 @@ def test_a_kept_cache_of_one_image_is_right_after_another_image_was_read(dense, 
 def test_vision_features_are_computed_once_for_all_variants_that_leave_the_tower_alone(dense, pair, monkeypatch):
     ours = engine(dense, pair)
     calls = []
-    original = ours._model.model.get_image_features
-    monkeypatch.setattr(ours._model.model, "get_image_features", lambda *a, **k: calls.append(1) or original(*a, **k))
+    original = ours.checkpoint.model.model.get_image_features
+    monkeypatch.setattr(
+        ours.checkpoint.model.model, "get_image_features", lambda *a, **k: calls.append(1) or original(*a, **k)
+    )
     monkeypatch.setattr(ours._shelf, "_probe", lambda: ours._shelf._untouched)
     ask(ours, None, "one", "two")
     assert len(calls) == 2  # "two" is all-linear: it touches the tower too
@@ -260,8 +264,8 @@ def test_replaced_attention_is_recorded_on_the_path_that_is_asked_for(dense, tmp
     fresh = ask(engine(dense, folders, attention="rows"), None, "saved", vision_tower=True)
     ours = engine(dense, folders, attention="eager")
     ask(ours, None, "saved")
-    ours._passes._settings = replace(ours._passes._settings, attention="rows")
-    ours._kept.discard(lambda key: True)
+    ours.passes.attention = "rows"
+    ours.cache.clear()
     for got, theirs in zip(ask(ours, None, "saved", vision_tower=True), fresh, strict=True):
         assert identical(got, theirs)
         assert np.array_equal(got.vision_received, theirs.vision_received)
@@ -470,7 +474,7 @@ def test_an_exception_while_an_adapter_is_put_on_the_model_leaves_base_as_it_was
 
     ours = engine(dense, pair)
     before = ask(ours, None)[0]
-    ours._kept.discard(lambda key: True)  # nothing can make way for a second try
+    ours.cache.clear()  # nothing can make way for a second try
     if moment == "while probing":
         probe, faults = Passes.probe, [thrown("thrown while probing")]
 

@@ -6,9 +6,10 @@ import numpy as np
 import pytest
 import torch
 
-from inference.model.capture import TextRecorder, tiled_attention
+from inference.model.capture import EAGER, tiled_attention
 from inference.model.engine import Engine
-from inference.model.prompt import unblock
+from inference.model.image_input import unblock
+from inference.model.recorders import TextRecorder
 from inference.records import Recording
 from inference.request import Request
 from inference.settings import Limits, Settings
@@ -99,7 +100,7 @@ def test_every_layer_head_and_text_row_equals_output_attentions(kind, dtype, siz
     references: dict[str, np.ndarray] = {}
     for path in ("eager", "rows"):
         ours = engine(checkpoint, path, dtype=dtype, tile_bytes=20_000)  # several tiles per layer
-        prompt = ours._prompts.build(image, PROMPT, None, 4_096)
+        prompt = ours.prompt(Request(image, PROMPT))
         assert prompt.grid == grid
         if not references:
             model = upstream.load(checkpoint, precision)
@@ -146,7 +147,7 @@ def test_answer_rows_equal_those_of_step_by_step_generation_for_two_adapters(den
         {name: AdapterSource(name, str(folder)) for name, folder in folders.items()},
     )
     image = picture(*SMALL)
-    prompt = ours._prompts.build(image, PROMPT, None, 4_096)
+    prompt = ours.prompt(Request(image, PROMPT))
     for name, folder in folders.items():
         recording = ours.compare(Request(image, PROMPT, adapters=(name,), max_new_tokens=6)).recordings[0]
         model = PeftModel.from_pretrained(upstream.load(dense), folder).eval()
@@ -177,7 +178,7 @@ def test_greedy_answers_equal_upstreams_generate_whatever_the_generation_config_
     image = picture(*SMALL, seed=5)
     ours = engine(sampling)
     answer = ours.compare(Request(image, PROMPT, max_new_tokens=8)).recordings[0].answer_ids
-    prompt = ours._prompts.build(image, PROMPT, None, 4_096)
+    prompt = ours.prompt(Request(image, PROMPT))
     theirs = upstream.load(dense).generate(**upstream.inputs(prompt), max_new_tokens=8, do_sample=False)
     assert tuple(theirs[0, len(prompt.input_ids) :].tolist()) == answer
 
@@ -185,7 +186,7 @@ def test_greedy_answers_equal_upstreams_generate_whatever_the_generation_config_
 def test_log_probabilities_equal_those_of_one_full_pass(dense: Path):
     image, answer = picture(*SMALL), (70, 71, 72, 73)
     ours = engine(dense)
-    prompt = ours._prompts.build(image, PROMPT, None, 4_096)
+    prompt = ours.prompt(Request(image, PROMPT))
     recording = ours.compare(Request(image, PROMPT, answer=answer)).recordings[0]
     with torch.no_grad():
         logits = upstream.load(dense)(**upstream.inputs(prompt, answer)).logits[0]
@@ -198,7 +199,7 @@ def test_background_is_of_the_rows_before_the_shown_answer_and_not_of_its_own(de
     """Upstream's rows between the image's end and the one that predicts the first answer token, sorted by hand."""
     ours, answer = engine(dense), (70, 71, 72)
     recording = ours.compare(Request(picture(*SMALL), PROMPT, answer=answer)).recordings[0]
-    prompt = ours._prompts.build(picture(*SMALL), PROMPT, None, 4_096)
+    prompt = ours.prompt(Request(picture(*SMALL), PROMPT))
     predicts_first = len(prompt.input_ids) - 1
     reference = upstream.attentions(upstream.load(dense), prompt, answer[:-1])
     before = reference[:, :, prompt.image_end : predicts_first, prompt.image_start : prompt.image_end]
@@ -232,10 +233,11 @@ def test_rows_before_the_image_and_the_future_get_exactly_nothing(dense: Path):
             if hasattr(module, "layer_idx"):  # the language model's; the vision tower has no causal order
                 kept[module.layer_idx] = weights.clone()
 
-    prompt = ours._prompts.build(picture(*SMALL), PROMPT, None, 4_096)
-    ours._passes._set_attention(text="eager")
+    prompt = ours.prompt(Request(picture(*SMALL), PROMPT))
+    model = upstream.load(dense)
+    model.config.text_config._attn_implementation = EAGER
     with torch.no_grad():
-        ours._model(**upstream.inputs(prompt), recorder=KeepAll())
+        model(**upstream.inputs(prompt), recorder=KeepAll())
     for weights in kept.values():
         future = torch.ones(weights.shape[1:], dtype=torch.bool).triu(1)
         assert float(weights[:, future].abs().max()) == 0
@@ -254,7 +256,7 @@ def test_the_vision_tower_map_equals_upstreams_eager_attention_in_image_order(de
         results[path] = (
             ours.compare(Request(image, PROMPT, answer=(70,), vision_tower=True)).recordings[0].vision_received
         )
-    prompt = ours._prompts.build(image, PROMPT, None, 4_096)
+    prompt = ours.prompt(Request(image, PROMPT))
     seen = []
     original = modeling.eager_attention_forward
 
@@ -267,7 +269,7 @@ def test_the_vision_tower_map_equals_upstreams_eager_attention_in_image_order(de
     monkeypatch.setattr(modeling, "eager_attention_forward", spy)
     with torch.no_grad():
         upstream.load(dense)(**upstream.inputs(prompt))
-    grid = torch.tensor([prompt.grid_thw])
+    grid = torch.tensor([prompt.image.grid_thw])
     coordinates = get_vision_position_ids(grid, 2)  # (patches, 2): row and column of each patch
     reference = np.zeros((len(seen), 6, 14), np.float32)
     for layer, received in enumerate(seen):
@@ -297,15 +299,15 @@ def test_at_a_screenshots_native_resolution_rows_and_received_equal_upstreams_ea
 
     image, answer = picture(1_568, 2_784), (70, 71, 72)
     ours = engine(dense, "rows", limits=Limits(max_image_tokens=4_300))
-    prompt = ours._prompts.build(image, PROMPT, None, 4_300)
-    assert (prompt.grid, len(prompt.pixel_values)) == ((49, 87), 17_052)
-    words = ours._passes.words
+    prompt = ours.prompt(Request(image, PROMPT))
+    assert (prompt.grid, len(prompt.image.patches())) == ((49, 87), 17_052)
+    words = ours.passes.words
 
     def in_small_tiles(*arguments, **options):
-        ours._passes._tile_bytes = 100_000
+        ours.passes.tile_bytes = 100_000
         return words(*arguments, **options)
 
-    monkeypatch.setattr(ours._passes, "words", in_small_tiles)
+    monkeypatch.setattr(ours.passes, "words", in_small_tiles)
     witness = Witness(ours.model_info.num_heads, monkeypatch)
     recording = ours.compare(Request(image, PROMPT, answer=answer, vision_tower=True)).recordings[0]
     assert witness.tiles >= 8 * ours.model_info.num_layers
@@ -326,6 +328,6 @@ def test_at_a_screenshots_native_resolution_rows_and_received_equal_upstreams_ea
     reference = upstream.attentions(model, prompt, answer[:-1])
     assert worst_rows(reference, recording, witness) <= 1e-5
     assert worst_reduced(reference, prompt, recording) <= 1e-5
-    expected = unblock(torch.stack(received).numpy(), prompt.grid_thw, 2)
+    expected = unblock(torch.stack(received).numpy(), prompt.image.grid_thw, 2)
     np.testing.assert_allclose(recording.vision_received * 17_052, expected * 17_052, atol=1e-3, rtol=0)
     np.testing.assert_allclose(recording.vision_received, expected, atol=1e-5, rtol=0)

@@ -1,7 +1,9 @@
 """What is kept between variants and requests is bit for bit what would be computed anew, and spares the passes."""
 
+import gc
 import random
 import shutil
+import weakref
 from itertools import count, repeat
 from pathlib import Path
 
@@ -12,9 +14,10 @@ from transformers import DynamicCache
 
 from inference.adapters.files import AdapterSource
 from inference.errors import CancelledError, OutOfMemoryError
-from inference.model.cache import Features, Kept, Key, Reading, Written
+from inference.model.cache import CacheKey, Generation, InferenceCache, PrefixCache, VisionFeatures
 from inference.model.capture import tiled_attention
 from inference.model.engine import Engine
+from inference.model.image_input import ImageInput
 from inference.records import AnswerToken, Recording
 from inference.request import Request
 from inference.settings import Settings
@@ -68,14 +71,14 @@ class Counted:
     def __init__(self, engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
         self.passes: dict[str, int] = {}
         for name in ("vision", "image", "words", "decode", "replay"):
-            original = getattr(engine._passes, name)
+            original = getattr(engine.passes, name)
 
             def counted(*arguments, _name=name, _original=original, **options):
                 self.passes[_name] = self.passes.get(_name, 0) + 1
                 return _original(*arguments, **options)
 
-            monkeypatch.setattr(engine._passes, name, counted)
-        monkeypatch.setattr(engine._passes, "probe", lambda prompts: engine._shelf._untouched)  # of adapters' loading
+            monkeypatch.setattr(engine.passes, name, counted)
+        monkeypatch.setattr(engine.passes, "probe", lambda prompts: engine._shelf._untouched)  # of adapters' loading
 
     def take(self) -> dict[str, int]:
         taken, self.passes = self.passes, {}
@@ -91,14 +94,41 @@ def test_each_variant_reads_image_and_prompt_once_for_its_answer_and_its_replay(
     assert counted.take() == {"vision": 1, "image": 3, "words": 3, "decode": 3, "replay": 3}
 
 
+def test_patches_live_only_while_a_tower_reads_them(dense, folders, monkeypatch):
+    """They are 24 KiB per image token; a variant with a tower of its own makes them again, and the same."""
+    ours, made, digests = engine(dense, folders), [], []
+    patches, decode = ImageInput.patches, ours.passes.decode
+
+    def watched(image):
+        made.append(weakref.ref(fresh := patches(image)))
+        digests.append(fresh.tobytes())
+        return fresh
+
+    def decoding(*arguments, **options):
+        assert [patch() for patch in made] == [None] * len(made)
+        return decode(*arguments, **options)
+
+    ask(ours, "vision", image=picture(32, 32))  # loaded: its probe reads an image of its own
+    monkeypatch.setattr(ImageInput, "patches", watched)
+    monkeypatch.setattr(ours.passes, "decode", decoding)
+    gc.disable()
+    try:
+        ask(ours, None, "vision")
+        ask(ours, None, "vision", prompt=OTHER)
+    finally:
+        gc.enable()
+    assert len(made) == 2, "once for base, once for the adapter's own tower, and never for an image that is known"
+    assert digests[0] == digests[1]
+
+
 def test_the_tower_gives_the_same_features_with_and_without_its_rows(dense, folders):
     ours = engine(dense, folders, tile_bytes=3_000)
-    prompt = ours._prompts.build(IMAGE, PROMPT, None, 4_096)
-    recorded, plain = (ours._passes.vision(prompt.pixel_values, prompt.grid_thw, record) for record in (True, False))
+    prompt = ours.prompt(Request(IMAGE, PROMPT))
+    recorded, plain = (ours.passes.vision(prompt.image, record) for record in (True, False))
     torch.testing.assert_close(recorded.pooled, plain.pooled, atol=1e-5, rtol=1e-5)
     torch.testing.assert_close(recorded.deepstack, plain.deepstack, atol=1e-5, rtol=1e-5)
     assert plain.received is None
-    assert recorded.received.shape[1:] == prompt.grid_thw[1:]
+    assert recorded.received.shape[1:] == prompt.image.grid_thw[1:]
 
 
 def test_another_token_of_the_same_answer_reads_no_image_again(dense, folders, monkeypatch):
@@ -134,7 +164,7 @@ def test_a_kept_answer_is_said_again_token_by_token_and_not_written_again(dense,
         raise AssertionError("decoded again")
         yield
 
-    monkeypatch.setattr(ours._passes, "decode", nothing_is_decoded)
+    monkeypatch.setattr(ours.passes, "decode", nothing_is_decoded)
     ours.compare(request, events[1].append)
     told = [[event for event in each if isinstance(event, AnswerToken)] for each in events]
     assert told[0] == told[1]
@@ -187,7 +217,7 @@ def test_random_requests_in_random_order_equal_those_of_fresh_engines_bit_for_bi
         for index in rng.choices(range(len(requests)), k=24):
             got = run(ours, requests[index])
             assert all(map(identical, got, fresh[index])), requests[index]
-            assert ours._kept.bytes <= bound
+            assert ours.cache.bytes <= bound
     assert {None, "one", "vision"} <= {each.adapter for each in fresh[0] + fresh[2]}
 
 
@@ -198,7 +228,7 @@ def test_a_kept_image_and_a_fresh_full_pass_of_upstream_agree(dense, folders):
     ask(ours, None, "one", image=picture(224, 64, seed=2))
     answer = (70, 71, 72, 73)
     recording = ask(ours, None, answer=answer)[0]
-    prompt = ours._prompts.build(IMAGE, PROMPT, None, 4_096)
+    prompt = ours.prompt(Request(IMAGE, PROMPT))
     reference = upstream.attentions(upstream.load(dense), prompt, answer[:-1])
     for index, token in enumerate(recording.tokens):
         row = reference[:, :, token.query, prompt.image_start : prompt.image_end].mean(axis=1)
@@ -214,7 +244,7 @@ def test_files_that_changed_between_two_loadings_do_not_meet_what_was_read_befor
     after = ask(ours, "changing")[0]
     assert not identical(before, after)
     assert identical(after, ask(engine(dense, {"changing": folder}), "changing")[0])
-    variants = {key.variant for key in ours._kept._values}
+    variants = {key.variant for key in ours.cache}
     assert len(variants - {None}) == 1, "what an adapter read that left the model is dropped"
 
 
@@ -226,7 +256,7 @@ def test_an_analysis_stopped_anywhere_leaves_nothing_half_read(dense, folders, k
     ours = engine(dense, folders)
     ours.compare(request)
     for steps in count():
-        ours._kept.discard(lambda key: key.new_tokens > 0 or not known)  # answers are written anew
+        ours.cache.discard(lambda key: key.new_tokens > 0 or not known)  # answers are written anew
         left = repeat(False, steps)
         try:
             ours.compare(request, stop=lambda left=left: next(left, True))
@@ -241,51 +271,51 @@ def test_when_memory_lacks_what_was_kept_makes_way_and_the_analysis_is_tried_aga
     ours = engine(dense, folders)
     expected = ask(ours, None, "one")
     ask(ours, None, image=picture(64, 96))
-    replay, failures = ours._passes.replay, iter([True])
+    replay, failures = ours.passes.replay, iter([True])
 
     def lacking(*arguments, **options):
         if next(failures, False):
             raise RuntimeError("[enforce fail at alloc_cpu.cpp] DefaultCPUAllocator: can't allocate memory")
         return replay(*arguments, **options)
 
-    monkeypatch.setattr(ours._passes, "replay", lacking)
+    monkeypatch.setattr(ours.passes, "replay", lacking)
     assert all(map(identical, ask(ours, None, "one"), expected))
     failures = iter([True] * 9)
     with pytest.raises(OutOfMemoryError, match="ran out of memory"):
         ask(ours, None, "one")
-    assert ours._kept.bytes == 0
+    assert ours.cache.bytes == 0
     failures = iter([])
     assert all(map(identical, ask(ours, None, "one"), expected))
 
 
 def test_what_is_kept_never_exceeds_its_bound_and_leaves_least_recently_used():
-    def key(name: str) -> Key:
-        return Key((name, (1, 2, 2), False), None)
+    def key(name: str) -> CacheKey:
+        return CacheKey(name, False, None)
 
-    kept = Kept(1_000)
+    kept = InferenceCache(1_000)
     for name in "abc":
-        kept.keep(key(name), Features(torch.zeros(100), (), None))  # 400 bytes
-    assert kept.get(key("a"), Features) is None
-    assert kept.get(key("b"), Features) is not None
-    kept.keep(key("d"), Features(torch.zeros(100), (), None))
-    assert kept.get(key("c"), Features) is None
+        kept.keep(key(name), VisionFeatures(torch.zeros(100), (), None))  # 400 bytes
+    assert kept.get(key("a"), VisionFeatures) is None
+    assert kept.get(key("b"), VisionFeatures) is not None
+    kept.keep(key("d"), VisionFeatures(torch.zeros(100), (), None))
+    assert kept.get(key("c"), VisionFeatures) is None
     assert kept.bytes == 800
-    kept.keep(key("large"), Features(torch.zeros(1_000), (), None))
-    assert kept.get(key("large"), Features) is None
+    kept.keep(key("large"), VisionFeatures(torch.zeros(1_000), (), None))
+    assert kept.get(key("large"), VisionFeatures) is None
     assert kept.bytes == 800
-    assert kept.take(key("b"), Features) is not None
-    assert kept.take(key("b"), Features) is None
-    nothing = Kept(0)
-    for value in (Features(torch.zeros(1), (), None), Written((1,))):
+    assert kept.take(key("b"), VisionFeatures) is not None
+    assert kept.take(key("b"), VisionFeatures) is None
+    nothing = InferenceCache(0)
+    for value in (VisionFeatures(torch.zeros(1), (), None), Generation((1,))):
         nothing.keep(key("a"), value)
         assert nothing.get(key("a"), type(value)) is None
 
 
 def test_a_view_counts_with_the_storage_that_it_keeps_alive():
-    assert Features(torch.zeros(100)[:10], (), None).bytes == 400
+    assert VisionFeatures(torch.zeros(100)[:10], (), None).bytes == 400
     cache = DynamicCache()
     cache.update(torch.zeros(1, 2, 30, 4), torch.zeros(1, 2, 30, 4), 0)
-    reading = Reading(cache)
+    reading = PrefixCache(cache)
     reading.cut(10)
     assert cache.get_seq_length() == 10
     assert reading.bytes == 2 * 2 * 30 * 4 * 4

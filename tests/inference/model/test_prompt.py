@@ -7,9 +7,11 @@ import numpy as np
 import pytest
 from transformers import AutoTokenizer
 
-from inference.errors import ImageTooLargeError, PromptError
+from inference.errors import ImageTooLargeError, ImageTooThinError, PromptError
 from inference.model.engine import Engine
-from inference.model.prompt import PieceDecoder, decode_pieces, unblock
+from inference.model.image_input import read_image, unblock
+from inference.model.pieces import PieceDecoder, decode_pieces
+from inference.photo import upright_rgb
 from inference.request import Request
 from inference.settings import Limits, Settings
 from tests import upstream
@@ -22,7 +24,7 @@ def engine(dense: Path) -> Engine:
 
 
 def build(engine: Engine, prompt: str, system: str | None = None, size: tuple[int, int] = (96, 160)):
-    return engine._prompts.build(picture(*size), prompt, system, 4_096)
+    return engine.prompt(Request(picture(*size), prompt, system))
 
 
 @pytest.mark.parametrize("prompt", ["What is the red object?", "Name it.\n\nThen stop.", "  spaces  ", "x"])
@@ -46,13 +48,14 @@ def test_ids_equal_those_of_the_checkpoints_own_chat_template(engine, dense, pro
 )
 def test_special_tokens_in_a_prompt_are_just_characters(engine, prompt):
     plain, hostile = build(engine, "x"), build(engine, prompt, system=prompt)
-    special = {engine._prompts.tokenizer.convert_tokens_to_ids(t) for t in engine._prompts.tokenizer.all_special_tokens}
-    assert (hostile.input_ids == engine._prompts.image_token_id).sum() == 15
-    count = {each: (plain.input_ids == each).sum() for each in special}
+    tokenizer = engine.checkpoint.tokenizer
+    special = {tokenizer.convert_tokens_to_ids(token) for token in tokenizer.all_special_tokens}
+    assert (hostile.input_ids == engine.checkpoint.model.config.image_token_id).sum() == 15
+    count = {token: (plain.input_ids == token).sum() for token in special}
     words = [token.id for token in hostile.tokens if token.role == "prompt"]
     assert not special & set(words)
     assert "".join(token.text for token in hostile.tokens if token.role == "prompt") == prompt
-    end = engine._prompts.tokenizer.convert_tokens_to_ids("<|im_end|>")
+    end = engine.checkpoint.tokenizer.convert_tokens_to_ids("<|im_end|>")
     assert (hostile.input_ids == end).sum() == count[end] + 1  # the system turn's own
     comparison = engine.compare(Request(picture(96, 160), prompt, system=prompt, max_new_tokens=2))
     assert comparison.grid == (3, 5)
@@ -72,8 +75,8 @@ def test_roles_and_rows(engine):
     assert [token.position for token in prompt.tokens] == list(range(start, len(prompt.input_ids)))
     assert all(token.query == token.position for token in prompt.tokens)
     assert "".join(t.text for t in prompt.tokens) == "<|vision_end|>What is it?<|im_end|>\n<|im_start|>assistant\n"
-    assert prompt.input_ids[prompt.image_start - 1] != engine._prompts.image_token_id
-    assert set(prompt.input_ids[prompt.image_start : start]) == {engine._prompts.image_token_id}
+    assert prompt.input_ids[prompt.image_start - 1] != engine.checkpoint.model.config.image_token_id
+    assert set(prompt.input_ids[prompt.image_start : start]) == {engine.checkpoint.model.config.image_token_id}
     assert (prompt.groups == 0).sum() == 15
     assert prompt.groups[: prompt.image_start].tolist() == [2] * prompt.image_start  # template and system
 
@@ -85,7 +88,28 @@ def test_roles_and_rows(engine):
 def test_the_grid_is_that_of_the_processors_own_resizing(engine, size, cells):
     prompt = build(engine, "x", size=size)
     assert prompt.grid == cells
-    assert prompt.resized == (cells[0] * 32, cells[1] * 32)
+    assert prompt.image.resized == (cells[0] * 32, cells[1] * 32)
+
+
+def test_grid_and_patches_are_the_processors_own_and_are_made_only_when_asked_for(dense):
+    """The grid comes from a formula before any pixel is resized: it must be the one that resizing then gives."""
+    processor, generator = upstream.image_processor(dense), random.Random(0)
+    for _ in range(40):
+        height, width, most = generator.randint(1, 300), generator.randint(1, 300), generator.choice([5, 60, 4_096])
+        photo = upright_rgb(picture(height, width, seed=height))
+        try:
+            image = read_image(photo, processor, most)
+        except (ImageTooLargeError, ImageTooThinError):
+            continue
+        size = {"shortest_edge": min(1_024, most * 32 * 32), "longest_edge": min(16_777_216, most * 32 * 32)}
+        theirs = processor(images=[photo.to_pil()], size=size, return_tensors="np")
+        assert image.grid_thw == tuple(theirs["image_grid_thw"][0])
+        assert image.tokens <= most
+        assert np.array_equal(image.patches(), theirs["pixel_values"])
+    one = read_image(photo, processor, 60)
+    assert one.digest == read_image(upright_rgb(photo.pixels.copy()), processor, 60).digest
+    assert one.digest != read_image(photo, processor, 4).digest
+    assert one.digest != read_image(upright_rgb(255 - photo.pixels), processor, 60).digest
 
 
 def test_with_the_real_size_bounds_small_and_thin_images_are_enlarged(dense, tmp_path):
@@ -98,9 +122,9 @@ def test_with_the_real_size_bounds_small_and_thin_images_are_enlarged(dense, tmp
 
 
 def test_more_image_tokens_than_the_limit_are_refused_naming_the_aspect_ratio(engine):
-    assert engine._prompts.build(picture(640, 640), "x", None, 100).image_tokens <= 100
+    assert engine.prompt(Request(picture(640, 640), "x", max_image_tokens=100)).image.tokens <= 100
     with pytest.raises(ImageTooLargeError, match=r"aspect ratio \(3,000 × 20\)"):
-        engine._prompts.build(picture(20, 3_000), "x", None, 50)
+        engine.prompt(Request(picture(20, 3_000), "x", max_image_tokens=50))
 
 
 def test_a_bound_that_reduces_the_image_is_said_and_one_above_the_operators_is_refused(engine):
@@ -136,7 +160,7 @@ def test_a_strongly_reduced_image_is_said(engine):
 
 
 def test_pieces_joined_give_the_text_and_are_empty_while_a_character_is_incomplete(engine):
-    tokenizer = engine._prompts.tokenizer
+    tokenizer = engine.checkpoint.tokenizer
     text = "A 🦊 says שלום, 日本!"
     ids = tokenizer(text)["input_ids"]
     pieces = decode_pieces(tokenizer, ids)
@@ -168,14 +192,16 @@ def test_patches_are_brought_from_merge_blocks_to_image_order():
 
 
 def test_answers_given_as_ids_or_text_are_checked(engine):
-    ends = engine._checkpoint.end_ids
+    ends = engine.checkpoint.end_ids
     end = min(ends)
-    assert engine._prompts.answer_ids("red circle", ends) == tuple(engine._prompts.tokenizer("red circle")["input_ids"])
-    assert engine._prompts.answer_ids((5, end), ends) == (5, end)
+    assert engine.prompts.answer_ids("red circle", ends) == tuple(
+        engine.checkpoint.tokenizer("red circle")["input_ids"]
+    )
+    assert engine.prompts.answer_ids((5, end), ends) == (5, end)
     for wrong in ((end, 5), (10**6,)):
         with pytest.raises(PromptError):
-            engine._prompts.answer_ids(wrong, ends)
-    for token in engine._prompts.answer_ids("<|im_end|><|image_pad|>", ends):
+            engine.prompts.answer_ids(wrong, ends)
+    for token in engine.prompts.answer_ids("<|im_end|><|image_pad|>", ends):
         assert token not in ends
 
 

@@ -1,0 +1,101 @@
+"""Reduce the rows that capture shows, on the device, to what a record holds; nothing here knows how they are computed.
+
+Each recorder counts what it was shown, and refuses a pass that showed a row twice, or not at all.
+"""
+
+import torch
+
+from inference.errors import CaptureError
+
+
+class TextRecorder:
+    """Reduces the language model's rows, on the device, to what a `Recording` holds.
+
+    Rows are the queries at `first_row … last_row` of the sequence, however many passes they arrive in.
+
+    Args:
+        layers, heads: of the language model.
+        image: slice of the image tokens in the sequence.
+        first_row, last_row: positions recorded, inclusive.
+        groups: `(last_row + 1,)` int64 on the device, group of each key (0 image … 3 answer).
+        focus_rows: positions whose per-head maps are averaged.
+
+    The buffers are float32: `by_row` `(rows, layers, cells)`, `group_share` `(rows, layers, heads, 4)` and `by_head`
+    `(layers, heads, cells)`.
+    """
+
+    def __init__(
+        self,
+        layers: int,
+        heads: int,
+        image: slice,
+        first_row: int,
+        last_row: int,
+        groups: torch.Tensor,
+        focus_rows: list[int],
+    ) -> None:
+        rows, device = last_row - first_row + 1, groups.device
+        cells = image.stop - image.start
+        self.image, self.first_row, self.last_row, self.focus_rows = image, first_row, last_row, focus_rows
+        self.by_row = torch.zeros(rows, layers, cells, device=device)
+        self.group_share = torch.zeros(rows, layers, heads, 4, device=device)
+        self.by_head = torch.zeros(layers, heads, cells, device=device)
+        self._heads = heads
+        self._group_of = torch.nn.functional.one_hot(groups, 4).float()
+        self._seen = torch.zeros(layers, rows, dtype=torch.int64)  # heads, counted on the host: no synchronisation
+
+    def record(self, module: torch.nn.Module, heads: slice, first: int, weights: torch.Tensor) -> None:
+        """Reduce a tile of one layer."""
+        layer = int(module.layer_idx)  # type: ignore[arg-type]
+        own = slice(first - self.first_row, first - self.first_row + weights.shape[1])
+        if own.start < 0 or own.stop > len(self.by_row):
+            raise CaptureError(f"rows {first} and on were shown; asked are {self.first_row}–{self.last_row}.")
+        on_image = weights[:, :, self.image]
+        self.by_row[own, layer] += on_image.sum(dim=0) / self._heads
+        self.group_share[own, layer, heads] = torch.matmul(weights, self._group_of[: weights.shape[-1]]).transpose(0, 1)
+        for position in self.focus_rows:
+            if 0 <= position - first < weights.shape[1]:
+                self.by_head[layer, heads] += on_image[:, position - first] / len(self.focus_rows)
+        self._seen[layer, own] += weights.shape[0]
+
+    def check(self, last_row: int) -> None:
+        """Raise CaptureError unless all rows up to `last_row`, and no others, came exactly once in each layer."""
+        expected = (torch.arange(self._seen.shape[1]) <= last_row - self.first_row).long() * self._heads
+        if not torch.equal(self._seen, expected.expand_as(self._seen)):
+            layer, row = (int(index) for index in (self._seen != expected).nonzero()[0])
+            times = int(self._seen[layer, row])
+            raise CaptureError(
+                f"layer {layer} gave {times} heads of row {row + self.first_row}, not each of {self._heads} once."
+            )
+
+
+class VisionRecorder:
+    """Averages, per layer of the vision tower, the attention each patch receives over heads and queries.
+
+    Args:
+        blocks: the tower's attention modules in layer order.
+        heads, patches: of the tower, of the image.
+        device: where the sums live.
+
+    `received` is `(layers, patches)` float32 in merge-block order.
+    """
+
+    def __init__(self, blocks: list[torch.nn.Module], heads: int, patches: int, device: torch.device) -> None:
+        # with what is inside them: an adapter may have put a replacement there
+        self._layer = {id(part): layer for layer, module in enumerate(blocks) for part in module.modules()}
+        self._rows, self._patches = heads * patches, patches
+        self.received = torch.zeros(len(blocks), patches, device=device)
+        self._seen = [0] * len(blocks)
+
+    def record(self, module: torch.nn.Module, heads: slice, first: int, weights: torch.Tensor) -> None:
+        """Add a tile of one layer."""
+        if weights.shape[-1] != self._patches:
+            raise CaptureError(f"the vision tower attends {weights.shape[-1]} patches; expected {self._patches}.")
+        layer = self._layer[id(module)]
+        self.received[layer] += weights.sum(dim=(0, 1)) / self._rows
+        self._seen[layer] += weights.shape[0] * weights.shape[1]
+
+    def check(self) -> None:
+        """Raise CaptureError unless every layer gave every query of every head once."""
+        if any(count != self._rows for count in self._seen):
+            raise CaptureError(f"the vision tower gave {self._seen} rows per layer; expected {self._rows} each.")

@@ -1,0 +1,181 @@
+"""One variant's way from the image to its recording, while its adapter is on; it knows no other variant.
+
+Steps 2–5 of the main path (see `engine.py`), each a method, in order: `see`, `read`, `write`, `replay`. What was seen,
+read and written before is taken from the cache, bit for bit what would be computed anew.
+"""
+
+from __future__ import annotations
+
+import torch
+
+from inference.errors import SelectionError
+from inference.model.cache import CacheKey, Generation, InferenceCache, PrefixCache, VisionFeatures
+from inference.model.context import RequestContext
+from inference.model.passes import Passes
+from inference.model.pieces import PieceDecoder
+from inference.model.prompt import answer_tokens
+from inference.model.recorders import TextRecorder
+from inference.records import AnswerToken, FloatArray, Recording, background_of
+
+#: What tells one variant from another: the loading of its adapter, its strength, the parts that are on; None for base.
+Variant = tuple[str, float, tuple[str, ...] | None]
+
+
+class VariantPass:
+    """One variant answering one request.
+
+    Args:
+        context: the request with its input.
+        adapter: the variant's name, None for base.
+        variant: what its numbers depend on beside the input.
+        own_vision: whether it changes the vision tower.
+        passes: run the model, with this variant's adapter on.
+        cache: what was computed before; this pass owns what it takes out of it until `keep`.
+    """
+
+    prefix: PrefixCache | None
+    positions: torch.Tensor
+    recorder: TextRecorder
+    first_logits: torch.Tensor
+    received: FloatArray | None = None
+    answer_ids: tuple[int, ...] = ()
+    answer: str | None = None
+
+    def __init__(
+        self,
+        context: RequestContext,
+        adapter: str | None,
+        variant: Variant | None,
+        own_vision: bool,
+        passes: Passes,
+        cache: InferenceCache,
+    ) -> None:
+        self.context, self.adapter, self.name = context, adapter, adapter or "base"
+        self._passes, self._cache = passes, cache
+        self._tokenizer, self._end_ids = passes.checkpoint.tokenizer, passes.checkpoint.end_ids
+        request, prompt = context.request, context.prompt
+        image = CacheKey(prompt.image.digest, request.vision_tower, variant)
+        self.path = passes.text_path(prompt)
+        self._vision_key = image if own_vision else image._replace(variant=None)
+        self._prefix_key = image._replace(ids=prompt.input_ids[: prompt.image_end].tobytes(), path=self.path)
+        self._generation_key = image._replace(
+            ids=prompt.input_ids.tobytes(), path=self.path, new_tokens=request.max_new_tokens
+        )
+        self.prefix = cache.take(self._prefix_key, PrefixCache)
+        if own_vision:
+            context.notes.append(
+                f"{self.name} also changes the vision tower: it sees other features of the image than base, so its "
+                "maps differ for two reasons at once."
+            )
+
+    # 2. vision features
+
+    def see(self) -> VisionFeatures | None:
+        """The image's features, once for all variants that leave the tower alone; None if nothing needs them."""
+        if self.prefix is not None and not self.context.request.vision_tower:
+            return None
+        features = self._cache.get(self._vision_key, VisionFeatures)
+        if features is None:
+            stages, image = self.context.stages, self.context.prompt.image
+            with stages.stage("vision", "the vision tower reads the image"):
+                features = self._passes.vision(image, self.context.request.vision_tower, stages.check)
+            self._cache.keep(self._vision_key, features)
+        self.received = features.received
+        return features
+
+    # 3. the image's rows, the words, the answer
+
+    def read(self, features: VisionFeatures | None) -> None:
+        """Everything up to the image's end unless that is kept, then the words, with their rows recorded."""
+        context, prompt = self.context, self.context.prompt
+        with context.stages.stage("prompt", f"{self.name} reads the prompt"):
+            self.positions = self._passes.positions(prompt, prompt.length + context.longest)
+            if self.prefix is None:
+                assert features is not None
+                self.prefix = self._passes.image(prompt, features, self.positions, context.stages.check)
+            self.recorder = self._passes.recorder(prompt, prompt.rows(context.focus), context.longest)
+            self.first_logits = self._passes.words(
+                prompt, self.prefix, self.positions, self.recorder, context.stages.check
+            )
+
+    def write(self) -> None:
+        """Greedy decoding; what this variant wrote to the same prompt before is only said again."""
+        with self.context.stages.stage("answer", f"{self.name} writes its answer"):
+            assert self.prefix is not None
+            limit = self.context.request.max_new_tokens
+            kept = self._cache.get(self._generation_key, Generation)
+            decoded = self._passes.decode(self.context.prompt, self.prefix, self.positions, self.first_logits, limit)
+            decoder, ids = PieceDecoder(self._tokenizer), list[int]()
+            for token in kept.ids if kept is not None else decoded:
+                self.context.stages.check()
+                ids.append(token)
+                ended = token in self._end_ids
+                piece = "" if ended else decoder.add(token)
+                last = ended or len(ids) == limit
+                piece = piece + decoder.flush() if last else piece
+                self.context.stages.emit(AnswerToken(self.adapter, len(ids) - 1, piece))
+            self._cache.keep(self._generation_key, Generation(tuple(ids)))
+            written = [token for token in ids if token not in self._end_ids]
+            self.answer_ids = tuple(ids)
+            self.answer = self._tokenizer.decode(written, skip_special_tokens=False)
+            if len(written) == len(ids):
+                self.context.notes.append(f"The answer of {self.name} was cut at {len(ids)} tokens.")
+
+    # 4. the chosen answer
+
+    def replay(self, answer: tuple[int, ...]) -> Recording:
+        """The chosen answer through this variant, and with it the whole recording.
+
+        Raises:
+            SelectionError: the focus lies beyond this answer.
+        """
+        context, prompt = self.context, self.context.prompt
+        count = len(prompt.tokens) + len(answer)
+        if max(context.focus) >= count:
+            raise SelectionError(f"focus names token {max(context.focus)}; the sequence has tokens 0–{count - 1}.")
+        with context.stages.stage("replay", f"replaying the answer through {self.name}"):
+            assert self.prefix is not None
+            following = self._passes.replay(
+                prompt, self.prefix, self.positions, self.recorder, answer, context.stages.check
+            )
+            logits = torch.cat([self.first_logits[None], following])  # (answer tokens, vocabulary)
+            if self.answer_ids == answer and bool((logits.argmax(dim=-1).cpu() != torch.tensor(answer)).any()):
+                context.notes.append(
+                    f"Replayed in one pass, {self.name} would have chosen another token than it wrote: "
+                    "the two ways of computing differ by rounding, and two tokens were nearly tied."
+                )
+            return self._recording(answer, logits)
+
+    # 5. records
+
+    @torch.inference_mode()
+    def _recording(self, answer: tuple[int, ...], logits: torch.Tensor) -> Recording:
+        prompt, recorder = self.context.prompt, self.recorder
+        tokens = prompt.tokens + answer_tokens(self._tokenizer, answer, prompt.length, self._end_ids)
+        rows = torch.tensor([token.query - prompt.image_end for token in tokens], device=recorder.by_row.device)
+        # (rows, layers, cells) → (tokens, layers, grid_h, grid_w)
+        by_token = recorder.by_row[rows].unflatten(-1, prompt.grid).cpu().numpy()
+        background, background_low, background_rows = background_of(by_token, tokens)
+        logprobs = torch.log_softmax(logits, dim=-1)[range(len(answer)), list(answer)]  # (answer tokens,)
+        return Recording(
+            adapter=self.adapter,
+            answer=self.answer,
+            answer_ids=self.answer_ids,
+            tokens=tokens,
+            focus=self.context.focus,
+            attention=self.path,
+            logprobs=logprobs.cpu().numpy(),
+            by_token=by_token,
+            by_head=recorder.by_head.unflatten(-1, prompt.grid).cpu().numpy(),  # (layers, heads, grid_h, grid_w)
+            group_share=recorder.group_share[rows].cpu().numpy(),  # (tokens, layers, heads, 4)
+            background=background,
+            background_low=background_low,
+            background_rows=background_rows,
+            vision_received=self.received,
+        )
+
+    def keep(self) -> None:
+        """Give back what was read of the image; whoever failed before leaves nothing half read."""
+        assert self.prefix is not None
+        self.prefix.cut(self.context.prompt.image_end)
+        self._cache.keep(self._prefix_key, self.prefix)
