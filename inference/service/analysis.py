@@ -160,10 +160,9 @@ class AnalysisService:
         Raises:
             VisualizerError: whatever `answer` raises.
         """
-        for event in self.answer(request, address=address, session=session, cancelled=cancelled):
-            if isinstance(event, Result):
-                return event
-        raise UnexpectedError("The engine ended without an answer.")
+        *_, last = self.answer(request, address=address, session=session, cancelled=cancelled)
+        assert isinstance(last, Result)
+        return last
 
     def kept(self, session: Session, key: object) -> Result:
         """The result that a page says it shows.
@@ -210,7 +209,7 @@ class AnalysisService:
             events.put(UnexpectedError())
 
     def _events(self, request: Request, stop: threading.Event) -> Iterator[Event]:
-        started = time.monotonic()
+        started, answer = time.monotonic(), None
         with self.queue.place() as ticket:
             told = 0
             while not self.queue.wait(ticket, POLL):
@@ -229,7 +228,13 @@ class AnalysisService:
             with closing(opened.result().stream(request)) as stream:
                 for event in stream:
                     _check(stop)
-                    yield event
+                    if isinstance(event, Comparison):
+                        answer = event
+                    else:
+                        yield event
+        if answer is None:
+            raise UnexpectedError("The engine ended without an answer.")
+        yield answer  # with its place given back: whoever shows it may say who waits now
 
 
 def _with_heads_of(written: Result, replayed: Result) -> Result:

@@ -9,7 +9,7 @@ from inference.errors import NotDeployedError
 from inference.settings import Cloud
 from tests.built_page import build
 from tests.inference.cloud.conftest import EXACT, SpawnedCalls, wait_until
-from tests.test_app import analyze, upload, visitor
+from tests.inference.service.events import analyze, upload, visitor
 
 SETTINGS = Settings(backend="modal", model="demo", cloud=Cloud(modal_app=EXACT))
 

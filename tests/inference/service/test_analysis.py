@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from inference.errors import BackendError, BusyError, CancelledError
+from inference.errors import BackendError, BusyError, CancelledError, UnexpectedError
 from inference.records import AnswerToken, Progress
 from inference.request import Request
 from inference.service.analysis import AnalysisService
@@ -86,6 +86,21 @@ def test_a_failure_to_open_is_raised_and_the_next_request_tries_again():
     assert not service.backend.ready()
     assert isinstance(service.backend.failure(), BackendError)
     assert service.result(request(), address="a").comparison.recordings
+
+
+def test_an_engine_that_ends_without_an_answer_is_an_error_and_not_a_wait():
+    class Silent(ScriptedBackend):
+        def stream(self, request: Request) -> Any:
+            yield Progress("vision", "Looking at the image", None, 0.0)
+
+    with pytest.raises(UnexpectedError, match="without an answer"):
+        service_over(Silent()).result(request(), address="a")
+
+
+def test_when_the_answer_comes_the_place_in_the_queue_is_free_again():
+    service = service_over(ScriptedBackend())
+    for event in service.answer(request(), address="a"):
+        assert service.queue.running == (0 if isinstance(event, Result) else 1)
 
 
 def test_stopping_while_the_model_loads():

@@ -1,0 +1,68 @@
+"""Files that a person keeps: what is in them, and what they are called."""
+
+import base64
+import re
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from inference.records import Comparison
+from inference.request import Request
+from inference.service.exports import Exports
+from tests.conftest import picture
+from tests.inference.service.events import (
+    FIRST_ANSWER,
+    analyze,
+    upload,
+    visitor,
+)
+from tests.scripted_backend import ANSWER, ScriptedBackend
+from tests.scripted_backend import comparison as scripted
+
+
+def saved_numbers(page: Any, done: Any, folder: Path, **changes: Any) -> Comparison:
+    controls = {"choice": done.controls["choice"] | changes}
+    file, refused = Exports(page.service).numbers(done.key, controls, visitor())
+    assert refused is None
+    path = folder / file["name"]
+    path.write_bytes(base64.b64decode(file["source"].partition(",")[2]))
+    return Comparison.load(path)
+
+
+def test_the_saved_numbers_hold_what_was_shown_and_the_heads_of_the_token_that_was_looked_at(
+    page: Any, backend: ScriptedBackend, uploads: Path, tmp_path: Path
+):
+    done = analyze(page, upload(uploads))[-1]
+    kept = page.service.results.get("one", done.key).comparison
+    own = saved_numbers(page, done, tmp_path, token=FIRST_ANSWER)
+    np.testing.assert_array_equal(own.recordings[1].by_head, kept.recordings[1].by_head)
+    assert len(backend.requests) == 1
+    other = saved_numbers(page, done, tmp_path, token=FIRST_ANSWER + 2)
+    asked = Request(picture(64, 96), "What is here?", adapters=(None, "find-red"), focus=(FIRST_ANSWER + 2,))
+    for recording, expected in zip(other.recordings, scripted(asked).recordings, strict=True):
+        assert recording.focus == (FIRST_ANSWER + 2,)
+        assert recording.answer == "".join(ANSWER)
+        np.testing.assert_array_equal(recording.by_head, expected.by_head)
+        np.testing.assert_array_equal(recording.by_token, expected.by_token)
+    assert not np.array_equal(other.recordings[1].by_head, kept.recordings[1].by_head)
+
+
+def test_a_saved_file_is_named_after_adapter_token_and_layer(page: Any, uploads: Path):
+    done = analyze(page, upload(uploads))[-1]
+    controls = {"choice": done.controls["choice"] | {"token": FIRST_ANSWER, "layer": 2, "head": 1}}
+    exports = Exports(page.service)
+    picture_, _ = exports.pictures(done.key, controls, visitor())
+    numbers, _ = exports.numbers(done.key, controls, visitor())
+    for file, ending in ((picture_, "png"), (numbers, "npz")):
+        assert re.fullmatch(rf"attention-base-find-red-token-{FIRST_ANSWER}-.*layer-2-head-1\.{ending}", file["name"])
+
+
+def test_the_saved_pictures_are_a_png(page: Any, uploads: Path):
+    done = analyze(page, upload(uploads))[-1]
+    exports = Exports(page.service)
+    first, _ = exports.pictures(done.key, done.controls, visitor())
+    second, _ = exports.pictures(done.key, done.controls, visitor())
+    assert base64.b64decode(first["source"].partition(",")[2]).startswith(b"\x89PNG")
+    assert second["serial"] > first["serial"]
+    assert exports.pictures("", done.controls, visitor())[0] is None

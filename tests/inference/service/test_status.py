@@ -1,0 +1,58 @@
+"""The line on top, and the adapters on offer."""
+
+import threading
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from tests.inference.service.events import fields, is_skipped, page_over, upload, visitor
+from tests.scripted_backend import ScriptedBackend, adapter
+
+
+def test_the_status_line_names_model_backend_device_and_queue(page: Any):
+    assert page.status() == {"state": "ready", "words": ["scripted", "local", "cpu, float32", "nobody is waiting"]}
+
+
+def test_adapters_are_offered_when_the_backend_is_open(page: Any):
+    (waited,) = page.wait()
+    assert is_skipped(waited.notice)
+    assert waited.status["state"] == "ready"
+    assert waited.adapter["choices"] == [(name, name) for name in ("find-red", "vision-lora", "silent")]
+    assert waited.adapter["value"] == "find-red"
+    assert waited.compare["choices"] == [("base", "base"), *waited.adapter["choices"]]
+    assert any("rank 8" in line for line in waited.about)
+
+
+def test_the_adapter_chosen_at_first_can_be_used_and_those_that_cannot_say_so(backend: ScriptedBackend):
+    broken = replace(adapter("broken"), kind="unusable", notes=("Its weights are not there.",))
+    backend.adapters = lambda: (broken, adapter("whole"))
+    (offer,) = page_over(backend).wait()
+    assert offer.adapter["choices"] == [("broken (cannot be used)", "broken"), ("whole", "whole")]
+    assert offer.adapter["value"] == "whole"
+    assert any("rank 8" in line for line in offer.about)
+    backend.adapters = lambda: (broken,)
+    (offer,) = page_over(backend).wait()
+    assert offer.adapter["value"] is None
+    assert page_over(backend).about("broken") == ["Its weights are not there."]
+
+
+def test_who_works_and_who_waits_is_said_while_it_is_so(uploads: Path):
+    gate = threading.Event()
+    page = page_over(ScriptedBackend(gate=gate))
+    image = upload(uploads)
+    runs = [page.analyze(visitor(name), *fields(image, prompt=f"{name}?")) for name in ("one", "two", "three")]
+    told: list[list[str]] = []
+    for run in runs:
+        while not next(run).notice.get("sentence", "").startswith(("Looking", "Waiting")):
+            pass
+        told.append(page.status()["words"][3:])
+    assert told == [
+        ["1 analysis is running"],
+        ["1 analysis is running", "1 waiting"],
+        ["1 analysis is running", "2 waiting"],
+    ]
+    gate.set()
+    for run in runs:
+        view = list(run)[-1]
+        assert view.notice is None
+    assert view.status["words"][3:] == page.status()["words"][3:] == ["nobody is waiting"]
