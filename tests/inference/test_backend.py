@@ -6,6 +6,7 @@ import threading
 import time
 import weakref
 from pathlib import Path
+from queue import SimpleQueue
 
 import numpy as np
 import pytest
@@ -95,27 +96,34 @@ def test_leaving_a_stream_stops_the_work(backend, monkeypatch):
     assert backend.compare(ask(max_new_tokens=1))
 
 
-def test_closing_stops_the_work_and_tells_those_who_wait(dense):
+def test_closing_stops_the_work_and_tells_those_who_wait(dense, monkeypatch):
     opened = open_backend("local", device="cpu", model=str(dense))
+    waiting: SimpleQueue[Progress] = SimpleQueue()
     outcomes: list[str] = []
+
+    def endless(passes, prompt, prefix, positions, recorder, on_layer):
+        waiting.put(Progress("reading", "", None, 0.0))
+        while True:
+            on_layer()  # raises once the work is stopped
+            time.sleep(0.01)
 
     def visitor() -> None:
         try:
-            opened.compare(ask(max_new_tokens=256))
-            outcomes.append("answered")
+            for event in opened.stream(ask()):
+                if isinstance(event, Progress) and event.stage == "queue":
+                    waiting.put(event)
         except (BackendError, CancelledError) as error:
             outcomes.append(error.code)
 
+    monkeypatch.setattr(Passes, "words", endless)
     threads = [threading.Thread(target=visitor) for _ in range(3)]
-    for thread in threads:
+    for thread, stage in zip(threads, ("reading", "queue", "queue"), strict=True):
         thread.start()
-    time.sleep(0.3)
+        assert waiting.get(timeout=60).stage == stage
     opened.close()
     for thread in threads:
-        thread.join(10)
-    assert not any(thread.is_alive() for thread in threads)
-    assert len(outcomes) == 3
-    assert "backend_unavailable" in outcomes
+        thread.join(60)
+    assert sorted(outcomes) == ["backend_unavailable", "backend_unavailable", "cancelled"]
 
 
 def test_settings_count_where_nothing_else_is_said(dense):
