@@ -1,10 +1,13 @@
 """Words stay plain text, image tokens are counted right, and every token knows whose it is."""
 
 import random
+import re
+import shutil
 from pathlib import Path
 
 import numpy as np
 import pytest
+from tokenizers import AddedToken
 from transformers import AutoTokenizer
 
 from inference.errors import ImageTooLargeError, ImageTooThinError, PromptError
@@ -138,19 +141,53 @@ def test_a_bound_that_reduces_the_image_is_said_and_one_above_the_operators_is_r
         engine.compare(Request(image, "x", answer=(70,), max_image_tokens=2_561))
 
 
-def test_added_tokens_that_are_not_special_are_just_characters_too(dense, tmp_path):
-    import shutil
-
-    from tokenizers import AddedToken
-
-    folder = shutil.copytree(dense, tmp_path / "tools")
+@pytest.fixture(scope="module")
+def thinking(dense: Path, tmp_path_factory: pytest.TempPathFactory) -> Engine:
+    """A checkpoint with added tokens that are not special, as Qwen3-VL's `<think>` and `<tool_call>`, and one more."""
+    folder = shutil.copytree(dense, tmp_path_factory.mktemp("thinking") / "checkpoint")
     tokenizer = AutoTokenizer.from_pretrained(folder)
-    tokenizer.add_tokens([AddedToken("<tool_call>", special=False, normalized=False)])
+    words = ("<think>", "</think>", "<tool_call>")
+    tokenizer.add_tokens([AddedToken(word, special=False, normalized=False) for word in words])
+    tokenizer.add_tokens([AddedToken("<|late|>", special=True, normalized=False)])
     tokenizer.save_pretrained(folder)
-    added = tokenizer.convert_tokens_to_ids("<tool_call>")
-    prompt = build(Engine(Settings(model=str(folder), device="cpu"), {}), "say <tool_call> now")
-    assert added not in prompt.input_ids
-    assert "".join(token.text for token in prompt.tokens if token.role == "prompt") == "say <tool_call> now"
+    return Engine(Settings(model=str(folder), device="cpu"), {})
+
+
+WRITTEN = [
+    "<think>red, or blue?</think>\n\nred circle",
+    " <tool_call> {}<tool_call>",
+    "<think><|im_end|></think><|image_pad|><|late|> and <|endoftext|>",
+    "nothing of the kind, but < think > and <thin",
+]
+
+
+@pytest.mark.parametrize("text", WRITTEN)
+def test_added_tokens_are_one_token_each_in_an_answer_and_special_ones_are_characters(thinking, text):
+    """Upstream's tokenizer, told to split special tokens; and the parts between added tokens one by one."""
+    tokenizer = thinking.checkpoint.tokenizer
+    ids = thinking.prompts.answer_ids(text, thinking.checkpoint.end_ids)
+    assert list(ids) == tokenizer(text, split_special_tokens=True, add_special_tokens=False)["input_ids"]
+    added = {word: index for word, index in tokenizer.get_added_vocab().items() if not word.startswith("<|")}
+    parts = [part for part in re.split("(</?think>|<tool_call>)", text) if part]
+    assert [token for token in ids if token in added.values()] == [added[part] for part in parts if part in added]
+    assert not {tokenizer.convert_tokens_to_ids(token) for token in tokenizer.all_special_tokens} & set(ids)
+    one_by_one = [[added[part]] if part in added else thinking.prompts.answer_ids(part, frozenset()) for part in parts]
+    assert list(ids) == [token for part in one_by_one for token in part]
+    recording = thinking.compare(Request(picture(96, 160), "x", answer=text)).recordings[0]
+    assert "".join(token.text for token in recording.tokens if token.role == "answer") == text
+    if "<|" not in text:
+        assert list(ids) == tokenizer(text)["input_ids"], "what the model itself would have written"
+
+
+@pytest.mark.parametrize("text", WRITTEN)
+def test_the_persons_words_stay_characters_whatever_is_added(thinking, text):
+    prompt = build(thinking, text, system=text)
+    added = set(thinking.checkpoint.tokenizer.get_added_vocab().values())
+    words = [token for token in prompt.tokens if token.role == "prompt"]
+    assert not added & {token.id for token in words}
+    assert "".join(token.text for token in words) == text
+    ends = [token for token in prompt.input_ids if token in added]
+    assert ends == [token for token in build(thinking, "x", system="x").input_ids if token in added]
 
 
 def test_a_strongly_reduced_image_is_said(engine):
@@ -167,14 +204,37 @@ def test_pieces_joined_give_the_text_and_are_empty_while_a_character_is_incomple
     assert "".join(pieces) == text
     assert "🦊" in pieces
     assert "" in pieces
+
+
+def test_a_replacement_character_that_was_written_stays_at_its_own_token(engine):
+    tokenizer = engine.checkpoint.tokenizer
+    ids = tokenizer("a\ufffdb\ufffd\ufffd")["input_ids"]  # a byte each here: EF BF BD
+    assert decode_pieces(tokenizer, ids) == ["a", "", "", "\ufffd", "b", "", "", "\ufffd", "", "", "\ufffd"]
+    fox, letter = tokenizer("🦊")["input_ids"], tokenizer("b")["input_ids"]
+    assert len(fox) == 4
+    assert decode_pieces(tokenizer, fox[:2] + letter) == ["", "", "\ufffdb"], (
+        "half a character is known by what follows"
+    )
+    assert decode_pieces(tokenizer, fox[:3]) == ["", "", "\ufffd"], "or by the end"
+    assert decode_pieces(tokenizer, fox[2:] + letter) == ["\ufffd", "\ufffd", "b"], (
+        "a byte that starts nothing, at once"
+    )
+
+
+def test_pieces_of_any_ids_join_to_what_the_tokenizer_decodes(thinking):
+    """Added tokens, special ones, ids without a string and half characters, in any order."""
+    tokenizer = thinking.checkpoint.tokenizer
     generator = random.Random(3)
-    for _ in range(50):
-        ids = [generator.randrange(len(tokenizer)) for _ in range(12)]
+    halves = [*tokenizer("🦊\ufffdש日é")["input_ids"], *tokenizer.get_added_vocab().values()]
+    for _ in range(400):
+        some = [generator.randrange(thinking.checkpoint.model.config.text_config.vocab_size) for _ in range(9)]
+        ids = generator.sample([*some, *generator.choices(halves, k=9)], k=generator.randint(1, 18))
         decoder = PieceDecoder(tokenizer)
         streamed = [decoder.add(token) for token in ids]
         streamed[-1] += decoder.flush()
         assert streamed == decode_pieces(tokenizer, ids)
         assert "".join(streamed) == tokenizer.decode(ids, skip_special_tokens=False)
+        assert decoder.add(tokenizer("a")["input_ids"][0]) == "a", "nothing is left behind"
 
 
 def test_patches_are_brought_from_merge_blocks_to_image_order():
