@@ -111,7 +111,10 @@ const parts = {
     while (where.nextSibling) where.nextSibling.remove();
     where.textContent = value.where;
     card.dataset.count = figures.length;
-    card.append(make("div", { class: "lav-figures" }, ...figures, ...[shared, signed].filter(Boolean)),
+    // a photo that is far wider than high would be a thread in a third of the page
+    card.classList.toggle("lav-stacked", value.panes[0].width > 3 * value.panes[0].height);
+    const [, , difference] = figures;
+    card.append(make("div", { class: "lav-figures" }, ...figures.slice(0, 2), shared, difference, signed),
       ...value.notes.map((note) => make("p", { class: "lav-note" }, note)));
     if (!card.isConnected) show(card);
   },

@@ -96,20 +96,6 @@ def test_one_head_of_another_token_is_recorded_when_it_is_asked_for(visit: Watch
     expect(page.locator(".lav-caption").first).to_contain_text(f"token {number} ")
 
 
-def test_the_contrast_view_and_one_head_give_way_to_each_other(visit: Watched) -> None:
-    page = visit.page
-    view, head = (page.locator(f"select[data-choice={name}]") for name in ("view", "head"))
-    where = page.locator(".lav-where")
-    head.select_option("1")
-    expect(where).to_contain_text("head 1 · raw view")
-    view.select_option("contrast")
-    expect(where).to_contain_text("mean of all heads · contrast view")
-    expect(head).to_have_value("mean")
-    head.select_option("1")
-    expect(where).to_contain_text("head 1 · raw view")
-    expect(view).to_have_value("raw")
-
-
 def test_another_adapter_is_analysed_without_a_click(visit: Watched) -> None:
     page = visit.page
     choose_adapter(page, "untouched")

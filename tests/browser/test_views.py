@@ -1,0 +1,63 @@
+"""What is chosen to look at, and what comes back."""
+
+import pytest
+from playwright.sync_api import expect
+
+from tests.browser.conftest import Watched
+from tests.browser.steps import where
+
+pytestmark = pytest.mark.browser
+
+
+def test_the_contrast_view_and_one_head_give_way_to_each_other(visit: Watched) -> None:
+    page = visit.page
+    view, head = (page.locator(f"select[data-choice={name}]") for name in ("view", "head"))
+    head.select_option("1")
+    expect(where(page)).to_contain_text("head 1 · raw view")
+    view.select_option("contrast")
+    expect(where(page)).to_contain_text("mean of all heads · contrast view")
+    expect(head).to_have_value("mean")
+    head.select_option("1")
+    expect(where(page)).to_contain_text("head 1 · raw view")
+    expect(view).to_have_value("raw")
+
+
+def test_the_chosen_head_comes_back_after_contrast(visit: Watched) -> None:
+    page = visit.page
+    view, head = (page.locator(f"select[data-choice={name}]") for name in ("view", "head"))
+    head.select_option("2")
+    expect(where(page)).to_contain_text("head 2 · raw view")
+    view.select_option("contrast")
+    expect(where(page)).to_contain_text("mean of all heads · contrast view")
+    page.locator("h1").click()
+    page.keyboard.press("Home")  # nothing of ours: the page's own
+    page.keyboard.press("ArrowRight")
+    expect(where(page)).to_contain_text("mean of all heads · contrast view")
+    view.select_option("raw")
+    expect(where(page)).to_contain_text("head 2 · raw view")
+    expect(head).to_have_value("2")
+
+
+def test_a_mean_chosen_on_purpose_stays_the_mean(visit: Watched) -> None:
+    page = visit.page
+    view, head = (page.locator(f"select[data-choice={name}]") for name in ("view", "head"))
+    head.select_option("2")
+    view.select_option("contrast")
+    expect(where(page)).to_contain_text("mean of all heads · contrast view")
+    head.select_option("max")
+    expect(where(page)).to_contain_text("maximum over heads · raw view")
+    head.select_option("mean")
+    view.select_option("contrast")
+    expect(where(page)).to_contain_text("contrast view")
+    view.select_option("raw")
+    expect(where(page)).to_contain_text("mean of all heads · raw view")
+
+
+def test_heads_are_ranked_from_the_first_paint_on(visit: Watched) -> None:
+    page = visit.page
+    group = page.locator("select[data-choice=head] optgroup")
+    expect(group).to_have_attribute("label", "ranked for this token and layer")
+    scores = [float(words.split("changed ")[1].split(" ")[0]) for words in group.locator("option").all_inner_texts()]
+    assert len(scores) > 1
+    assert scores == sorted(scores, reverse=True)
+    assert scores[0] > scores[-1]
