@@ -46,10 +46,17 @@ class ScriptedBackend:
         pause: seconds between events.
         fail: raised instead of an answer.
         gate: an answer waits here, where given.
+        offered: its adapters.
     """
 
-    def __init__(self, pause: float = 0.0, fail: Exception | None = None, gate: threading.Event | None = None) -> None:
-        self.pause, self.fail, self.gate = pause, fail, gate
+    def __init__(
+        self,
+        pause: float = 0.0,
+        fail: Exception | None = None,
+        gate: threading.Event | None = None,
+        offered: tuple[AdapterInfo, ...] = ADAPTERS,
+    ) -> None:
+        self.pause, self.fail, self.gate, self.offered = pause, fail, gate, offered
         self.requests: list[Request] = []
         self.closed_early = 0
         self.warmed = 0
@@ -67,7 +74,7 @@ class ScriptedBackend:
         self.warmed += 1
 
     def adapters(self) -> tuple[AdapterInfo, ...]:
-        return ADAPTERS
+        return self.offered
 
     def compare(self, request: Request) -> Comparison:
         *_, comparison = self.stream(request)
@@ -76,7 +83,7 @@ class ScriptedBackend:
 
     def stream(self, request: Request) -> Generator[Event, None, None]:
         self.requests.append(request)
-        known = {each.name for each in ADAPTERS}
+        known = {adapter.name for adapter in self.offered}
         for name in request.adapters:
             if name is not None and name not in known:
                 raise UnknownAdapterError(

@@ -18,12 +18,12 @@ import pytest
 from playwright.sync_api import Browser, ConsoleMessage, Page, Playwright, expect, sync_playwright
 
 from inference import Settings
-from inference.records import AnswerToken
+from inference.records import AdapterInfo, AnswerToken
 from inference.request import Request
 from inference.settings import Limits
 from tests import ROOT
 from tests.built_page import build
-from tests.scripted_backend import ScriptedBackend
+from tests.scripted_backend import ADAPTERS, ScriptedBackend, adapter
 
 QUIET = "--disable-background-networking --disable-component-update --disable-sync --no-first-run"
 ARGUMENTS = f"--no-sandbox --disable-gpu {QUIET}"
@@ -94,11 +94,15 @@ def _wait_for(address: str, process: "subprocess.Popen[bytes]", log: Path) -> No
     pytest.fail("the server did not start:\n" + log.read_text()[-3000:])
 
 
+LONG_NAME = "qwen3-vl-8b-screens-r64-all-linear-lr2e-5.epoch-3.checkpoint-120"
+UNUSABLE = AdapterInfo("broken-one", "adapter_model.safetensors is missing.", "unusable", 0, 0.0, (), False, 0, "")
+
+
 class HeldBackend(ScriptedBackend):
     """A scripted backend that writes one word and then waits, for as long as a test holds it."""
 
     def __init__(self) -> None:
-        super().__init__()
+        super().__init__(offered=(UNUSABLE, *ADAPTERS, adapter(LONG_NAME)))
         self._go = threading.Event()
         self.let_go()
 
@@ -177,7 +181,7 @@ class Watched:
 def open_page(
     browser: Browser, address: str, width: int = 1440, *, dark: bool = False, backend: HeldBackend | None = None
 ) -> Iterator[Watched]:
-    """A first session, in a browser profile of its own; at its end nothing was asked elsewhere, nobody complained."""
+    """A first visit, in a browser profile of its own; at its end nothing was asked elsewhere, nobody complained."""
     context = browser.new_context(viewport={"width": width, "height": 900}, color_scheme="dark" if dark else "light")
     watched = Watched(context.new_page(), address, backend)
     watched.page.set_default_timeout(PATIENCE * 1_000)
@@ -191,8 +195,8 @@ def open_page(
 
 
 @pytest.fixture
-def session(browser: Browser, app_address: str) -> Iterator[Watched]:
-    """A first session to the real page, 1,440 pixels wide."""
+def visit(browser: Browser, app_address: str) -> Iterator[Watched]:
+    """A first visit to the real page, 1,440 pixels wide."""
     yield from open_page(browser, app_address)
 
 
@@ -210,11 +214,17 @@ def phone(browser: Browser, app_address: str) -> Iterator[Watched]:
 
 @pytest.fixture
 def scripted(browser: Browser, scripted_server: ScriptedServer) -> Iterator[Watched]:
-    """A first session to the scripted page; nothing was asked of its backend yet, and nothing is held."""
+    """A first visit to the scripted page; nothing was asked of its backend yet, and nothing is held."""
     backend = scripted_server.backend
     backend.requests.clear()
     yield from open_page(browser, scripted_server.address, backend=backend)
     backend.let_go()
+
+
+@pytest.fixture
+def scripted_phone(browser: Browser, scripted_server: ScriptedServer) -> Iterator[Watched]:
+    """A first visit to the scripted page, 390 pixels wide."""
+    yield from open_page(browser, scripted_server.address, 390, backend=scripted_server.backend)
 
 
 @pytest.fixture

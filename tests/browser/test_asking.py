@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import expect
 
-from tests.browser.conftest import Watched
+from tests.browser.conftest import UNUSABLE, Watched
 from tests.browser.steps import a_photo, analyze, choose_adapter, hand_in, set_layer, slider, until, where, write_prompt
 from tests.scripted_backend import LAYERS
 
@@ -69,6 +69,18 @@ def test_another_adapter_is_asked_the_same_question_again(scripted: Watched, tmp
     expect(page.locator(".lav-title").nth(1)).to_have_text("silent")
     assert asked(scripted) == ["Where?", "Where?"]
     assert [request.adapters for request in scripted.backend.requests] == [(None, "find-red"), (None, "silent")]
+
+
+def test_an_adapter_that_cannot_be_used_is_marked_and_not_chosen(scripted: Watched) -> None:
+    page = scripted.page
+    menu = page.locator("#adapter input")
+    expect(menu).to_have_value("find-red")
+    menu.click()
+    first = page.get_by_role("option").first
+    expect(first).to_contain_text(f"{UNUSABLE.name} (cannot be used)")
+    expect(page.get_by_role("option", name="(cannot be used)")).to_have_count(1)
+    first.click()
+    expect(page.locator("#part-about")).to_contain_text(UNUSABLE.description)
 
 
 def test_who_waits_is_said_to_everybody_and_taken_back(scripted: Watched, beside: Watched, tmp_path: Path) -> None:

@@ -6,10 +6,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image
-from playwright.sync_api import Locator, expect
+from playwright.sync_api import Locator, Page, expect
 
-from tests.browser.conftest import Watched
-from tests.browser.steps import a_photo, analyze, hand_in, keep
+from tests.browser.conftest import LONG_NAME, Watched
+from tests.browser.steps import a_photo, analyze, choose_adapter, hand_in, keep
 
 pytestmark = pytest.mark.browser
 
@@ -17,6 +17,14 @@ pytestmark = pytest.mark.browser
 def pixels(locator: Locator) -> np.ndarray:
     """What is drawn there, as `(height, width)` levels 0–255."""
     return np.asarray(Image.open(io.BytesIO(locator.screenshot())).convert("L"), dtype=np.int64)
+
+
+def overflowing(page: Page) -> list[str]:
+    """Elements that reach out of the page to the right, where nothing scrolls them."""
+    found: list[str] = page.evaluate("""() => [...document.querySelectorAll('.gradio-container *')].filter((node) =>
+      node.checkVisibility() && node.getBoundingClientRect().right > innerWidth + 1 && !node.closest('.lav-scroll'))
+      .map((node) => `${node.tagName}.${node.className}: ${node.textContent.slice(0, 40)}`)""")
+    return found
 
 
 @pytest.mark.parametrize("scheme", ["visit", "dark"])
@@ -48,3 +56,59 @@ def test_no_photo_breaks_the_page(width: int, height: int, scripted: Watched, tm
         assert box["width"] / box["height"] == pytest.approx(width / height, rel=0.05)
         assert box["height"] <= 900
     assert page.evaluate("document.documentElement.scrollWidth") <= 1440
+
+
+def test_a_long_adapter_name_stays_inside_the_page(scripted: Watched, tmp_path: Path) -> None:
+    page = scripted.page
+    hand_in(page, a_photo(tmp_path))
+    choose_adapter(page, LONG_NAME)
+    analyze(page)
+    keep(page, "long-name-1440")
+    expect(page.locator(".lav-title").nth(1)).to_contain_text(LONG_NAME[:30])
+    assert overflowing(page) == []
+
+
+def test_a_long_adapter_name_stays_inside_a_phone(scripted_phone: Watched, tmp_path: Path) -> None:
+    page = scripted_phone.page
+    hand_in(page, a_photo(tmp_path))
+    choose_adapter(page, LONG_NAME)
+    analyze(page)
+    keep(page, "long-name-390")
+    assert overflowing(page) == []
+
+
+def test_on_a_phone_whoever_asks_is_taken_to_what_happens(scripted_phone: Watched, tmp_path: Path) -> None:
+    page, backend = scripted_phone.page, scripted_phone.backend
+    hand_in(page, a_photo(tmp_path))
+    backend.hold()
+    page.locator("#go").click()
+    expect(page.locator(".lav-notice")).to_contain_text("writes its answer")
+    expect(page.locator(".lav-notice")).to_be_in_viewport()
+    keep(page, "writing-390")
+    backend.let_go()
+    expect(page.locator(".lav-pane img")).to_have_count(3)
+
+
+def test_a_phones_controls_leave_the_pictures_in_sight(phone: Watched) -> None:
+    page = phone.page
+    picture = page.locator(".lav-pane img").first
+    picture.scroll_into_view_if_needed()
+    controls = page.locator("#part-controls")
+    closed, height = controls.bounding_box(), page.viewport_size
+    assert closed is not None
+    assert height is not None
+    assert closed["height"] <= 0.2 * height["height"]
+    page.locator(".lav-controls summary").click()
+    expect(page.locator("input[data-choice=smooth]")).to_be_visible()
+    opened = controls.bounding_box()
+    assert opened is not None
+    assert opened["height"] <= 0.46 * height["height"]
+    page.locator(".lav-controls summary").click()
+    expect(page.locator("input[data-choice=smooth]")).to_be_hidden()
+    for stop in (".lav-example >> nth=-1", ".lav-chip >> nth=0", "details.lav-question summary"):
+        page.evaluate("window.scrollTo(0, 0)")
+        page.locator(stop).focus()
+        box, above = page.locator(stop).bounding_box(), controls.bounding_box()
+        assert box is not None
+        assert above is not None
+        assert box["y"] + box["height"] <= above["y"]
