@@ -1,17 +1,20 @@
 """Many images at once: `python -m inference.batch IMAGES --prompts prompts.jsonl --adapter find-red --out results/`.
 
 One item is one image × one prompt, asked of base and of every chosen adapter; the first adapter's answer (base's, where
-there is none) or the given one is replayed through all of them. What each line of `prompts.jsonl` may hold stands in
-`inference.batch.items`.
+there is none) or the given one is replayed through all of them. With `--adapters-dir` and no `--adapter` those are all
+adapters of that folder that can be used; which they are, and why others cannot, is said. What each line of
+`prompts.jsonl` may hold stands in `inference.batch.items`.
 
 1. The prompts and the names of the images are read, the backend is opened, and what is in `--out` already is looked up.
 2. Every other item is answered and saved as `<out>/<image>-<digest>.npz` (`Comparison.load` reads it), whole or not at
    all. The digest is of all that the answer depends on: the image's bytes, every option of the request, model, dtype,
-   attention mode, and the adapters with their files (on Modal: what is said of them, and a stamp). So the same command
-   goes on where it was stopped, and another prompt or adapter is another item. A newer version of this package keeps
-   older answers; another `--out` starts anew.
-3. An item that fails is named with its reason, does not stop the others, and is tried again by the next run.
-4. `<out>/summary.csv` and `<out>/summary.jsonl` are written from the saved files, also after Ctrl-C: one row per item
+   attention mode, `--focus`, and the adapters with their files (on Modal: what is said of them, and a stamp). So the
+   same command goes on where it was stopped, and another prompt or adapter is another item. A newer version of this
+   package keeps older answers; another `--out` starts anew.
+3. With another `--focus` than `first` an answer is replayed a second time, measured at the chosen tokens; nothing is
+   written anew. An item whose answer has no such token fails, and says so.
+4. An item that fails is named with its reason, does not stop the others, and is tried again by the next run.
+5. `<out>/summary.csv` and `<out>/summary.jsonl` are written from the saved files, also after Ctrl-C: one row per item
    and variant, for the items of this command. A measure that does not exist is empty (null).
 
 | column | meaning |
@@ -25,10 +28,13 @@ there is none) or the given one is replayed through all of them. What each line 
 | `replayed` | the answer replayed through all variants, which all numbers below are about |
 | `replayed_tokens` | its tokens, the end token included where it has one |
 | `logprob` | natural logarithm of the probability that this variant gives the replayed answer, ≤ 0 |
-| `image_share` | share of the attention of the row that predicts its first token, on the image, 0–1, mean of heads |
-| `effective_cells` | over how many of the image's cells that row is spread, exp(entropy): 1–`cells`, mean of heads |
+| `focus` | what `--focus` says: at which tokens of `replayed` the measures are taken, see `inference.batch.focus` |
+| `focus_tokens` | which these are: their places in `replayed`, from 0, separated by spaces |
+| `focus_text` | what they spell |
+| `image_share` | share of the attention of their rows (that predict them) on the image, 0–1, mean of rows and heads |
+| `effective_cells` | over how many of the image's cells the mean of these rows is spread, 1–`cells`, mean of heads |
 | `cells` | the image's cells |
-| `js_mean` | Jensen–Shannon divergence from base of that row over the image, in bits, 0–1, mean of heads |
+| `js_mean` | Jensen–Shannon divergence from base of that mean over the image, in bits, 0–1, mean of heads |
 | `js_max` | the largest of all heads; empty for base, and without base |
 | `js_layer`, `js_head` | whose it is, 0-based |
 | `file` | the item's file in `--out`, or empty |
@@ -37,9 +43,9 @@ there is none) or the given one is replayed through all of them. What each line 
 | `error`, `message` | why there is no answer: a stable name and a sentence; empty where there is one |
 
 Heads are those of all layers; those that put nothing on the image have neither cells nor divergence and do not
-count there. The divergence and the cells are of the row renormalised over the image (`visualize.measures`). In the CSV
-a text that begins with `=`, `+`, `-`, `@`, a tab or a line break gets a leading apostrophe, so that no spreadsheet runs
-it.
+count there. The divergence and the cells, exp(entropy), are of the row renormalised over the image
+(`visualize.measures`). In the CSV a text that begins with `=`, `+`, `-`, `@`, a tab or a line break gets a leading
+apostrophe, so that no spreadsheet runs it.
 
 Exit code: 0 all items are there, 1 some are not, 2 it could not begin or not go on, 130 Ctrl-C.
 """

@@ -15,6 +15,7 @@ from PIL import Image
 
 from inference.backend import Backend, open_backend
 from inference.batch.answers import Answers, only_run, write_summary
+from inference.batch.focus import Focus
 from inference.batch.items import PromptLine, list_images, read_lines, shown
 from inference.batch.progress import ProgressBar
 from inference.batch.run import Batch
@@ -94,6 +95,12 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--no-base", action="store_true", help="leave the base model out")
     parser.add_argument("--max-new-tokens", metavar="N", type=int, default=NEW_TOKENS, help="most answer tokens")
+    parser.add_argument(
+        "--focus",
+        metavar="TOKENS",
+        default="first",
+        help='tokens of the answer to measure at: first (default), last, digits, or a "text" that the answers hold',
+    )
     parser.add_argument("--vision-tower", action="store_true", help="record the vision tower too")
     return parser
 
@@ -106,6 +113,7 @@ def _run(
     given: argparse.Namespace, environ: Mapping[str, str], open_: Callable[[Settings], Backend], say: _Speaker
 ) -> int:
     settings, wanted = _settings(given, environ)
+    focus = Focus.parse(given.focus)
     if given.no_base and not wanted:
         raise InputError("--no-base leaves no one to ask.", "Choose an --adapter.")
     folder = Path(given.images)
@@ -126,7 +134,7 @@ def _run(
             templates = [replace(template, adapters=variants, answer_from="") for template in templates]
             check_limits(templates[0], settings.limits)  # of the variants: the lines were checked before
             engine = _engine(settings, backend, adapters)
-            batch = Batch(folder, lines, images, templates, settings.limits, engine, answers)
+            batch = Batch(folder, lines, images, templates, settings.limits, engine, answers, focus)
             return _go(batch, backend, variants, answers, say)
         finally:
             answers.close()

@@ -28,12 +28,13 @@ Row = Mapping[str, Cell]
 #: Columns of the summary, explained in `inference.batch`.
 COLUMNS = (
     *("item", "id", "image", "prompt", "adapter", "answer", "replayed", "replayed_tokens", "logprob"),
+    *("focus", "focus_tokens", "focus_text"),
     *("image_share", "effective_cells", "cells", "js_mean", "js_max", "js_layer", "js_head"),
     *("file", "seconds", "notes", "error", "message"),
 )
 _NOTES = ".measured.jsonl"
 #: To be raised when a measure begins to mean something else: notes with another number are made again.
-_MEASURES = 1
+_MEASURES = 2
 _LINE_ENDS = re.compile("[\x7f-\x9f\u2028\u2029]")
 #: A spreadsheet reads a cell that begins so as a formula.
 _FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n")
@@ -199,6 +200,7 @@ def measured(comparison: Comparison) -> list[Row]:
             "replayed": "".join(token.text for token in recording.tokens if token.role == "answer"),
             "replayed_tokens": len(recording.logprobs),
             "logprob": _figure(recording.logprobs.sum(dtype=np.float64)),
+            **_focus(recording),
             "image_share": _figure(_share(recording)),
             "effective_cells": _mean(effective_cells(recording.by_head)),
             "cells": comparison.grid[0] * comparison.grid[1],
@@ -213,6 +215,15 @@ def measured(comparison: Comparison) -> list[Row]:
                 row |= {"js_max": _figure(matrix[layer, head]), "js_layer": int(layer), "js_head": int(head)}
         rows.append(row)
     return rows
+
+
+def _focus(recording: Recording) -> Row:
+    """Which tokens of the answer the measures are taken at: their places in it, and what they spell."""
+    start = next(index for index, token in enumerate(recording.tokens) if token.role in ("answer", "end"))
+    return {
+        "focus_tokens": " ".join(str(index - start) for index in recording.focus),
+        "focus_text": "".join(recording.tokens[index].text for index in recording.focus),
+    }
 
 
 def _share(recording: Recording) -> Any:

@@ -28,7 +28,7 @@ SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".webp", ".gif", ".tif", ".tiff",
 _KEYS = ("prompt", "image", "system", "answer", "id")
 _STEM, _DIGITS = 60, 16
 #: Part of every name: to be raised when the same request begins to mean something else.
-_MEANING = "batch/1"
+_MEANING = "batch/2"
 
 
 @dataclass(frozen=True, slots=True)

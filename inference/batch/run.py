@@ -13,8 +13,9 @@ from dataclasses import dataclass, replace
 from itertools import groupby
 from pathlib import Path
 
-from inference.backend import Backend
+from inference.backend import Backend, Outcomes
 from inference.batch.answers import Answers, Cell, Row
+from inference.batch.focus import Focus, compare_at
 from inference.batch.items import Item, PromptLine, file_name, items_of, read_image, safe_stem, shown
 from inference.batch.progress import ProgressBar
 from inference.errors import (
@@ -77,6 +78,7 @@ class Batch:
         limits: bounds on the images.
         engine: digest of all that an answer depends on beside its image and request.
         answers: the files of `--out`.
+        focus: at which tokens of its answer an item is measured.
     """
 
     def __init__(
@@ -88,11 +90,13 @@ class Batch:
         limits: Limits,
         engine: str,
         answers: Answers,
+        focus: Focus,
     ) -> None:
         self.items: tuple[Item, ...] = items_of(lines, images)
         self.failed: dict[int, VisualizerError] = {}
         self._folder, self._lines, self._templates, self._answers = folder, lines, templates, answers
-        self._asked = [f"{engine} {digest(template)}" for template in templates]
+        self._focus = focus
+        self._asked = [f"{engine} {digest(template)} {focus.given}" for template in templates]
         self._limits = limits
         self._names: dict[int, str] = {}
         self._begun: dict[str, int] = {}
@@ -142,7 +146,7 @@ class Batch:
         for index, item in enumerate(self.items):
             line, name = self._lines[item.line], self._names.get(index, "")
             about: dict[str, Cell] = {"item": index + 1, "id": line.label}
-            about |= {"image": shown(item.image), "prompt": line.prompt}
+            about |= {"image": shown(item.image), "prompt": line.prompt, "focus": self._focus.given}
             if self._answers.known(name):
                 for measures in self._answers.measures(name):
                     yield {**about, **measures, "file": name}
@@ -189,7 +193,7 @@ class Batch:
                 yield request
 
         try:
-            with closing(backend.compare_many(requests())) as outcomes:
+            with closing(self._outcomes(backend, requests())) as outcomes:
                 for index, outcome in outcomes:
                     self._settle(under_way[index], outcome, bar)
                     del under_way[index]
@@ -202,6 +206,11 @@ class Batch:
             self._engine_errors.add(bug)
             return False
         return True
+
+    def _outcomes(self, backend: Backend, requests: Iterable[Request]) -> Outcomes:
+        if self._focus.given == "first":  # which the engine measures at unasked
+            return backend.compare_many(requests)
+        return compare_at(backend, requests, self._focus)
 
     def _settle(self, job: Job, outcome: Comparison | VisualizerError, bar: ProgressBar) -> None:
         if isinstance(outcome, Comparison) and outcome.model.version != VERSION:

@@ -1,9 +1,7 @@
 """Many images at once: nothing twice, nothing lost, one bad item is one bad item, and numbers with a second route."""
 
-import csv
 import gc
 import io
-import json
 import os
 import re
 import signal
@@ -18,14 +16,13 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from inference import Comparison, Request, open_backend
+from inference import Comparison, Request
 from inference.batch.__main__ import main
-from inference.batch.answers import COLUMNS, Answers, only_run
+from inference.batch.answers import Answers, only_run
 from inference.batch.items import items_of, list_images, read_lines, safe_stem
 from inference.batch.progress import ProgressBar
 from inference.batch.run import ENOUGH, UNSAVED
-from inference.demo import ADAPTERS_DIR, EXAMPLE_SCENES
-from inference.demo.world import scene
+from inference.demo import ADAPTERS_DIR
 from inference.errors import (
     CancelledError,
     ModelLoadError,
@@ -36,62 +33,20 @@ from inference.errors import (
 )
 from tests import ROOT
 from tests.conftest import picture
+from tests.inference.batch.conftest import (
+    batch,
+    check_equal,
+    divergence_in_bits,
+    normalised,
+    numbered,
+    photos,
+    prompts,
+    scenes,
+    states,
+    summary,
+    table,
+)
 from tests.scripted_backend import ScriptedBackend, adapter
-
-ARRAYS = ("logprobs", "by_token", "by_head", "group_share", "background", "background_low")
-
-
-@pytest.fixture(scope="module")
-def embedded():
-    """The embedded model, opened once; a batch may not close it."""
-    opened = open_backend("local", device="cpu")
-    close, opened.close = opened.close, lambda: None
-    yield opened
-    close()
-
-
-def photos(folder: Path, count: int) -> Path:
-    folder.mkdir(exist_ok=True)
-    for index in range(count):
-        picture(64, 96, seed=index).save(folder / f"photo{index:02d}.png")
-    return folder
-
-
-def scenes(folder: Path, count: int) -> Path:
-    folder.mkdir(exist_ok=True)
-    for index, example in enumerate(EXAMPLE_SCENES[:count]):
-        example.draw().image.save(folder / f"example{index}.png")
-    for index in range(count - len(EXAMPLE_SCENES)):
-        scene(9_000 + index, 3, (224, 288), ("red", "circle")).image.save(folder / f"scene{index:02d}.png")
-    return folder
-
-
-def batch(*arguments: object, backend: object = None) -> tuple[int, str]:
-    """Run the command in this process; its exit code and what it said."""
-    said = io.StringIO()
-    code = main([str(each) for each in arguments], {}, open_=lambda settings: backend or ScriptedBackend(), stream=said)
-    return code, said.getvalue()
-
-
-def prompts(path: Path, *lines: object) -> Path:
-    path.write_text("".join(json.dumps(line) + "\n" for line in lines), encoding="utf-8")
-    return path
-
-
-def summary(out: Path) -> list[dict]:
-    rows = [json.loads(row) for row in (out / "summary.jsonl").read_text(encoding="utf-8").splitlines()]
-    assert all(tuple(row) == COLUMNS for row in rows)
-    return rows
-
-
-def table(out: Path) -> list[dict]:
-    with (out / "summary.csv").open(encoding="utf-8", newline="") as file:
-        return list(csv.DictReader(file))
-
-
-def states(out: Path) -> dict[str, tuple[int, bytes]]:
-    return {path.name: (path.stat().st_mtime_ns, path.read_bytes()) for path in out.glob("*.npz")}
-
 
 # compare_many
 
@@ -362,13 +317,6 @@ class Failing(ScriptedBackend):
         if error is not None:
             raise error
         yield from super().stream(request)
-
-
-def numbered(folder: Path, count: int) -> Path:
-    folder.mkdir()
-    for index in range(count):
-        Image.new("RGB", (64, 64), (index, 0, 0)).save(folder / f"{index:03d}.png")
-    return folder
 
 
 def test_a_bug_costs_the_items_under_way_and_the_rest_goes_on(tmp_path, caplog):
@@ -691,7 +639,7 @@ def test_the_numbers_are_those_of_the_files_by_another_route(embedded, tmp_path)
         share = own.group_share[first, :, :, 0].astype(float)
         assert row["image_share"] == pytest.approx(share.mean(), rel=1e-5)
         assert row["image_share"] == pytest.approx(own.by_token[first].sum(axis=(1, 2)).mean(), rel=1e-4)
-        p, q = (_flat(each.by_head) for each in (own, base))
+        p, q = (normalised(each.by_head) for each in (own, base))
         cells = [np.exp(-sum(x * np.log(x) for x in head if x > 0)) for head in p]
         assert row["effective_cells"] == pytest.approx(np.mean(cells), rel=1e-5)
         assert row["cells"] == p.shape[1]
@@ -700,7 +648,7 @@ def test_the_numbers_are_those_of_the_files_by_another_route(embedded, tmp_path)
         assert row["logprob"] == pytest.approx(float(sum(own.logprobs)), rel=1e-4)
         assert row["replayed_tokens"] == len(own.logprobs)
         assert row["seconds"] == pytest.approx(comparison.timings["total"], rel=1e-5)
-        bits = np.array([_bits(*pair) for pair in zip(p, q, strict=True)])
+        bits = np.array([divergence_in_bits(*pair) for pair in zip(p, q, strict=True)])
         if name is None:
             assert row["js_mean"] is row["js_max"] is row["js_layer"] is row["js_head"] is None
         else:
@@ -710,20 +658,6 @@ def test_the_numbers_are_those_of_the_files_by_another_route(embedded, tmp_path)
         if name == "untouched":
             assert row["js_max"] == 0
     assert max(row["js_max"] or 0 for row in rows) > 0.1
-
-
-def _flat(by_head):
-    rows = by_head.reshape(-1, by_head.shape[-2] * by_head.shape[-1]).astype(float)
-    return rows / rows.sum(axis=1, keepdims=True)
-
-
-def _bits(p, q):
-    """Jensen–Shannon divergence as the entropy of the mean minus the mean of the entropies."""
-
-    def entropy(row):
-        return -sum(x * np.log2(x) for x in row if x > 0)
-
-    return max(entropy((p + q) / 2) - (entropy(p) + entropy(q)) / 2, 0.0)
 
 
 def test_a_batch_equals_one_request_at_a_time(embedded, tmp_path):
@@ -736,14 +670,6 @@ def test_a_batch_equals_one_request_at_a_time(embedded, tmp_path):
         words = {"system": "Be brief.", "answer": "red circle", "adapters": (None, "find-circle")}
         alone = embedded.compare(Request(image, "Describe the image.", max_new_tokens=32, **words))
         check_equal(alone, Comparison.load(out / row["file"]))
-
-
-def check_equal(one: Comparison, other: Comparison) -> None:
-    assert (one.prompt, one.system, one.tokens, one.notes) == (other.prompt, other.system, other.tokens, other.notes)
-    for mine, yours in zip(one.recordings, other.recordings, strict=True):
-        assert (mine.adapter, mine.answer, mine.answer_ids) == (yours.adapter, yours.answer, yours.answer_ids)
-        for name in ARRAYS:
-            assert np.array_equal(getattr(mine, name), getattr(yours, name)), name
 
 
 def test_what_was_done_to_a_photo_is_in_the_file_and_in_the_summary(tmp_path):
