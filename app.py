@@ -20,7 +20,7 @@ from gradio.events import api
 from PIL import Image
 
 from inference import Backend, Settings, open_backend
-from inference.command_line import named_adapters, parse
+from inference.command_line import parse
 from inference.service.analysis import AnalysisService
 from inference.service.endpoints import Endpoints
 from inference.service.examples import examples, first_result
@@ -247,7 +247,7 @@ def _script() -> str:
 
 
 def _open(settings: Settings) -> Backend:
-    return open_backend(settings.backend, adapters=named_adapters(settings), settings=settings)
+    return open_backend(settings.backend, settings=settings)
 
 
 _KEYS = "Enter analyzes, Shift+Enter starts a new line."

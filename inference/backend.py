@@ -5,10 +5,9 @@ import traceback
 from collections.abc import Generator, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
-from functools import partial
 from pathlib import Path
 from queue import SimpleQueue
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from inference.errors import BackendError, VisualizerError
 from inference.records import AdapterInfo, BackendStatus, Comparison, Event, ModelInfo, Progress
@@ -17,6 +16,9 @@ from inference.settings import AttentionMode, BackendKind, Settings
 
 #: Of many requests: each one's index, with its answer or with its error in its place.
 Outcomes = Generator[tuple[int, Comparison | VisualizerError], None, None]
+
+if TYPE_CHECKING:
+    from inference.adapters.catalog import AdapterCatalog
 
 
 class Backend(Protocol):
@@ -67,11 +69,23 @@ class Backend(Protocol):
 
 
 class LocalBackend:
-    """The engine in this process, on one worker thread: the model sees one request at a time, whatever is thrown."""
+    """The engine in this process, on one worker thread: the model sees one request at a time, whatever is thrown.
 
-    def __init__(self, settings: Settings, adapters: Mapping[str, str] | None = None) -> None:
+    Args:
+        settings: the model, the adapters on offer, and every bound.
+        adapters: name → folder or Hub id of more adapters.
+        catalog: the adapters on offer, where not those of `settings` and `adapters`.
+    """
+
+    def __init__(
+        self,
+        settings: Settings,
+        adapters: Mapping[str, str] | None = None,
+        *,
+        catalog: "AdapterCatalog | None" = None,
+    ) -> None:
         try:
-            from inference.adapters.files import adapters_on_offer
+            from inference.adapters.catalog import AdapterCatalog
             from inference.model.engine import Engine
         except ModuleNotFoundError as error:
             raise BackendError(
@@ -79,8 +93,8 @@ class LocalBackend:
                 "Install the package with its requirements, or use --backend modal.",
             ) from error
         settings = replace(settings, model=settings.base_model)
-        self._find = partial(adapters_on_offer, settings, dict(adapters or {}))
-        self._engine = Engine(settings, self._find())
+        self._catalog = catalog or AdapterCatalog.from_settings(settings, adapters)
+        self._engine = Engine(settings, self._catalog)
         self._model_info = self._engine.model_info
         self._worker = ThreadPoolExecutor(max_workers=1, thread_name_prefix="engine")
         self._stops: set[threading.Event] = set()
@@ -99,9 +113,8 @@ class LocalBackend:
         """The model is loaded: there is nothing to begin."""
 
     def adapters(self) -> tuple[AdapterInfo, ...]:
-        from inference.adapters.files import describe
-
-        return describe(self._find().values(), self._model_info.id)
+        self._catalog.refresh()
+        return self._catalog.describe()
 
     def compare(self, request: Request) -> Comparison:
         *_, comparison = self.stream(request)
@@ -115,7 +128,7 @@ class LocalBackend:
         def work() -> None:
             self._busy = True
             try:
-                self._engine.offer(self._find())
+                self._engine.refresh_adapters()
                 events.put(self._engine.compare(request, events.put, stop.is_set))
             except BaseException as error:  # noqa: BLE001 - carried to the caller's thread and raised there
                 _let_go(error)

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any, Literal, NoReturn, get_args, get_origin
 
 from inference.errors import InputError
-from inference.records import check_adapter_name
+from inference.named_adapters import named_adapters
 from inference.settings import Limits, Settings, environment_variable
 
 DESCRIPTION = (
@@ -65,29 +65,21 @@ def settings_from(given: Mapping[str, Any], environ: Mapping[str, str]) -> Setti
     if "adapter" in own:
         own["adapter"] = tuple(own["adapter"])
     settings = replace(settings, limits=replace(settings.limits, **limits), **own)
-    for name, source in named_adapters(settings).items():
-        if source.startswith(("/", "./", "../", "~")) and not Path(source).is_dir():
-            raise InputError(f"--adapter {name}: there is no folder {source!r}.", "Name a folder, or an id of the Hub.")
+    check_settings(settings)
     return settings
 
 
-def named_adapters(settings: Settings) -> dict[str, str]:
-    """The operator's adapters: name → folder or Hub id.
+def check_settings(settings: Settings) -> None:
+    """Refuse adapters that cannot be on offer, before anything is opened.
 
     Raises:
-        InputError: not `NAME=FOLDER_OR_HUB_ID`, a name that an adapter may not have, a name twice, or any with Modal.
+        InputError: not `NAME=SOURCE`, a name that cannot be or comes twice, a folder that is not there, any with Modal.
     """
     if settings.backend == "modal":
         _check_for_modal(settings)
-    adapters: dict[str, str] = {}
-    for given in settings.adapter:
-        name, equals, source = given.partition("=")
-        if not equals or not source:
-            raise InputError(f"--adapter must be NAME=FOLDER_OR_HUB_ID; got {given!r}.")
-        if check_adapter_name(name) in adapters:
-            raise InputError(f"--adapter names {name!r} twice.", "Give each adapter its own name.")
-        adapters[name] = source
-    return adapters
+    for name, source in named_adapters(settings.adapter).items():
+        if source.startswith(("/", "./", "../", "~")) and not Path(source).is_dir():
+            raise InputError(f"--adapter {name}: there is no folder {source!r}.", "Name a folder, or an id of the Hub.")
 
 
 def _check_for_modal(settings: Settings) -> None:

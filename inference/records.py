@@ -114,7 +114,8 @@ class AdapterInfo:
     """What an adapter's files say of it.
 
     Attributes:
-        kind: "LoRA", "rsLoRA" or "DoRA".
+        kind: "LoRA", "rsLoRA" or "DoRA"; "unusable" for one that cannot be used, and "skipped" for a folder of the
+            adapters folder that is no adapter: both say why in `notes`.
         rank, alpha: the config's `r` and `lora_alpha`; `rank_pattern` and `alpha_pattern` are said in `notes`.
         target_modules: names of the adapted modules' last parts, sorted, e.g. `("k_proj", "q_proj")`.
         touches_vision: whether anything under the vision tower changes.
@@ -137,6 +138,11 @@ class AdapterInfo:
     family: str = ""
     step: int | None = None
     stamp: str = ""
+
+    @property
+    def usable(self) -> bool:
+        """Whether it can be asked for."""
+        return self.kind not in ("unusable", "skipped")
 
 
 @dataclass(frozen=True, slots=True)

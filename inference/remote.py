@@ -28,7 +28,6 @@ from typing import Any
 
 import modal
 
-from inference.command_line import named_adapters
 from inference.errors import (
     BackendError,
     CancelledError,
@@ -39,8 +38,10 @@ from inference.errors import (
     ResultSizeError,
     VisualizerError,
 )
+from inference.named_adapters import named_adapters
 from inference.records import AnswerToken, Comparison, ModelInfo, Progress
 from inference.request import Request
+from inference.resolve_model import resolve_model
 from inference.serialization import pack_comparison, unpack_request
 from inference.settings import Settings, environment_variable
 from inference.version import VERSION
@@ -88,13 +89,13 @@ def _check_deployment() -> None:
     Raises:
         InputError: an adapter that is a folder of this machine, or has no `NAME=`; a model that is one.
     """
-    for name, source in named_adapters(SETTINGS).items():
+    for name, source in named_adapters(SETTINGS.adapter).items():
         if Path(source).is_dir():
             raise InputError(
                 f"The adapter {name!r} is a folder of this machine.",
                 f"Upload it: modal volume put {CLOUD.modal_adapters_volume} {source} /{name}.",
             )
-    if Path(MODEL).is_dir() and MODEL != "demo" and not MODEL.startswith(CLOUD.modal_mount):
+    if resolve_model(MODEL).is_own_folder and not MODEL.startswith(CLOUD.modal_mount):
         _log.warning("the model %r is a folder of this machine; in the container it must be there too", MODEL)
 
 
@@ -149,13 +150,11 @@ def catalog(model: str = MODEL) -> dict[str, Any]:
         Plain values: `version`; `model`, the fields of a `ModelInfo` or the sentence that says why they are not known;
         `gpu`, `timeout` and `max_containers` of the class; and `adapters`, each the fields of an `AdapterInfo`.
     """
-    from inference.adapters.files import adapters_on_offer, describe
     from inference.model.facts import read_model_facts
 
     with _said():
         _look_again()
-        sources = adapters_on_offer(_engine_settings(model), named_adapters(SETTINGS))
-        infos = describe(sources.values(), model)
+        infos = _adapter_catalog(model).describe()
         gpus = " or ".join(CLOUD.modal_gpu)
         try:
             known: Any = asdict(read_model_facts(model, dtype=SETTINGS.dtype, device=f"a GPU ({gpus}), not started"))
@@ -294,7 +293,7 @@ class RemoteEngine:
     def _load(self) -> Any:
         from inference.backend import LocalBackend
 
-        backend = LocalBackend(_engine_settings(self.model), named_adapters(SETTINGS))
+        backend = LocalBackend(_engine_settings(self.model), catalog=_adapter_catalog(self.model))
         _keep_downloads()
         return backend
 
@@ -409,6 +408,13 @@ def _engine_settings(model: str) -> Settings:
     return replace(SETTINGS, model=model, adapters_dir=ADAPTERS)
 
 
+def _adapter_catalog(model: str) -> Any:
+    """The adapters on offer in the container: those of the deployment's settings and those of the volume."""
+    from inference.adapters.catalog import AdapterCatalog
+
+    return AdapterCatalog.from_settings(_engine_settings(model), mounted=True)
+
+
 _looked_at = -RELOAD_SECONDS
 
 
@@ -423,9 +429,7 @@ def _look_again() -> None:
 
 
 def _look_again_for(names: tuple[str | None, ...], model: str) -> None:
-    from inference.adapters.files import adapters_on_offer
-
-    missing = set(names) - {None, *adapters_on_offer(_engine_settings(model), named_adapters(SETTINGS))}
+    missing = set(names) - {None, *_adapter_catalog(model).names}
     if missing or time.monotonic() - _looked_at > RELOAD_SECONDS:
         _look_again()
 

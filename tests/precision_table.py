@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from inference.adapters.files import AdapterSource
+from inference.adapters.catalog import AdapterCatalog
 from inference.model.engine import Engine
 from inference.records import Recording
 from inference.request import Request
@@ -30,8 +30,7 @@ CHECKPOINTS = {"dense": "dense", "untied": "dense-untied", "moe": "moe"}
 
 
 def open_engine(checkpoint: Path, folders: dict[str, Path], dtype: str, path: str) -> Engine:
-    sources = {name: AdapterSource(name, str(folder)) for name, folder in folders.items()}
-    return Engine(Settings(model=str(checkpoint), device="cpu", dtype=dtype, attention=path), sources)
+    return Engine(Settings(model=str(checkpoint), device="cpu", dtype=dtype, attention=path), AdapterCatalog(folders))
 
 
 def record(engine: Engine, adapter: str | None) -> Recording:

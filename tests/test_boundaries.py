@@ -16,7 +16,10 @@ from tests import ROOT
 HEAVY = {"torch", "transformers", "peft", "gradio", "modal"}
 #: Heavy packages that a file may import at its top; what is not listed imports none.
 ALLOWED = {
+    "inference/adapters/attach.py": {"torch", "peft"},
+    "inference/adapters/fit.py": {"torch", "peft"},
     "inference/adapters/manager.py": {"torch", "peft"},
+    "inference/adapters/weights.py": {"torch"},
     "inference/model/capture.py": {"torch", "transformers"},
     "inference/model/checkpoint.py": {"torch", "transformers"},
     "inference/model/engine.py": {"torch"},

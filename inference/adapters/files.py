@@ -1,16 +1,14 @@
-"""Find adapters on disk or the Hub, read what their files say, and refuse by the config alone; it touches no model.
+"""What an adapter's files say, and whether they may be loaded by what they say; it touches no model.
 
-An adapter is a folder with `adapter_config.json` and `adapter_model.safetensors`, as PEFT saves it. A folder with
-`checkpoint-100`, `checkpoint-200`, … (as `transformers.Trainer` leaves it) is a family of adapters in step order; what
-lies beside the checkpoints is the finished adapter. Files are input from strangers: nothing is unpickled.
+Files are input from strangers: nothing is unpickled, and of the weights only the header is read here.
 """
 
 import hashlib
 import json
-import re
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Mapping
+from dataclasses import dataclass
 from functools import cache
+from math import prod
 from pathlib import Path
 from typing import Any
 
@@ -18,131 +16,39 @@ from huggingface_hub import snapshot_download
 from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
 from safetensors import SafetensorError, safe_open
 
-from inference.errors import AdapterRefusedError, InputError
-from inference.records import AdapterInfo, check_adapter_name
-from inference.settings import Settings
-
-CONFIG_FILE, WEIGHTS_FILE = "adapter_config.json", "adapter_model.safetensors"
-_PICKLES = ("adapter_model.bin", "adapter_model.pt", "pytorch_model.bin")
-_CHECKPOINT = re.compile(r"checkpoint-(\d{1,12})")
-
-# Options that leave the base model as it is when the adapter is off; everything else that a config may hold is refused:
-# a bias stays on when the adapter is off; PiSSA, OLoRA, CorDA, EVA and LoftQ rewrite the base weights when they load.
-_HARMLESS_INITS = (True, False, "gaussian", "orthogonal")
-_REFUSED_OPTIONS = {
-    "alora_invocation_tokens": "an activated LoRA is on for a part of the tokens only",
-    "arrow_config": "a router mixes several adapters",
-    "layer_replication": "it repeats layers of the base model",
-    "lora_bias": "its bias cannot be compared with the base model by scaling · B · A",
-    "trainable_token_indices": "it replaces rows of the embedding",
-    "use_qalora": "QALoRA pools the input before A",
-    "use_bdlora": "block-diagonal LoRA is not read here",
-    "kasa_config": "KaSA takes singular values out of the base weights",
-    "monteclora_config": "its A is drawn at random",
-    "velora_config": "its projection is made for training",
-}
-_INERT_OPTIONS = frozenset(
-    """
-    alpha_pattern auto_mapping base_model_name_or_path bias corda_config ensure_weight_tying eva_config exclude_modules
-    fan_in_fan_out inference_mode init_lora_weights layers_pattern layers_to_transform loftq_config lora_alpha
-    lora_dropout lora_ga_config megatron_config megatron_core modules_to_save peft_type peft_version qalora_group_size r
-    rank_pattern revision runtime_config target_modules target_parameters task_type use_dora use_rslora
-    """.split()  # noqa: SIM905 - a list of thirty strings reads worse
-)
+from inference.adapters.kinds import refuse_untrue_kinds
+from inference.adapters.layout import current_keys, module_of, note
+from inference.adapters.search import ADAPTER_PICKLES, CONFIG_FILE, WEIGHTS_FILE
+from inference.errors import AdapterRefusedError
+from inference.records import AdapterInfo
 
 
 @dataclass(frozen=True, slots=True)
 class AdapterSource:
-    """Where an adapter comes from (a folder or a Hub id), its place in a family, and why it cannot be used, if so."""
+    """Where an adapter comes from (a folder or a Hub id), what is known of it before it is opened, and its family."""
 
     name: str
     location: str
     description: str = ""
     family: str = ""
     step: int | None = None
-    problem: str = ""
+    note: str = ""
 
 
 @dataclass(frozen=True, slots=True)
 class AdapterFiles:
-    """The two files of an adapter, its parsed config, and what they say."""
+    """The two files of an adapter, its parsed config, its keys, and what they say.
+
+    Attributes:
+        keys: each key that the file holds, as it is written today; see `layout.py`.
+        state: what the file system said of both files before they were read; see `file_state`.
+    """
 
     weights: Path
     config: Mapping[str, Any]
+    keys: Mapping[str, str]
     info: AdapterInfo
-
-
-def find_adapters(
-    named: Mapping[str, str], adapters_dir: Path | None, descriptions: Mapping[str, str] | None = None
-) -> dict[str, AdapterSource]:
-    """Collect the adapters on offer by name, families in step order.
-
-    Args:
-        named: name → folder or Hub id, as the operator gave them.
-        adapters_dir: folder whose sub-folders are adapters or families; or itself a family.
-        descriptions: a sentence for each name that has one.
-
-    Returns:
-        By name; what cannot have its own name, or has one that is taken, is there as unusable, with the reason.
-
-    Raises:
-        InputError: a name in `named` that is not a plain label, or a folder that is not there.
-    """
-    found: dict[str, AdapterSource] = {}
-    places = [(check_adapter_name(name), location) for name, location in named.items()]
-    if adapters_dir is not None:
-        if not adapters_dir.is_dir():
-            raise InputError(f"The adapters folder {adapters_dir.name!r} is not a folder.", "Check --adapters-dir.")
-        own = [adapters_dir] if _checkpoints(adapters_dir) or (adapters_dir / CONFIG_FILE).is_file() else []
-        folders = own or sorted(each for each in adapters_dir.iterdir() if _checkpoints(each) or _holds_adapter(each))
-        places += [(folder.name, str(folder)) for folder in folders]
-    for name, location in places:
-        for source in _expand(name, location):
-            if source.name in found:
-                source = _not_as(source.name, location, f"Two adapters are called {source.name!r}.")
-            found[source.name] = replace(source, description=(descriptions or {}).get(source.name, ""))
-    return found
-
-
-def adapters_on_offer(settings: Settings, named: Mapping[str, str]) -> dict[str, AdapterSource]:
-    """Find what is on offer now: the operator's adapters, those of the adapters folder, and the embedded model's own.
-
-    Raises:
-        InputError: see `find_adapters`.
-    """
-    named, descriptions = dict(named), {}
-    if settings.model == "demo":
-        from inference.demo import ADAPTER_DESCRIPTIONS, ADAPTERS_DIR
-
-        descriptions = dict(ADAPTER_DESCRIPTIONS)
-        named = {name: str(ADAPTERS_DIR / name) for name in descriptions} | named
-    return find_adapters(named, Path(settings.adapters_dir) if settings.adapters_dir else None, descriptions)
-
-
-def describe(sources: Iterable[AdapterSource], model: str) -> tuple[AdapterInfo, ...]:
-    """Say what each adapter is; one that cannot be used, or names another base than `model`, says so in `notes`."""
-    infos, own = [], model.rpartition("/")[2].lower()
-    for source in sources:
-        try:
-            files = read_adapter(source)
-            stamp = hashlib.sha256(repr(file_stamp(files)).encode()).hexdigest()[:16]
-            info = replace(files.info, stamp=stamp)
-        except AdapterRefusedError as error:
-            info = unusable(source, str(error))
-        if info.base_model and info.base_model.rstrip("/").rpartition("/")[2].lower() != own:
-            note = f"Its files name another base model: {info.base_model[:200]}."
-            info = replace(info, notes=(*info.notes, note))
-        infos.append(info)
-    return tuple(infos)
-
-
-def file_stamp(files: AdapterFiles) -> tuple[object, ...]:
-    """What changes when an adapter's files are replaced: their place, times and sizes; () where they are gone."""
-    try:
-        states = [path.stat() for path in (files.weights, files.weights.with_name(CONFIG_FILE))]
-    except OSError:
-        return ()
-    return (files.weights, *((state.st_mtime_ns, state.st_size) for state in states))
+    state: tuple[int, ...]
 
 
 def read_adapter(source: AdapterSource) -> AdapterFiles:
@@ -151,13 +57,12 @@ def read_adapter(source: AdapterSource) -> AdapterFiles:
     Raises:
         AdapterRefusedError: files that are missing, damaged or pickled, or a kind whose picture would be untrue.
     """
-    if source.problem:
-        raise AdapterRefusedError(source.problem, "Rename it.")
-    folder = _folder(source)
+    folder = folder_of(source)
+    state = file_state(folder)
     config = _config(source.name, folder)
     weights = folder / WEIGHTS_FILE
     if not weights.is_file():
-        pickled = next((each for each in _PICKLES if (folder / each).is_file()), None)
+        pickled = next((name for name in ADAPTER_PICKLES if (folder / name).is_file()), None)
         if pickled:
             raise AdapterRefusedError(
                 f"Adapter {source.name!r} has only a pickle ({pickled}); pickles can run code and are not opened.",
@@ -171,63 +76,23 @@ def read_adapter(source: AdapterSource) -> AdapterFiles:
         raise AdapterRefusedError(
             f"Adapter {source.name!r}: {WEIGHTS_FILE} is damaged or not a safetensors file.", "Copy it again."
         ) from error
-    _refuse_untrue_kinds(source.name, config)
-    return AdapterFiles(weights, config, _describe(source, config, shapes))
-
-
-def unusable(source: AdapterSource, reason: str) -> AdapterInfo:
-    """Describe an adapter that is on offer but cannot be used."""
-    return AdapterInfo(
-        name=source.name,
-        description=source.description,
-        kind="unusable",
-        rank=0,
-        alpha=0.0,
-        target_modules=(),
-        touches_vision=False,
-        parameters=0,
-        base_model="",
-        notes=(reason,),
-        family=source.family,
-        step=source.step,
-    )
-
-
-def _holds_adapter(folder: Path) -> bool:
-    return folder.is_dir() and any((folder / name).is_file() for name in (CONFIG_FILE, WEIGHTS_FILE, *_PICKLES))
-
-
-def _checkpoints(folder: Path) -> list[tuple[int, Path]]:
-    """(step, folder) of `checkpoint-N` sub-folders that hold an adapter, in step order."""
-    if not folder.is_dir():
-        return []
-    matches = [(_CHECKPOINT.fullmatch(each.name), each) for each in folder.iterdir()]
-    return sorted((int(match[1]), each) for match, each in matches if match and _holds_adapter(each))
-
-
-def _expand(name: str, location: str) -> list[AdapterSource]:
-    """The adapters of one place. A folder whose name cannot be an adapter's is offered as unusable, with the reason."""
+    refuse_untrue_kinds(source.name, config)
     try:
-        check_adapter_name(name)
-        family = [
-            AdapterSource(check_adapter_name(f"{name}-{path.name}"), str(path), family=name, step=step)
-            for step, path in _checkpoints(Path(location))
-        ]
-    except InputError as error:
-        return [_not_as(name, location, str(error))]
-    if not family:
-        return [AdapterSource(name, location)]
-    return family + ([AdapterSource(name, location, family=name)] if _holds_adapter(Path(location)) else [])
+        keys = current_keys(shapes)
+    except ValueError as error:
+        raise AdapterRefusedError(
+            f"Adapter {source.name!r} is in the layout of an older tool that does not map one to one: {error}.",
+            "Load it with the tool that made it and save it with PEFT's save_pretrained.",
+        ) from error
+    return AdapterFiles(weights, config, keys, _describe(source, config, shapes, keys), state)
 
 
-def _not_as(name: str, location: str, problem: str) -> AdapterSource:
-    """An unusable adapter under a label of ours: its own name cannot be, or is taken."""
-    label = re.sub(r"[^A-Za-z0-9]+", "-", name)[:48].strip("-")
-    digest = hashlib.sha256(location.encode("utf-8", "surrogateescape")).hexdigest()[:6]
-    return AdapterSource("-".join(filter(None, [label, "folder", digest])), location, problem=problem)
+def folder_of(source: AdapterSource) -> Path:
+    """Where an adapter's files are; those of the Hub are fetched once.
 
-
-def _folder(source: AdapterSource) -> Path:
+    Raises:
+        AdapterRefusedError: neither a folder nor to be had from the Hub.
+    """
     folder = Path(source.location)
     if folder.is_dir():
         return folder
@@ -239,6 +104,44 @@ def _folder(source: AdapterSource) -> Path:
             f"({type(error).__name__}).",
             "Check the id, the network and, for a private one, HF_TOKEN.",
         ) from error
+
+
+def file_state(folder: Path) -> tuple[int, ...]:
+    """What changes when an adapter's files are replaced, even by others of equal size and mtime; () where they lack.
+
+    The inode is another when a file is moved over it, and no program can set the time of its last change (ctime).
+    """
+    try:
+        states = [(folder / name).stat() for name in (CONFIG_FILE, WEIGHTS_FILE)]
+    except OSError:
+        return ()
+    return tuple(
+        value for state in states for value in (state.st_size, state.st_mtime_ns, state.st_ctime_ns, state.st_ino)
+    )
+
+
+def content_digests(files: AdapterFiles) -> tuple[str, str]:
+    """SHA-256 of the config and of the weights, as hexadecimal digits."""
+    with files.weights.with_name(CONFIG_FILE).open("rb") as config, files.weights.open("rb") as weights:
+        return hashlib.file_digest(config, "sha256").hexdigest(), hashlib.file_digest(weights, "sha256").hexdigest()
+
+
+def without_files(source: AdapterSource, kind: str, reason: str) -> AdapterInfo:
+    """Describe what cannot be used: kind "unusable", or "skipped" for a folder that is no adapter."""
+    return AdapterInfo(
+        name=source.name,
+        description=source.description,
+        kind=kind,
+        rank=0,
+        alpha=0.0,
+        target_modules=(),
+        touches_vision=False,
+        parameters=0,
+        base_model="",
+        notes=(reason, *filter(None, [source.note])),
+        family=source.family,
+        step=source.step,
+    )
 
 
 @cache
@@ -261,43 +164,13 @@ def _config(name: str, folder: Path) -> dict[str, Any]:
     return config
 
 
-def _refuse_untrue_kinds(name: str, config: Mapping[str, Any]) -> None:
-    def refuse(what: str, hint: str = "Train or convert it as plain LoRA, rsLoRA or DoRA.") -> None:
-        raise AdapterRefusedError(f"Adapter {name!r} {what}.", hint)
-
-    if config.get("peft_type") != "LORA":
-        refuse(f"is of PEFT type {str(config.get('peft_type'))[:40]!r}, not LORA")
-    if config.get("bias", "none") != "none":
-        refuse(f"trains biases (bias={str(config['bias'])[:40]!r}), which stay on when the adapter is off")
-    init = config.get("init_lora_weights", True)
-    if init not in _HARMLESS_INITS:
-        refuse(f"was initialised with {str(init)[:40]!r}, which rewrites the base model's weights when it loads")
-    for option, reason in _REFUSED_OPTIONS.items():
-        if config.get(option):
-            refuse(f"uses {option}: {reason}")
-    unknown = sorted(key for key, value in config.items() if value and key not in _INERT_OPTIONS)
-    if unknown:
-        refuse(f"uses options that are not known here: {', '.join(each[:40] for each in unknown[:5])}")
-    rank, alpha = config.get("r"), config.get("lora_alpha")
-    if not (_is_number(rank) and isinstance(rank, int) and rank > 0 and _is_number(alpha)):
-        refuse(f"has rank {str(rank)[:40]!r} and alpha {str(alpha)[:40]!r}", "Both must be numbers, the rank positive.")
-    for option in ("modules_to_save", "target_parameters"):
-        names = config.get(option)
-        if names and not (isinstance(names, list) and all(isinstance(each, str) for each in names)):
-            refuse(f"has {option} that is not a list of names", "Copy its config again.")
-    for option in ("rank_pattern", "alpha_pattern"):
-        pattern = config.get(option)
-        if pattern and not (isinstance(pattern, dict) and all(map(_is_number, pattern.values()))):
-            refuse(f"has {option} that does not map names to numbers", "Copy its config again.")
-
-
-def _is_number(value: object) -> bool:
-    return isinstance(value, (int, float)) and not isinstance(value, bool) and abs(value) < 1e9  # neither NaN nor inf
-
-
-def _describe(source: AdapterSource, config: Mapping[str, Any], shapes: Mapping[str, tuple[int, ...]]) -> AdapterInfo:
-    modules = {_module_of(key) for key in shapes}
-    sizes = [_product(shape) for shape in shapes.values()]
+def _describe(
+    source: AdapterSource,
+    config: Mapping[str, Any],
+    shapes: Mapping[str, tuple[int, ...]],
+    keys: Mapping[str, str],
+) -> AdapterInfo:
+    modules = {module_of(key) for key in keys.values()}
     notes = []
     for option in ("rank_pattern", "alpha_pattern"):
         if config.get(option):
@@ -307,6 +180,7 @@ def _describe(source: AdapterSource, config: Mapping[str, Any], shapes: Mapping[
     touches_vision = any("visual" in module.split(".") for module in modules)
     if touches_vision:
         notes.append("It also changes the vision tower: the image's own features differ from the base model's.")
+    notes += filter(None, [note(keys), source.note])
     return AdapterInfo(
         name=source.name,
         description=source.description,
@@ -315,22 +189,9 @@ def _describe(source: AdapterSource, config: Mapping[str, Any], shapes: Mapping[
         alpha=float(config["lora_alpha"]),
         target_modules=tuple(sorted({module.rpartition(".")[2] for module in modules})),
         touches_vision=touches_vision,
-        parameters=sum(sizes),
+        parameters=sum(map(prod, shapes.values())),
         base_model=str(config.get("base_model_name_or_path") or ""),
         notes=tuple(notes),
         family=source.family,
         step=source.step,
     )
-
-
-def _module_of(key: str) -> str:
-    """Name of the base model's module that a key of the weights file adapts."""
-    module = re.sub(r"\.lora_(A|B|embedding_A|embedding_B|magnitude_vector)(\.weight)?$|\.(weight|bias)$", "", key)
-    return module.removeprefix("base_model.model.").replace(".base_layer", "")
-
-
-def _product(shape: tuple[int, ...]) -> int:
-    total = 1
-    for size in shape:
-        total *= size
-    return total

@@ -19,11 +19,13 @@ from inference.batch.focus import Focus
 from inference.batch.items import PromptLine, list_images, read_lines, shown
 from inference.batch.progress import ProgressBar
 from inference.batch.run import Batch
-from inference.command_line import named_adapters, settings_from, settings_parser
+from inference.command_line import check_settings, settings_from, settings_parser
 from inference.errors import AdapterRefusedError, InputError, UnknownAdapterError, VisualizerError
 from inference.limits import check_limits
+from inference.named_adapters import split_adapter
 from inference.records import AdapterInfo
 from inference.request import Request
+from inference.resolve_model import resolve_model
 from inference.settings import Settings
 
 PROGRAM = "python -m inference.batch"
@@ -106,7 +108,7 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _open(settings: Settings) -> Backend:
-    return open_backend(settings.backend, adapters=named_adapters(settings), settings=settings)
+    return open_backend(settings.backend, settings=settings)
 
 
 def _run(
@@ -181,12 +183,12 @@ def _conclude(batch: Batch, stopped: str, code: int, summary: Path, say: _Speake
 def _settings(given: argparse.Namespace, environ: Mapping[str, str]) -> tuple[Settings, list[str]]:
     """The settings, with the adapters that the command line offers, and the names that it chooses."""
     settings = settings_from({name: value for name, value in vars(given).items() if name != "adapter"}, environ)
-    sources = [each for each in given.adapter if "=" in each]
-    flagged = {each.partition("=")[0] for each in sources}
-    kept = [each for each in settings.adapter if each.partition("=")[0] not in flagged]
-    settings = replace(settings, adapter=(*kept, *sources))
-    named_adapters(settings)
-    return settings, [each.partition("=")[0] for each in given.adapter]
+    chosen = [(*split_adapter(text), text) for text in given.adapter]
+    offered = {name: text for name, source, text in chosen if source}
+    kept = [text for text in settings.adapter if split_adapter(text)[0] not in offered]
+    settings = replace(settings, adapter=(*kept, *(text for _, source, text in chosen if source)))
+    check_settings(settings)
+    return settings, [name for name, _, _ in chosen]
 
 
 def _template(line: PromptLine, given: argparse.Namespace, settings: Settings) -> Request:
@@ -226,7 +228,7 @@ def _chosen(wanted: Sequence[str], offered: Sequence[AdapterInfo]) -> tuple[Adap
             raise UnknownAdapterError(f"No adapter is called {name!r}; on offer: {names}.", "Or give NAME=SOURCE.")
         chosen += own
     for each in chosen:
-        if each.kind == "unusable":
+        if not each.usable:
             raise AdapterRefusedError(f"Adapter {each.name!r} cannot be used: {' '.join(each.notes)}")
     return tuple(chosen)
 
@@ -234,29 +236,24 @@ def _chosen(wanted: Sequence[str], offered: Sequence[AdapterInfo]) -> tuple[Adap
 def _engine(settings: Settings, backend: Backend, adapters: Sequence[AdapterInfo]) -> str:
     """Digest of the model, its arithmetic, and the adapters with their files; where it runs does not count."""
     model = backend.model_info()
-    asked = settings.base_model
-    place = str(Path(asked).resolve()) if asked not in ("", "demo") and Path(asked).is_dir() else asked
+    asked = resolve_model(settings.base_model)
+    place = str(asked.folder.resolve()) if asked.folder is not None and asked.is_own_folder else asked.id
     whole = [place, model.id, model.revision, model.dtype, settings.attention, _adapter_identities(settings, adapters)]
     return hashlib.sha256(json.dumps(whole).encode()).hexdigest()
 
 
 def _adapter_identities(settings: Settings, adapters: Sequence[AdapterInfo]) -> list[Any]:
     """For each adapter what its files say, and their content; of files that are elsewhere their place and stamp."""
-    from inference.adapters.files import CONFIG_FILE, adapters_on_offer, read_adapter
+    from inference.adapters.catalog import AdapterCatalog
 
-    named = named_adapters(settings)
-    local = replace(settings, model=settings.base_model)
-    sources = adapters_on_offer(local, named) if settings.backend == "local" else {}
+    catalog = AdapterCatalog.from_settings(settings) if settings.backend == "local" else AdapterCatalog()
     found: list[Any] = []
     for each in adapters:
         facts: list[Any] = [each.name, each.kind, each.rank, each.alpha, each.target_modules, each.parameters]
-        if each.name in sources:
-            weights = read_adapter(sources[each.name]).weights
-            for path in (weights.with_name(CONFIG_FILE), weights):
-                with path.open("rb") as file:
-                    facts.append(hashlib.file_digest(file, "sha256").hexdigest())
+        if each.name in catalog.names:
+            facts += catalog.content_digests(each.name)
         else:
-            facts += [named.get(each.name, ""), each.stamp]
+            facts += ["", each.stamp]
         found.append(facts)
     return found
 

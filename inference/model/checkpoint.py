@@ -5,7 +5,6 @@ from __future__ import annotations
 import copy
 import logging
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -15,6 +14,7 @@ from transformers import AutoConfig, AutoImageProcessor, AutoModelForImageTextTo
 from inference.errors import ModelLoadError, UnsupportedModelError
 from inference.model.facts import FAMILIES
 from inference.records import ModelInfo
+from inference.resolve_model import resolve_model
 from inference.version import VERSION
 
 logger = logging.getLogger(__name__)
@@ -64,7 +64,8 @@ def load_checkpoint(model: str, device: str = "auto", dtype: str = "auto") -> Ch
     """
     place = _device(device)
     precision = _dtype(dtype, place)
-    source = _source(model)
+    name = resolve_model(model)
+    source = name.source
     try:
         config = AutoConfig.from_pretrained(source)
         if config.model_type not in FAMILIES:
@@ -104,15 +105,7 @@ def load_checkpoint(model: str, device: str = "auto", dtype: str = "auto") -> Ch
             "Download or copy the checkpoint again.",
         )
     loaded.eval().requires_grad_(False)
-    return Checkpoint(loaded, tokenizer, image_processor, _end_ids(loaded, tokenizer), _info(model, loaded, place))
-
-
-def _source(model: str) -> str:
-    if model != "demo":
-        return model
-    from inference.demo import MODEL_DIR
-
-    return str(MODEL_DIR)
+    return Checkpoint(loaded, tokenizer, image_processor, _end_ids(loaded, tokenizer), _info(name.id, loaded, place))
 
 
 def _device(device: str) -> torch.device:
@@ -146,11 +139,10 @@ def _end_ids(model: Any, tokenizer: Any) -> frozenset[int]:
     return frozenset(int(each) for each in ids)
 
 
-def _info(name: str, model: Any, place: torch.device) -> ModelInfo:
+def _info(id_: str, model: Any, place: torch.device) -> ModelInfo:
     text, vision = model.config.text_config, model.config.vision_config
-    folder = Path(name)
     return ModelInfo(
-        id=folder.name if folder.is_dir() else name,
+        id=id_,
         revision=getattr(model.config, "_commit_hash", None) or "",
         family=FAMILIES[model.config.model_type],
         num_layers=text.num_hidden_layers,

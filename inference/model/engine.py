@@ -15,13 +15,13 @@ Steps 2–5 of one variant are `variant_pass.py`, what the model runs for them i
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
 
 import torch
 
-from inference.adapters.files import AdapterSource, describe
-from inference.adapters.manager import AdapterShelf, BaseChangedError
+from inference.adapters.catalog import AdapterCatalog
+from inference.adapters.manager import AdapterManager, BaseChangedError
 from inference.errors import AdapterRefusedError, OutOfMemoryError
 from inference.limits import check_answer_length, check_limits
 from inference.model.cache import InferenceCache
@@ -32,7 +32,7 @@ from inference.model.image_input import read_image
 from inference.model.passes import Passes
 from inference.model.prompt import Prompt, PromptBuilder
 from inference.model.variant_pass import VariantPass
-from inference.records import AdapterInfo, Comparison, ModelInfo, Recording
+from inference.records import Comparison, ModelInfo, Recording
 from inference.request import Request
 from inference.settings import MIB, Settings
 
@@ -44,19 +44,19 @@ class Engine:
 
     Args:
         settings: model, device, dtype, attention mode and the bounds of the caches.
-        sources: the adapters on offer, by name.
+        catalog: the adapters on offer.
 
     Raises:
         ModelError: the model cannot be loaded.
 
-    `model_info` describes the model; `checkpoint`, `prompts`, `passes` and `cache` are its parts, all of them new when
-    it must be loaded again.
+    `model_info` describes the model; `checkpoint`, `prompts`, `passes`, `cache` and `adapters` are its parts, all of
+    them new when it must be loaded again.
     """
 
-    def __init__(self, settings: Settings, sources: Mapping[str, AdapterSource]) -> None:
+    def __init__(self, settings: Settings, catalog: AdapterCatalog) -> None:
         register_attention()
         self._settings = settings
-        self._sources = dict(sources)
+        self._catalog = catalog
         self._load()
 
     def _load(self) -> None:
@@ -68,24 +68,24 @@ class Engine:
         free = _free_bytes(self.checkpoint.device)
         self.cache = InferenceCache(settings.kept_bytes if settings.kept_bytes >= 0 else free // 4)
         self.passes = Passes(self.checkpoint, settings)
-        self._shelf = AdapterShelf(
+        self.adapters = AdapterManager(
             self.checkpoint.model,
-            self._sources,
+            self._catalog,
             self.checkpoint.skeleton,
             lambda: self.passes.probe(self.prompts),
             settings.adapter_cache_bytes if settings.adapter_cache_bytes >= 0 else free // 4,
         )
         self._ready = True
 
-    def adapters(self) -> tuple[AdapterInfo, ...]:
-        """The adapters on offer; one that cannot be used or names another base model says so in its notes."""
-        return describe(self._sources.values(), self.model_info.id)
+    def refresh_adapters(self) -> None:
+        """Look again at what is on offer, between two requests; one whose files were replaced is loaded again.
 
-    def offer(self, sources: Mapping[str, AdapterSource]) -> None:
-        """Replace the adapters on offer, between two requests; one whose files were replaced is loaded again."""
-        self._sources = dict(sources)
+        Raises:
+            InputError: the adapters folder is not there any more.
+        """
+        self._catalog.refresh()
         if self._ready:
-            self._shelf.offer(self._sources)
+            self.adapters.evict_replaced()
 
     def compare(self, request: Request, emit: Emit = lambda event: None, stop: Stop = lambda: False) -> Comparison:
         """Answer one request.
@@ -123,7 +123,7 @@ class Engine:
             raise
         # outside of `except`, so that no traceback keeps the changed model while it is loaded again
         logger.error("adapter %s changed the base model; loading it again", adapter)
-        del self._shelf, self.cache, self.passes, self.prompts, self.checkpoint
+        del self.adapters, self.cache, self.passes, self.prompts, self.checkpoint
         self._load()
         if issubclass(cause, torch.OutOfMemoryError):
             raise OutOfMemoryError(*_REDUCE)
@@ -185,15 +185,15 @@ class Engine:
     @contextmanager
     def _variant(self, context: RequestContext, adapter: str | None) -> Iterator[VariantPass]:
         """The model as one variant; nothing of it stays but what is kept."""
-        request, shelf = context.request, self._shelf
+        request, adapters = context.request, self.adapters
         with context.stages.stage("adapter", f"switching to {adapter or 'base'}"):
             if adapter is not None:
-                shelf.load(adapter)
-            loaded = {shelf.loading(name) for name in shelf.loaded}
+                adapters.load(adapter)
+            loaded = {adapters.load_id(name) for name in adapters.loaded}
             self.cache.discard(lambda key: key.variant is not None and key.variant[0] not in loaded)
-        variant = None if adapter is None else (shelf.loading(adapter), request.scale, request.modules)
-        own_vision = adapter is not None and shelf.changes_vision(adapter, request.scale, request.modules)
-        with shelf.use(adapter, request.scale, request.modules):
+        variant = None if adapter is None else (adapters.load_id(adapter), request.scale, request.modules)
+        own_vision = adapter is not None and adapters.changes_vision(adapter, request.scale, request.modules)
+        with adapters.use(adapter, request.scale, request.modules):
             variant_pass = VariantPass(context, adapter, variant, own_vision, self.passes, self.cache)
             yield variant_pass
             variant_pass.keep()

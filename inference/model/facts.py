@@ -8,6 +8,7 @@ from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntry
 
 from inference.errors import ModelLoadError, UnsupportedModelError
 from inference.records import ModelInfo
+from inference.resolve_model import resolve_model
 from inference.version import VERSION
 
 FAMILIES = {"qwen3_vl": "Qwen3-VL", "qwen3_vl_moe": "Qwen3-VL MoE"}
@@ -33,7 +34,7 @@ def read_model_facts(model: str, *, dtype: str, device: str) -> ModelInfo:
                 f"{model!r} is a {str(config['model_type'])[:40]!r} checkpoint, not a Qwen3-VL."
             )
         return ModelInfo(
-            id=Path(model).name if Path(model).is_dir() else model,
+            id=resolve_model(model).id,
             revision=path.parent.name if path.parent.parent.name == "snapshots" else "",
             family=FAMILIES[config["model_type"]],
             num_layers=int(text["num_hidden_layers"]),
@@ -54,12 +55,8 @@ def read_model_facts(model: str, *, dtype: str, device: str) -> ModelInfo:
 
 
 def _config_file(model: str) -> Path:
-    if model == "demo":
-        from inference.demo import MODEL_DIR
-
-        return MODEL_DIR / "config.json"
-    folder = Path(model)
-    if folder.is_dir():
+    folder = resolve_model(model).folder
+    if folder is not None:
         return folder / "config.json"
     try:
         return Path(hf_hub_download(model, "config.json"))

@@ -9,6 +9,7 @@ from PIL import Image
 from inference.demo import EXAMPLE_SCENES, FIRST_VISIT
 from inference.records import Comparison
 from inference.request import Request
+from inference.resolve_model import resolve_model
 from inference.service.results import Result, digest
 from inference.service.schema import PROMPT
 from inference.settings import Settings
@@ -33,7 +34,7 @@ class Example:
 
 def examples(settings: Settings) -> list[Example]:
     """Two scenes of the embedded model's world, where that is the model, and a photo that matplotlib brings along."""
-    own = settings.base_model == "demo"
+    own = resolve_model(settings.base_model).is_demo
     scenes = [Example(scene.title, "the kind the model was trained on", scene.draw().image) for scene in EXAMPLE_SCENES]
     photo = Image.open(Path(matplotlib.get_data_path(), "sample_data", "grace_hopper.jpg")).convert("RGB")
     photo.thumbnail((640, 640))
@@ -43,7 +44,7 @@ def examples(settings: Settings) -> list[Example]:
 
 def first_result(settings: Settings) -> Result | None:
     """The shipped result of the embedded model, with the request that the page's own fields would make of it."""
-    if settings.base_model != "demo" or not FIRST_VISIT.exists():
+    if not resolve_model(settings.base_model).is_demo or not FIRST_VISIT.exists():
         return None
     comparison = Comparison.load(FIRST_VISIT)
     request = Request(

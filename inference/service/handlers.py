@@ -220,16 +220,13 @@ class Handlers:
 
 def _offer(adapters: Sequence[AdapterInfo]) -> Offer:
     """The adapters to choose from; the first that can be used is chosen, and those that cannot say so."""
-    labels = [info.name if _usable(info) else f"{info.name} (cannot be used)" for info in adapters]
-    choices = list(zip(labels, [info.name for info in adapters], strict=True))
-    chosen = next(filter(_usable, adapters), None)
+    listed = [info for info in adapters if info.kind != "skipped"]  # folders that are no adapters are no choice
+    labels = [info.name if info.usable else f"{info.name} (cannot be used)" for info in listed]
+    choices = list(zip(labels, [info.name for info in listed], strict=True))
+    chosen = next((info for info in listed if info.usable), None)
     nothing: list[Json] = ["No adapter is offered: the base model is shown alone."]
     return Offer(
         adapter=gr.update(choices=choices, value=chosen.name if chosen else None),
         compare=gr.update(choices=[(BASE, BASE), *choices]),
         about=adapter_lines(chosen) if chosen else nothing,
     )
-
-
-def _usable(info: AdapterInfo) -> bool:
-    return info.kind != "unusable"

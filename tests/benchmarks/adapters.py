@@ -3,7 +3,7 @@
     python -m tests.benchmarks.adapters                  # switching: 36 layers × 7 modules × 4 adapters, narrow layers
     python -m tests.benchmarks.adapters --load-8b        # also: a rank-64 adapter of 8B's shapes
 
-Switching is what `AdapterShelf.use` does around every variant: PEFT's `set_adapter`, `enable_adapter_layers` and, on
+Switching is what `AdapterManager.use` does around every variant: PEFT's `set_adapter`, `enable_adapter_layers` and, on
 the way out, `disable_adapter_layers`. It does not depend on the layers' width. Limit: 100 ms for the three together.
 """
 
@@ -18,8 +18,8 @@ from pathlib import Path
 
 import torch
 
-from inference.adapters.files import AdapterSource
-from inference.adapters.manager import AdapterShelf
+from inference.adapters.catalog import AdapterCatalog
+from inference.adapters.manager import AdapterManager
 from inference.model.checkpoint import load_checkpoint
 from tests.benchmarks.shapes import SHAPES, Shape, write_adapters, write_model
 
@@ -32,35 +32,35 @@ def main() -> None:
     parser.add_argument("--runs", type=int, default=21)
     options = parser.parse_args()
     logging.disable(logging.WARNING)
-    with _shelf(NARROW, 4, 8) as (shelf, names):
+    with _manager(NARROW, 4, 8) as (manager, names):
         for name in names:
-            shelf.load(name)
+            manager.load(name)
         seconds = []
         for run in range(options.runs):
             begin = time.perf_counter()
-            with shelf.use(names[run % len(names)]):
+            with manager.use(names[run % len(names)]):
                 pass
             seconds.append(time.perf_counter() - begin)
     print(f"switching, 36 × 7 × 4: median {1e3 * statistics.median(seconds):.1f} ms, most {1e3 * max(seconds):.1f} ms")
     if options.load_8b:
         # eight of the 36 layers, to fit small machines: time and bytes of loading grow with the layers
-        with _shelf(replace(SHAPES["8B"], layers=8, vocabulary=1_024), 2, 64) as (shelf, names):
+        with _manager(replace(SHAPES["8B"], layers=8, vocabulary=1_024), 2, 64) as (manager, names):
             for name in names:
                 begin = time.perf_counter()
-                shelf.load(name)
+                manager.load(name)
                 print(f"loading rank 64, 8 of 8B's 36 layers × 7 modules: {time.perf_counter() - begin:.2f} s")
 
 
 @contextlib.contextmanager
-def _shelf(shape: Shape, count: int, rank: int):
-    """A shelf over a random-weight model with `count` adapters of all seven modules; its probe is a constant."""
+def _manager(shape: Shape, count: int, rank: int):
+    """A manager over a random-weight model with `count` adapters of all seven modules; its probe is a constant."""
     with tempfile.TemporaryDirectory() as folder:
         write_model(Path(folder, "model"), shape)
         names = write_adapters(Path(folder, "adapters"), Path(folder, "model"), count, rank, "all")
         checkpoint = load_checkpoint(str(Path(folder, "model")), "cpu", "bfloat16")
-        sources = {name: AdapterSource(name, str(Path(folder, "adapters", name))) for name in names}
+        catalog = AdapterCatalog({name: Path(folder, "adapters", name) for name in names})
         yield (
-            AdapterShelf(checkpoint.model, sources, checkpoint.skeleton, lambda: torch.zeros(1), 2**34),
+            AdapterManager(checkpoint.model, catalog, checkpoint.skeleton, lambda: torch.zeros(1), 2**34),
             names,
         )
 

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import torch
 
-from inference.adapters.files import AdapterSource
+from inference.adapters.catalog import AdapterCatalog
 from inference.model.engine import Engine
 from inference.records import Comparison
 from inference.request import Request
@@ -57,10 +57,10 @@ UPSTREAM = ("plain", "naive", "hooks")
 
 def open_engine(checkpoint: Path, adapters: Sequence[Path], device: str) -> Engine:
     """The engine with its adapters loaded and every code path warm, on a small image."""
-    sources = {each.name: AdapterSource(each.name, str(each)) for each in adapters}
+    catalog = AdapterCatalog({folder.name: folder for folder in adapters})
     settings = Settings(model=str(checkpoint), device=device, attention="rows", limits=LIMITS)
-    engine = Engine(settings, sources)
-    small = Request(picture(64, 96), "warm up", adapters=(None, *sources), max_new_tokens=2, vision_tower=True)
+    engine = Engine(settings, catalog)
+    small = Request(picture(64, 96), "warm up", adapters=(None, *catalog.names), max_new_tokens=2, vision_tower=True)
     engine.compare(small)
     _generate(engine, small, "plain")
     return engine
@@ -70,10 +70,10 @@ def run(name: str, engine: Engine, grid: tuple[int, int], new_tokens: int) -> di
     """Seconds and extra peak bytes of one mode, from photo and words on."""
     mode, image = MODES[name], picture(grid[0] * 32, grid[1] * 32)
     wanted = {*mode.adapters, *mode.before} - {None}
-    for other in set(engine._shelf.loaded) - wanted:  # plain is upstream's model, with nothing wrapped
-        engine._shelf._evict(other)
+    for other in set(engine.adapters.loaded) - wanted:  # plain is upstream's model, with nothing wrapped
+        engine.adapters.evict(other)
     for each in sorted(wanted):
-        engine._shelf.load(each)
+        engine.adapters.load(each)
     engine.cache.clear()
     engine.passes.attention = mode.attention
     request = Request(image, PROMPT, adapters=mode.adapters, max_new_tokens=new_tokens, vision_tower=mode.vision_tower)

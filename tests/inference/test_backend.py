@@ -15,7 +15,6 @@ from transformers import Qwen3VLForConditionalGeneration
 
 from inference import AnswerToken, Comparison, Progress, Request, open_backend
 from inference.errors import (
-    AdapterRefusedError,
     BackendError,
     CancelledError,
     ModelLoadError,
@@ -249,17 +248,16 @@ def test_an_adapter_that_appears_is_offered_and_one_that_was_replaced_is_read_ag
     assert not np.array_equal(before, after)
 
 
-def test_a_folder_with_an_impossible_name_is_listed_with_the_reason_and_stops_nobody(dense, tmp_path):
+def test_a_folder_with_an_impossible_name_gets_a_plain_one_and_its_own_is_told(dense, tmp_path):
     folder = tmp_path / "runs"
     write_adapter(folder / "good", dense)
-    write_adapter(folder / "so <bad>", dense)
+    write_adapter(folder / "so <bad>", dense, seed=2)
     opened = open_backend("local", device="cpu", model=str(dense), adapters_dir=folder)
-    good, bad = opened.adapters()
-    assert (good.name, bad.kind) == ("good", "unusable")
-    assert "'so <bad>' cannot be an adapter's name" in bad.notes[0]
-    with pytest.raises(AdapterRefusedError, match="cannot be an adapter's name"):
-        opened.compare(ask(adapters=(bad.name,)))
-    assert opened.compare(ask(adapters=("good",)))
+    good, renamed = opened.adapters()
+    assert (good.name, renamed.name, renamed.usable) == ("good", "so-bad", True)
+    assert "Its folder is 'so <bad>'." in renamed.notes
+    one, other = opened.compare(ask(adapters=("good", "so-bad"))).recordings
+    assert not np.array_equal(one.by_token, other.by_token)
 
 
 def test_an_overflow_is_an_error_and_not_a_picture(backend, monkeypatch):

@@ -4,8 +4,9 @@ from dataclasses import fields
 
 import pytest
 
-from inference.command_line import named_adapters, parse, settings_from
+from inference.command_line import parse, settings_from
 from inference.errors import InputError
+from inference.named_adapters import named_adapters
 from inference.settings import Limits, Settings, environment_variable
 
 FLAGS = [each for owner in (Settings, Limits) for each in fields(owner) if each.metadata.get("flag")]
@@ -30,7 +31,7 @@ def test_limits_have_flags_too_and_keep_what_the_environment_says_of_others():
 
 def test_adapters_are_repeatable_and_named():
     settings = parse(["--adapter", "a=some/where", "--adapter", "b=someone/something=1"], {})
-    assert named_adapters(settings) == {"a": "some/where", "b": "someone/something=1"}
+    assert named_adapters(settings.adapter) == {"a": "some/where", "b": "someone/something=1"}
 
 
 @pytest.mark.parametrize(
@@ -81,7 +82,7 @@ def test_the_password_is_never_shown(capsys):
 
 def test_an_adapter_without_a_source_is_refused():
     with pytest.raises(InputError, match="NAME=FOLDER_OR_HUB_ID"):
-        named_adapters(Settings(adapter=("name=",)))
+        named_adapters(("name=",))
 
 
 def test_an_adapters_folder_that_is_not_there_is_refused_at_the_start(tmp_path):

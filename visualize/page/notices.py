@@ -30,7 +30,7 @@ def progress_notice(event: Progress | AnswerToken, writing: dict[str, str]) -> J
 
 def adapter_lines(adapter: AdapterInfo) -> list[Json]:
     """What an adapter is, in a few lines."""
-    if adapter.kind == "unusable":
+    if not adapter.usable:
         return list(adapter.notes)
     targets = ", ".join(adapter.target_modules)
     facts = f"{adapter.kind} · rank {adapter.rank} · α {adapter.alpha:g} · {targets} · {adapter.parameters:,} numbers"

@@ -10,7 +10,7 @@ import torch
 from peft.tuners.lora import LoraModel
 from safetensors.torch import save_file
 
-from inference.adapters.files import AdapterSource, find_adapters
+from inference.adapters.catalog import AdapterCatalog
 from inference.errors import AdapterRefusedError, InputError, UnknownAdapterError
 from inference.model.context import RequestContext, Stages
 from inference.model.engine import Engine
@@ -27,8 +27,9 @@ PROMPT, ANSWER = "What is in the middle?", (70, 71, 72, 73)
 
 
 def engine(checkpoint: Path, folders: dict[str, Path], **settings) -> Engine:
-    sources = {name: AdapterSource(name, str(folder)) for name, folder in folders.items()}
-    return Engine(Settings(model=str(checkpoint), device="cpu", **{"attention": "eager"} | settings), sources)
+    return Engine(
+        Settings(model=str(checkpoint), device="cpu", **{"attention": "eager"} | settings), AdapterCatalog(folders)
+    )
 
 
 def ask(engine: Engine, *adapters: str | None, **more) -> tuple[Recording, ...]:
@@ -198,7 +199,9 @@ def test_vision_features_are_computed_once_for_all_variants_that_leave_the_tower
     monkeypatch.setattr(
         ours.checkpoint.model.model, "get_image_features", lambda *a, **k: calls.append(1) or original(*a, **k)
     )
-    monkeypatch.setattr(ours._shelf, "_probe", lambda: ours._shelf._untouched)
+    untouched = ours.passes.probe(ours.prompts)
+    monkeypatch.setattr(ours.passes, "probe", lambda prompts: untouched)
+    calls.clear()
     ask(ours, None, "one", "two")
     assert len(calls) == 2  # "two" is all-linear: it touches the tower too
     ask(ours, None, "one", "vision")
@@ -212,7 +215,7 @@ def test_files_that_changed_between_two_loadings_do_not_meet_the_old_vision_feat
     ours = engine(dense, {"changing": folder})
     before = ask(ours, "changing")[0]
     edit_weights(folder, lambda ts: {k: v * 2 for k, v in ts.items()})
-    ours._shelf._evict("changing")
+    ours.adapters.evict("changing")
     after = ask(ours, "changing")[0]
     assert not identical(before, after)
     assert identical(after, ask(engine(dense, {"changing": folder}), "changing")[0])
@@ -220,14 +223,17 @@ def test_files_that_changed_between_two_loadings_do_not_meet_the_old_vision_feat
 
 def test_adapters_are_evicted_least_recently_used_and_come_back_the_same(dense, pair):
     roomy = engine(dense, pair)
-    size = roomy._shelf._loaded
-    first = {name: ask(roomy, name)[0] for name in ("one", "two", "vision")}
-    most = max(each.bytes for each in size.values()) + min(each.bytes for each in size.values())
+    first, sizes = {}, []
+    for name in ("one", "two", "vision"):
+        before = roomy.adapters.bytes
+        first[name] = ask(roomy, name)[0]
+        sizes.append(roomy.adapters.bytes - before)
+    most = max(sizes) + min(sizes)
     tight = engine(dense, pair, adapter_cache_bytes=most)
     for name in ("one", "two", "vision", "one", "two"):
         assert identical(ask(tight, name)[0], first[name])
-        assert sum(each.bytes for each in tight._shelf._loaded.values()) <= most
-    assert tight._shelf.loaded[-1] == "two"
+        assert tight.adapters.bytes <= most
+    assert tight.adapters.loaded[-1] == "two"
     assert identical(ask(tight, None)[0], ask(roomy, None)[0])
 
 
@@ -255,7 +261,7 @@ def test_whole_modules_and_what_others_adapt_inside_them_do_not_mix(dense, pair,
     for name in ("vision", "tower", "tower-too", "vision", "attention", "one", "tower", "attention"):
         assert identical(ask(ours, name)[0], alone[name]), name
     ask(ours, "tower", "tower-too")
-    assert ours._shelf.loaded == ("tower", "tower-too"), "the same module replaced by two: both stay"
+    assert ours.adapters.loaded == ("tower", "tower-too"), "the same module replaced by two: both stay"
 
 
 @pytest.mark.parametrize("kind", ["tower-saved", "attention-saved"])
@@ -287,13 +293,15 @@ def test_description_comes_from_the_files(dense, pair, tmp_path):
         tmp_path / "a", dense, r=3, lora_alpha=5, use_rslora=True, target_modules=["q_proj", "v_proj"]
     )
     edit_config(folder, base_model_name_or_path="someone/another-model")
-    (info,) = engine(dense, {"a": folder}).adapters()
+    (info,) = AdapterCatalog({"a": folder}, model="someone/this-model").describe()
     assert (info.kind, info.rank, info.alpha) == ("rsLoRA", 3, 5.0)
     assert info.target_modules == ("q_proj", "v_proj")
     assert info.parameters == 3 * 3 * (64 + 64 + 64 + 32)  # layers · r · (in + out) of q and v
     assert not info.touches_vision
     assert any("another base model" in note for note in info.notes)
-    assert engine(dense, pair).adapters()[3].touches_vision
+    (info,) = AdapterCatalog({"a": folder}, model="/models/another-model").describe()
+    assert not info.notes
+    assert AdapterCatalog(pair).describe()[3].touches_vision
 
 
 def test_a_folder_of_training_checkpoints_is_a_family_in_step_order(dense, pair, tmp_path):
@@ -302,12 +310,15 @@ def test_a_folder_of_training_checkpoints_is_a_family_in_step_order(dense, pair,
         shutil.copytree(pair["one"], run / f"checkpoint-{step}")
     (run / "checkpoint-7").mkdir()  # holds nothing
     shutil.copytree(pair["two"], tmp_path / "runs" / "final")
-    found = find_adapters({}, tmp_path / "runs")
-    assert list(found) == ["final", "my-run-checkpoint-30", "my-run-checkpoint-200", "my-run-checkpoint-1000"]
-    assert [each.step for each in found.values()] == [None, 30, 200, 1000]
-    assert {each.family for each in list(found.values())[1:]} == {"my-run"}
-    assert list(find_adapters({}, run)) == list(found)[1:]
-    assert list(find_adapters({"x": str(run)}, None)) == ["x-checkpoint-30", "x-checkpoint-200", "x-checkpoint-1000"]
+    infos = AdapterCatalog(adapters_dir=tmp_path / "runs").describe()
+    steps = ["my-run-checkpoint-30", "my-run-checkpoint-200", "my-run-checkpoint-1000"]
+    assert [(info.name, info.step) for info in infos if info.usable] == [
+        ("final", None),
+        *zip(steps, (30, 200, 1000), strict=True),
+    ]
+    assert {info.family for info in infos[1:4]} == {"my-run"}
+    assert list(AdapterCatalog(adapters_dir=run).names) == steps
+    assert list(AdapterCatalog({"x": run}).names) == ["x-checkpoint-30", "x-checkpoint-200", "x-checkpoint-1000"]
 
 
 def _as_pickle(folder: Path) -> None:
@@ -342,11 +353,17 @@ REFUSED = {
         lambda f: edit_weights(f, lambda ts: {k: torch.ones(4, 128) if "lora_A" in k else v for k, v in ts.items()}),
         "128 wide",
     ),
-    "another layout": (
+    "modules of another family": (
         lambda f: edit_weights(
-            f, lambda ts: {k.replace("model.language_model", "language_model.model"): v for k, v in ts.items()}
+            f, lambda ts: {k.replace("language_model.layers", "decoder.h"): v for k, v in ts.items()}
         ),
-        "does not fit",
+        "it adapts 'model.decoder.h.0.self_attn.",
+    ),
+    "two keys for one place": (
+        lambda f: edit_weights(
+            f, lambda ts: ts | {k.replace("language_model.", ""): v.clone() for k, v in list(ts.items())[:1]}
+        ),
+        "does not map one to one",
     ),
     "base weights inside": (
         lambda f: edit_weights(
@@ -355,8 +372,15 @@ REFUSED = {
         "weights of the base model",
     ),
     "bias": (lambda f: edit_config(f, bias="all"), "trains biases"),
-    "pissa": (lambda f: edit_config(f, init_lora_weights="pissa_niter_16"), "rewrites the base"),
-    "olora": (lambda f: edit_config(f, init_lora_weights="olora"), "rewrites the base"),
+    "pissa": (
+        lambda f: edit_config(f, init_lora_weights="pissa_niter_16"),
+        "largest singular values out of the base weights",
+    ),
+    "olora": (lambda f: edit_config(f, init_lora_weights="olora"), "orthonormal part out of the base"),
+    "corda": (lambda f: edit_config(f, init_lora_weights="corda"), "out of the base weights before training"),
+    "lora-ga": (lambda f: edit_config(f, init_lora_weights="lora_ga"), "path_initial_model_for_weight_conversion"),
+    "loftq": (lambda f: edit_config(f, init_lora_weights="loftq"), "quantised the base weights"),
+    "unknown initialisation": (lambda f: edit_config(f, init_lora_weights="new"), "'new', which is not known here"),
     "another type": (lambda f: edit_config(f, peft_type="IA3"), "not LORA"),
     "unknown option": (lambda f: edit_config(f, brand_new_option=True), "not known here: brand_new_option"),
     "rank not a number": (lambda f: edit_config(f, r="8"), "rank '8'"),
@@ -392,7 +416,7 @@ def test_what_would_make_the_picture_untrue_is_refused_and_nothing_is_lost(case,
     again, still = ask(ours, None, "one")
     assert identical(again, before)
     assert identical(still, one)
-    assert ours.adapters()[-1].name == "bad"  # still listed, with the reason where the files alone tell it
+    assert AdapterCatalog(pair | {"bad": bad}).names[-1] == "bad"  # still listed
 
 
 def test_an_unknown_adapter_and_names_that_are_no_labels_are_refused(dense, pair):
@@ -400,7 +424,7 @@ def test_an_unknown_adapter_and_names_that_are_no_labels_are_refused(dense, pair
         ask(engine(dense, pair), "three")
     for name in ("base", "own", "../secret", "a b", "", "x" * 65, "<b>"):
         with pytest.raises(InputError):
-            find_adapters({name: "/nowhere"}, None)
+            AdapterCatalog({name: "/nowhere"})
 
 
 def test_adapters_for_another_model_size_are_refused(dense, tmp_path):

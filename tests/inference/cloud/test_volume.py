@@ -43,13 +43,13 @@ def test_listing_asks_no_gpu(cloud, connect):
         cloud.no_gpu = False
 
 
-def test_a_folder_with_an_impossible_name_says_so_in_the_list(cloud, connect, tmp_path):
+def test_a_folder_with_an_impossible_name_is_offered_under_a_plain_one(cloud, connect, tmp_path):
     folder = shutil.copytree(ADAPTERS_DIR / "find-red", tmp_path / "x")
     run_modal(cloud, "volume", "put", VOLUME, str(folder), "/not a <name>")
     try:
         backend = connect()
-        names(backend)
-        (bad,) = [info for info in backend.adapters() if info.kind == "unusable"]
-        assert "cannot be an adapter's name" in bad.notes[0]
+        assert "not-a-name" in names(backend)
+        (renamed,) = [info for info in backend.adapters() if info.name == "not-a-name"]
+        assert "Its folder is 'not a <name>'." in renamed.notes
     finally:
         run_modal(cloud, "volume", "rm", "-r", VOLUME, "/not a <name>")

@@ -139,12 +139,12 @@ def test_answer_rows_equal_those_of_step_by_step_generation_for_two_adapters(den
     """Token t is read at the row that predicts it: upstream's `generate` with its own cache and positions agrees."""
     from peft import PeftModel
 
-    from inference.adapters.files import AdapterSource
+    from inference.adapters.catalog import AdapterCatalog
 
     folders = {name: write_adapter(tmp_path / name, dense, seed=seed) for name, seed in (("one", 3), ("two", 4))}
     ours = Engine(
         Settings(model=str(dense), device="cpu", attention="eager"),
-        {name: AdapterSource(name, str(folder)) for name, folder in folders.items()},
+        AdapterCatalog(folders),
     )
     image = picture(*SMALL)
     prompt = ours.prompt(Request(image, PROMPT))

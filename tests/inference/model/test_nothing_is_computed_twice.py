@@ -12,7 +12,7 @@ import pytest
 import torch
 from transformers import DynamicCache
 
-from inference.adapters.files import AdapterSource
+from inference.adapters.catalog import AdapterCatalog
 from inference.errors import CancelledError, OutOfMemoryError
 from inference.model.cache import CacheKey, Generation, InferenceCache, PrefixCache, VisionFeatures
 from inference.model.capture import tiled_attention
@@ -43,8 +43,9 @@ def folders(tmp_path_factory, dense) -> dict[str, Path]:
 
 
 def engine(checkpoint: Path, folders: dict[str, Path], **settings) -> Engine:
-    sources = {name: AdapterSource(name, str(folder)) for name, folder in folders.items()}
-    return Engine(Settings(model=str(checkpoint), device="cpu", **{"attention": "rows"} | settings), sources)
+    return Engine(
+        Settings(model=str(checkpoint), device="cpu", **{"attention": "rows"} | settings), AdapterCatalog(folders)
+    )
 
 
 def ask(engine: Engine, *adapters: str | None, image=IMAGE, prompt=PROMPT, **more) -> tuple[Recording, ...]:
@@ -70,6 +71,7 @@ class Counted:
 
     def __init__(self, engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
         self.passes: dict[str, int] = {}
+        untouched = engine.passes.probe(engine.prompts)
         for name in ("vision", "image", "words", "decode", "replay"):
             original = getattr(engine.passes, name)
 
@@ -78,7 +80,7 @@ class Counted:
                 return _original(*arguments, **options)
 
             monkeypatch.setattr(engine.passes, name, counted)
-        monkeypatch.setattr(engine.passes, "probe", lambda prompts: engine._shelf._untouched)  # of adapters' loading
+        monkeypatch.setattr(engine.passes, "probe", lambda prompts: untouched)  # of adapters' loading
 
     def take(self) -> dict[str, int]:
         taken, self.passes = self.passes, {}
@@ -240,7 +242,7 @@ def test_files_that_changed_between_two_loadings_do_not_meet_what_was_read_befor
     ours = engine(dense, {"changing": folder})
     before = ask(ours, "changing")[0]
     edit_weights(folder, lambda tensors: {key: each * 2 for key, each in tensors.items()})
-    ours._shelf._evict("changing")
+    ours.adapters.evict("changing")
     after = ask(ours, "changing")[0]
     assert not identical(before, after)
     assert identical(after, ask(engine(dense, {"changing": folder}), "changing")[0])
