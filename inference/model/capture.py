@@ -132,12 +132,16 @@ def tiled_attention(
     # both made once: on a CPU, fresh pages for every tile would cost more than its numbers
     tile = query.new_empty(2, min(kv_at_once, kv_heads) * group * rows_at_once * keys, dtype=torch.float32)
     for kv in range(0, kv_heads, kv_at_once):
+        # (kv heads, dim, keys) and (kv heads, keys, value_dim)
         key_rows, values = key[0, kv : kv + kv_at_once].float().transpose(1, 2), value[0, kv : kv + kv_at_once]
         own = slice(kv * group, kv * group + len(values) * group)
         for start in range(0, queries, rows_at_once):
             rows = slice(start, min(start + rows_at_once, queries))
+            # (heads, rows, dim) → (kv heads, group · rows, dim): the heads that share a key head as rows of one product
             asked = (query[0, own, rows].float() * scaling).reshape(len(values), -1, dim)
+            # two buffers of (kv heads, group · rows, keys)
             scores, weights = tile[:, : asked.shape[0] * asked.shape[1] * keys].unflatten(1, (*asked.shape[:2], keys))
+            # (kv heads, group · rows, keys) → (heads, rows, keys)
             scores = torch.matmul(asked, key_rows, out=scores).view(len(values) * group, -1, keys)
             if attention_mask is not None:
                 visible = attention_mask[0, :, rows, :keys]
@@ -150,6 +154,8 @@ def tiled_attention(
                 scores.masked_fill_(torch.arange(keys, device=key.device) > position[:, None], float("-inf"))
             weights = torch.softmax(scores, dim=-1, out=weights.view(scores.shape))
             record(own, keys - queries + start, weights)
+            # (heads, rows, keys) → (kv heads, group · rows, keys), times (kv heads, keys, value_dim)
             mixed = torch.matmul(weights.view(len(values), -1, keys).to(values.dtype), values)
+            # (kv heads, group · rows, value_dim) → (heads, rows, value_dim) → (rows, heads, value_dim)
             output[0, rows, own] = mixed.view(len(values) * group, -1, value.shape[-1]).transpose(0, 1)
     return output

@@ -2,6 +2,9 @@
 
 Size and grid come from upstream's own `smart_resize`, without touching a pixel. Patches are made when a vision tower
 asks for them and held by nobody: 24 KiB per image token that nothing needs once the tower has read them.
+
+Their values are those of upstream's PIL processor. Its default one resizes with torchvision: the same ids and grid,
+pixels up to 2 of 255 levels apart, attention up to 1e-3 (measured in `test_the_default_processors_pixels.py`).
 """
 
 import hashlib

@@ -50,8 +50,9 @@ class TextRecorder:
         own = slice(first - self.first_row, first - self.first_row + weights.shape[1])
         if own.start < 0 or own.stop > len(self.by_row):
             raise CaptureError(f"rows {first} and on were shown; asked are {self.first_row}–{self.last_row}.")
-        on_image = weights[:, :, self.image]
+        on_image = weights[:, :, self.image]  # (heads, rows, cells)
         self.by_row[own, layer] += on_image.sum(dim=0) / self._heads
+        # (heads, rows, keys) · (keys, 4) → (rows, heads, 4)
         self.group_share[own, layer, heads] = torch.matmul(weights, self._group_of[: weights.shape[-1]]).transpose(0, 1)
         for position in self.focus_rows:
             if 0 <= position - first < weights.shape[1]:
