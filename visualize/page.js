@@ -84,10 +84,10 @@ const parts = {
       make("span", { class: "lav-variant" }, row.variant, row.replayed ? make("small", {}, "replayed") : null),
       row.chips ? chips(index, row.chips) : make("p", { class: "lav-own" }, row.text ?? "—")));
     const open = element.querySelector("details")?.open;
-    if (value.question) rows.push(make("details", { class: "lav-question", open },
-      make("summary", { "data-key": "question" }, "words of the question"), chips("question", value.question)));
+    const question = value.question ? make("details", { class: "lav-question", open },
+      make("summary", { "data-key": "question" }, "words of the question"), chips("question", value.question)) : null;
     show(
-      make("div", { class: "lav-card lav-answers" }, make("h3", {}, "Answers"), ...rows, make("p", { class: "lav-legend" }, value.legend),
+      make("div", { class: "lav-card lav-answers" }, make("h3", {}, "Answers"), make("div", { class: "lav-rows" }, ...rows), question, make("p", { class: "lav-legend" }, value.legend),
         value.warnings.length ? make("ul", { class: "lav-warnings" }, ...value.warnings.map((words) => make("li", {}, words))) : null),
     );
   },

@@ -95,7 +95,7 @@ def _wait_for(address: str, process: "subprocess.Popen[bytes]", log: Path) -> No
 
 
 LONG_NAME = "qwen3-vl-8b-screens-r64-all-linear-lr2e-5.epoch-3.checkpoint-120"
-UNUSABLE = AdapterInfo("broken-one", "adapter_model.safetensors is missing.", "unusable", 0, 0.0, (), False, 0, "")
+UNUSABLE = AdapterInfo("broken-one", "", "unusable", 0, 0.0, (), False, 0, "", ("Its weights are missing.",))
 
 
 class HeldBackend(ScriptedBackend):

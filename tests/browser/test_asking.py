@@ -80,7 +80,7 @@ def test_an_adapter_that_cannot_be_used_is_marked_and_not_chosen(scripted: Watch
     expect(first).to_contain_text(f"{UNUSABLE.name} (cannot be used)")
     expect(page.get_by_role("option", name="(cannot be used)")).to_have_count(1)
     first.click()
-    expect(page.locator("#part-about")).to_contain_text(UNUSABLE.description)
+    expect(page.locator("#part-about")).to_contain_text(UNUSABLE.notes[0])
 
 
 def test_who_waits_is_said_to_everybody_and_taken_back(scripted: Watched, beside: Watched, tmp_path: Path) -> None:

@@ -83,7 +83,7 @@ def controls_json(comparison: Comparison, choice: Choice) -> Json:
 def _pane_json(pane: Pane) -> Json:
     picture = pane.image
     return {
-        "title": plain(pane.variant),
+        "title": plain(pane.variant, most=150),
         "source": data_url(picture, "JPEG"),
         "height": picture.height,
         "width": picture.width,
