@@ -30,21 +30,29 @@ PREPROCESSOR = {
 
 
 def write_checkpoint(
-    folder: Path, kind: Kind = "dense", *, layers: int = 3, heads: int = 4, seed: int = 0, dtype=torch.float32
+    folder: Path,
+    kind: Kind = "dense",
+    *,
+    layers: int = 3,
+    heads: int = 4,
+    vision_layers: int = 3,
+    vision_heads: int = 4,
+    seed: int = 0,
+    dtype=torch.float32,
 ) -> Path:
     """Write a checkpoint whose random weights are large enough that every row is far from uniform."""
     tokenizer = build_tokenizer()
     vision = {
-        "depth": 3,
+        "depth": vision_layers,
         "hidden_size": 48,
         "intermediate_size": 64,
-        "num_heads": 4,
+        "num_heads": vision_heads,
         "out_hidden_size": 64,
         "patch_size": 16,
         "spatial_merge_size": 2,
         "temporal_patch_size": 2,
         "num_position_embeddings": 64,
-        "deepstack_visual_indexes": [0, 2],
+        "deepstack_visual_indexes": sorted({0, vision_layers - 1}),
         "initializer_range": 0.2,
     }
     text = {

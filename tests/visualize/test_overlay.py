@@ -25,8 +25,10 @@ def heat_image(heat, limits, size, **options):
 
 def index_in(table, picture):
     """Which row of a colour table each pixel is."""
-    rank = {tuple(colour): index for index, colour in enumerate(table.tolist())}
-    return np.array([[rank[tuple(colour)] for colour in row] for row in np.asarray(picture).tolist()])
+    as_number = np.array([256**2, 256, 1])
+    rank = {number: index for index, number in enumerate((table.astype(int) @ as_number).tolist())}
+    colours, places = np.unique(np.asarray(picture).astype(int) @ as_number, return_inverse=True)
+    return np.array([rank[number] for number in colours.tolist()])[places]
 
 
 @pytest.mark.parametrize(("size", "grid"), CASES)

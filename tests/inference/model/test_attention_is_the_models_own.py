@@ -15,6 +15,7 @@ from inference.request import Request
 from inference.settings import Limits, Settings
 from tests import upstream
 from tests.adapters import write_adapter
+from tests.checkpoints import write_checkpoint
 from tests.conftest import picture
 
 PROMPT = "What is in the middle of the picture?"
@@ -288,17 +289,18 @@ def test_auto_takes_eager_while_a_layers_matrix_fits_and_rows_beyond(dense: Path
     assert engine(dense, "auto", eager_layer_bytes=10_000).compare(small).recordings[0].attention == "rows"
 
 
-def test_at_a_screenshots_native_resolution_rows_and_received_equal_upstreams_eager_attention(dense: Path, monkeypatch):
+def test_at_a_screenshots_native_resolution_rows_and_received_equal_upstreams_eager_attention(tmp_path, monkeypatch):
     """2,784 × 1,568 pixels are 4,263 image tokens and 17,052 patches: many tiles on our side, one matrix on the other.
 
     The vision tower's reference is upstream's eager function as well, over some queries at a time: a whole matrix of
-    its four small heads would take 4.6 GB.
+    its two small heads would take 2.3 GB. Several layers of it are held above, on smaller pictures.
     """
     from transformers.integrations.sdpa_attention import sdpa_attention_forward
     from transformers.models.qwen3_vl import modeling_qwen3_vl as modeling
 
     image, answer = picture(1_568, 2_784), (70, 71, 72)
-    ours = engine(dense, "rows", limits=Limits(max_image_tokens=4_300))
+    checkpoint = write_checkpoint(tmp_path / "flat", vision_layers=1, vision_heads=2)
+    ours = engine(checkpoint, "rows", limits=Limits(max_image_tokens=4_300))
     prompt = ours.prompt(Request(image, PROMPT))
     assert (prompt.grid, len(prompt.image.patches())) == ((49, 87), 17_052)
     words = ours.passes.words
@@ -323,7 +325,7 @@ def test_at_a_screenshots_native_resolution_rows_and_received_equal_upstreams_ea
         return sdpa_attention_forward(module, query, key, value, attention_mask, scaling=scaling, **options)
 
     monkeypatch.setitem(modeling.ALL_ATTENTION_FUNCTIONS._local_mapping, "in_slices", in_slices)
-    model = upstream.load(dense)
+    model = upstream.load(checkpoint)
     model.config.vision_config._attn_implementation = "in_slices"
     reference = upstream.attentions(model, prompt, answer[:-1])
     assert worst_rows(reference, recording, witness) <= 1e-5
