@@ -10,12 +10,16 @@ os.environ.setdefault("HF_HUB_OFFLINE", "1")  # no test may need a network
 os.environ.setdefault("GRADIO_ANALYTICS_ENABLED", "False")
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # as many processes as cores, and the same sums on every machine
 
+import time
 import zlib
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
+
+from inference import Request
 
 PROCESSES = 2
 #: Folders whose tests share processes (containers, servers, a browser): they stay together, in one of ours.
@@ -64,6 +68,14 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     items[:] = [item for folder in folders.values() for item in folder]
 
 
+def wait_until(ready: Callable[[], bool], seconds: float = 60) -> None:
+    """Return when it is so; how long that takes is the machine's business, up to a bound that only a fault reaches."""
+    deadline = time.monotonic() + seconds
+    while not ready():
+        assert time.monotonic() < deadline, "waited in vain"
+        time.sleep(0.02)
+
+
 def picture(height: int, width: int, seed: int = 0) -> Image.Image:
     """A non-uniform picture whose smallest details are larger than a patch's noise."""
     rng = np.random.default_rng(seed)
@@ -75,6 +87,12 @@ def picture(height: int, width: int, seed: int = 0) -> Image.Image:
 def photo(request: pytest.FixtureRequest) -> Image.Image:
     """A picture that no other test has: nothing that a cache or a container kept of another test answers for it."""
     return picture(96, 160, seed=zlib.crc32(request.node.nodeid.encode()))
+
+
+@pytest.fixture
+def ask(photo: Image.Image) -> Callable[..., Request]:
+    """Make a request about a picture that nobody else has asked about."""
+    return lambda **more: Request(**{"image": photo, "prompt": "What is it?", "max_new_tokens": 6} | more)
 
 
 @pytest.fixture

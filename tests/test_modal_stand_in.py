@@ -7,13 +7,14 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 modal = pytest.importorskip("modal")
 
+from tests.conftest import wait_until
 from tests.modal_stand_in import ContainerInfo, StandIn, run_in_thread, unreachable_env
 
 TESTS = Path(__file__).parent
@@ -37,13 +38,6 @@ def run_modal(cloud: StandIn, *arguments: str, **env: str) -> str:
     )
     assert done.returncode == 0, done.stdout + done.stderr
     return done.stdout
-
-
-def wait_until(ready: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + SECONDS
-    while not ready():
-        assert time.monotonic() < deadline, "waited in vain"
-        time.sleep(0.02)
 
 
 def alive(cloud: StandIn, name: str) -> list[ContainerInfo]:

@@ -3,17 +3,15 @@
 import gc
 import shutil
 import threading
-import time
 import weakref
 from pathlib import Path
-from queue import SimpleQueue
 
 import numpy as np
 import pytest
 import torch
 from transformers import Qwen3VLForConditionalGeneration
 
-from inference import AnswerToken, Comparison, Progress, Request, open_backend
+from inference import AnswerToken, Comparison, Progress, open_backend
 from inference.errors import (
     BackendError,
     CancelledError,
@@ -25,7 +23,7 @@ from inference.errors import (
 from inference.model.passes import Passes
 from tests.adapters import write_adapter
 from tests.checkpoints import write_checkpoint
-from tests.conftest import picture
+from tests.conftest import picture, wait_until
 
 
 @pytest.fixture(scope="module")
@@ -36,13 +34,8 @@ def backend(dense, tmp_path_factory):
     opened.close()
 
 
-def ask(**more) -> Request:
-    return Request(**{"image": picture(96, 160), "prompt": "What is it?", "max_new_tokens": 6} | more)
-
-
-def test_a_stream_says_what_happens_and_ends_with_exactly_one_comparison(backend):
-    unseen = picture(96, 160, seed=31)  # by any other test on this backend: the tower reads it
-    events = list(backend.stream(ask(image=unseen, adapters=(None, "one"))))
+def test_a_stream_says_what_happens_and_ends_with_exactly_one_comparison(backend, ask):
+    events = list(backend.stream(ask(adapters=(None, "one"))))
     assert [isinstance(event, Comparison) for event in events].count(True) == 1
     comparison = events[-1]
     assert isinstance(comparison, Comparison)
@@ -56,7 +49,7 @@ def test_a_stream_says_what_happens_and_ends_with_exactly_one_comparison(backend
     assert {"image", "prompt", "total"} <= set(comparison.timings)
 
 
-def test_own_answers_are_replayed_each_through_its_own_variant(backend):
+def test_own_answers_are_replayed_each_through_its_own_variant(backend, ask):
     comparison = backend.compare(ask(adapters=(None, "one"), answer_from="own"))
     assert comparison.tokens == ()
     for recording in comparison.recordings:
@@ -66,66 +59,70 @@ def test_own_answers_are_replayed_each_through_its_own_variant(backend):
         assert np.array_equal(alone.by_token, recording.by_token)
 
 
-def test_the_base_models_answer_can_be_replayed_through_the_adapter(backend):
+def test_the_base_models_answer_can_be_replayed_through_the_adapter(backend, ask):
     comparison = backend.compare(ask(adapters=(None, "one"), answer_from=None))
     replayed = tuple(token.id for token in comparison.tokens if token.role in ("answer", "end"))
     assert replayed == comparison.recording(None).answer_ids
 
 
-def test_leaving_a_stream_stops_the_work(backend, monkeypatch):
-    """Counted at the model itself: after Stop at most the pass that was under way is finished."""
-    model, passes = Qwen3VLForConditionalGeneration, []
-    original = model.forward
+class Held:
+    """The language model stands still in one of its passes, until a test lets it go on."""
 
-    def counting(self, *arguments, **options):
-        passes.append(1)
-        time.sleep(0.01)
-        return original(self, *arguments, **options)
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, at: int) -> None:
+        self.passes, self.reached, self.go_on = 0, threading.Event(), threading.Event()
+        original = Qwen3VLForConditionalGeneration.forward
 
-    monkeypatch.setattr(model, "forward", counting)
-    stream = backend.stream(ask(max_new_tokens=256, adapters=(None, "one"), prompt="Count."))
+        def forward(model, *arguments, **options):
+            self.passes += 1
+            if self.passes == at:
+                self.reached.set()
+                assert self.go_on.wait(60)
+            return original(model, *arguments, **options)
+
+        monkeypatch.setattr(Qwen3VLForConditionalGeneration, "forward", forward)
+
+
+def test_leaving_a_stream_stops_the_work(backend, ask, monkeypatch):
+    """Counted at the model itself: after Stop the pass that was under way is finished, and none is begun."""
+    held = Held(monkeypatch, at=12)
+    stream = backend.stream(ask(max_new_tokens=256, adapters=(None, "one")))
     for event in stream:
         if isinstance(event, AnswerToken) and event.index == 2:
             break
+    assert held.reached.wait(60)
     stream.close()
-    seen = len(passes)
-    time.sleep(0.5)
-    assert len(passes) <= seen + 1
-    monkeypatch.undo()
+    held.go_on.set()
+    wait_until(lambda: not backend.busy())
+    assert held.passes == 12
     assert backend.compare(ask(max_new_tokens=1))
 
 
-def test_closing_stops_the_work_and_tells_those_who_wait(dense, monkeypatch):
-    opened = open_backend("local", device="cpu", model=str(dense))
-    waiting: SimpleQueue[Progress] = SimpleQueue()
+def test_closing_stops_the_work_and_tells_those_who_wait(dense, ask, monkeypatch):
+    opened, held = open_backend("local", device="cpu", model=str(dense)), Held(monkeypatch, at=12)
     outcomes: list[str] = []
-
-    def endless(passes, prompt, prefix, positions, recorder, on_layer):
-        waiting.put(Progress("reading", "", None, 0.0))
-        while True:
-            on_layer()  # raises once the work is stopped
-            time.sleep(0.01)
 
     def visitor() -> None:
         try:
-            for event in opened.stream(ask()):
-                if isinstance(event, Progress) and event.stage == "queue":
-                    waiting.put(event)
+            opened.compare(ask(max_new_tokens=256))
+            outcomes.append("answered")
         except (BackendError, CancelledError) as error:
             outcomes.append(error.code)
 
-    monkeypatch.setattr(Passes, "words", endless)
     threads = [threading.Thread(target=visitor) for _ in range(3)]
-    for thread, stage in zip(threads, ("reading", "queue", "queue"), strict=True):
-        thread.start()
-        assert waiting.get(timeout=60).stage == stage
-    opened.close()
     for thread in threads:
+        thread.start()
+    assert held.reached.wait(60)
+    closing = threading.Thread(target=opened.close)
+    closing.start()
+    wait_until(lambda: outcomes == ["backend_unavailable"] * 2)
+    held.go_on.set()
+    for thread in (*threads, closing):
         thread.join(60)
-    assert sorted(outcomes) == ["backend_unavailable", "backend_unavailable", "cancelled"]
+    assert outcomes == ["backend_unavailable", "backend_unavailable", "cancelled"]
+    assert held.passes == 12
 
 
-def test_settings_count_where_nothing_else_is_said(dense):
+def test_settings_count_where_nothing_else_is_said(dense, ask):
     from inference import Settings
 
     settings = Settings(model=str(dense), device="cpu", dtype="bfloat16", attention="rows")
@@ -135,7 +132,7 @@ def test_settings_count_where_nothing_else_is_said(dense):
     assert open_backend("local", settings=settings, dtype="float32").model_info().dtype == "float32"
 
 
-def test_requests_of_many_threads_are_answered_one_after_another_and_alike(backend):
+def test_requests_of_many_threads_are_answered_one_after_another_and_alike(backend, ask):
     expected = {name: backend.compare(ask(adapters=(name,))).recordings[0].by_token for name in (None, "one")}
     results: list[bool] = []
 
@@ -152,7 +149,7 @@ def test_requests_of_many_threads_are_answered_one_after_another_and_alike(backe
     assert results == [True] * 12
 
 
-def test_a_token_out_of_range_is_refused_and_the_backend_still_works(backend):
+def test_a_token_out_of_range_is_refused_and_the_backend_still_works(backend, ask):
     with pytest.raises(SelectionError, match="tokens 0–"):
         backend.compare(ask(focus=(10_000,)))
     with pytest.raises(SelectionError):
@@ -161,7 +158,7 @@ def test_a_token_out_of_range_is_refused_and_the_backend_still_works(backend):
 
 
 @pytest.mark.parametrize("kind", ["dense", "dense-untied", "moe", "moe-tied"])
-def test_every_kind_of_checkpoint_layout_loads_through_the_same_door(kind, tmp_path):
+def test_every_kind_of_checkpoint_layout_loads_through_the_same_door(kind, tmp_path, ask):
     folder = write_checkpoint(tmp_path / kind, kind)
     opened = open_backend("local", device="cpu", model=str(folder))
     info = opened.model_info()
@@ -213,14 +210,14 @@ def test_models_that_cannot_be_loaded_are_refused_with_a_reason(tmp_path, dense)
             open_backend("local", model=str(dense), **option)
 
 
-def test_a_closed_backend_says_so(dense):
+def test_a_closed_backend_says_so(dense, ask):
     opened = open_backend("local", device="cpu", model=str(dense))
     opened.close()
     with pytest.raises(BackendError, match="closed"):
         opened.compare(ask())
 
 
-def test_an_answer_does_not_depend_on_what_was_asked_before(backend):
+def test_an_answer_does_not_depend_on_what_was_asked_before(backend, ask):
     plain = backend.compare(ask(image=picture(96, 160, seed=9)))
     assert backend.compare(ask(image=picture(96, 160, seed=9), vision_tower=True)).recordings[0].vision_received.any()
     again = backend.compare(ask(image=picture(96, 160, seed=9)))
@@ -228,7 +225,7 @@ def test_an_answer_does_not_depend_on_what_was_asked_before(backend):
     assert again.recordings[0].vision_received is None
 
 
-def test_an_adapter_that_appears_is_offered_and_one_that_was_replaced_is_read_again(dense, tmp_path):
+def test_an_adapter_that_appears_is_offered_and_one_that_was_replaced_is_read_again(dense, tmp_path, ask):
     """Against fresh backends: what a running one says after files changed is what a new one would say."""
     folder = tmp_path / "runs"
     write_adapter(folder / "first", dense, seed=1)
@@ -248,7 +245,7 @@ def test_an_adapter_that_appears_is_offered_and_one_that_was_replaced_is_read_ag
     assert not np.array_equal(before, after)
 
 
-def test_a_folder_with_an_impossible_name_gets_a_plain_one_and_its_own_is_told(dense, tmp_path):
+def test_a_folder_with_an_impossible_name_gets_a_plain_one_and_its_own_is_told(dense, tmp_path, ask):
     folder = tmp_path / "runs"
     write_adapter(folder / "good", dense)
     write_adapter(folder / "so <bad>", dense, seed=2)
@@ -260,7 +257,7 @@ def test_a_folder_with_an_impossible_name_gets_a_plain_one_and_its_own_is_told(d
     assert not np.array_equal(one.by_token, other.by_token)
 
 
-def test_an_overflow_is_an_error_and_not_a_picture(backend, monkeypatch):
+def test_an_overflow_is_an_error_and_not_a_picture(backend, monkeypatch, ask):
     from inference.errors import CaptureError
 
     words = Passes.words
@@ -271,7 +268,7 @@ def test_an_overflow_is_an_error_and_not_a_picture(backend, monkeypatch):
     assert backend.compare(ask())
 
 
-def test_out_of_memory_is_told_with_what_to_reduce(backend, monkeypatch):
+def test_out_of_memory_is_told_with_what_to_reduce(backend, monkeypatch, ask):
     import torch
 
     from inference.errors import OutOfMemoryError
@@ -290,7 +287,7 @@ def test_out_of_memory_is_told_with_what_to_reduce(backend, monkeypatch):
     assert backend.compare(ask())
 
 
-def test_a_failed_analysis_holds_no_tensors(backend, monkeypatch):
+def test_a_failed_analysis_holds_no_tensors(backend, monkeypatch, ask):
     """Whoever keeps the error keeps its traceback, and with it frames: their tensors would stay on a full GPU."""
     held = []
 
@@ -310,7 +307,7 @@ def test_a_failed_analysis_holds_no_tensors(backend, monkeypatch):
         gc.enable()
 
 
-def test_files_of_the_checkpoint_are_only_read(dense: Path):
+def test_files_of_the_checkpoint_are_only_read(dense: Path, ask):
     before = {path: path.stat().st_mtime_ns for path in dense.iterdir()}
     open_backend("local", device="cpu", model=str(dense)).compare(ask())
     assert {path: path.stat().st_mtime_ns for path in dense.iterdir()} == before

@@ -3,16 +3,14 @@
 import os
 import subprocess
 import sys
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import modal
 import pytest
-from PIL import Image
 
-from inference import Backend, Request, Settings, open_backend
+from inference import Backend, Settings, open_backend
 from inference.cloud.backend import ModalBackend
 from inference.cloud.calls import Handles
 from inference.settings import Cloud
@@ -70,13 +68,6 @@ def is_token(message: Any) -> bool:
     return bool(message["kind"] == "token")
 
 
-def wait_until(ready: Callable[[], bool], seconds: float = 60) -> None:
-    deadline = time.monotonic() + seconds
-    while not ready():
-        assert time.monotonic() < deadline, "waited in vain"
-        time.sleep(0.02)
-
-
 @pytest.fixture(scope="package")
 def cloud(tmp_path_factory: pytest.TempPathFactory) -> Iterator[StandIn]:
     log = tmp_path_factory.mktemp("modal") / "containers.log"
@@ -109,12 +100,6 @@ def local() -> Iterator[Backend]:
     backend = open_backend("local", model="demo", device="cpu")
     yield backend
     backend.close()
-
-
-@pytest.fixture
-def ask(photo: Image.Image) -> Callable[..., Request]:
-    """A request about a picture that no other test has sent to the containers."""
-    return lambda **more: Request(**{"image": photo, "prompt": "What is it?", "max_new_tokens": 6} | more)
 
 
 @pytest.fixture

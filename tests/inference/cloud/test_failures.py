@@ -32,8 +32,8 @@ from inference.errors import (
     VisualizerError,
 )
 from inference.settings import Cloud
-from tests.conftest import picture
-from tests.inference.cloud.conftest import EXACT, ROOT, SINGLE, TIGHT, SpawnedCalls, deploy, is_token, wait_until
+from tests.conftest import picture, wait_until
+from tests.inference.cloud.conftest import EXACT, ROOT, SINGLE, TIGHT, SpawnedCalls, deploy, is_token
 from tests.modal_stand_in import unreachable_env
 
 OPEN = """
@@ -318,6 +318,7 @@ def test_a_bug_in_the_container_is_told_without_its_words(cloud, connect, ask):
     """A volume's folder that is a file: an OSError over there is not a network that is away."""
     folder = cloud.mount_root / "adapters"
     backend = connect()
+    assert backend.compare(ask(max_new_tokens=1)), "a container is there: one that starts would mount the folder anew"
     kept = folder.rename(folder.with_name("kept"))
     folder.write_text("")
     try:

@@ -9,8 +9,8 @@ import pytest
 from inference import Comparison
 from inference.batch.__main__ import main
 from inference.errors import CrashedError, UnknownAdapterError
-from tests.conftest import picture
-from tests.inference.cloud.conftest import EXACT, SINGLE, wait_until
+from tests.conftest import picture, wait_until
+from tests.inference.cloud.conftest import EXACT, SINGLE
 
 
 @pytest.fixture

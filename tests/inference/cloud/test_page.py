@@ -8,7 +8,8 @@ from inference import Settings
 from inference.errors import NotDeployedError
 from inference.settings import Cloud
 from tests.built_page import build
-from tests.inference.cloud.conftest import EXACT, SpawnedCalls, wait_until
+from tests.conftest import wait_until
+from tests.inference.cloud.conftest import EXACT, SpawnedCalls
 from tests.inference.service.events import analyze, upload, visitor
 
 SETTINGS = Settings(backend="modal", model="demo", cloud=Cloud(modal_app=EXACT))

@@ -5,7 +5,8 @@ import time
 import pytest
 
 from inference import AnswerToken, Progress
-from tests.inference.cloud.conftest import SINGLE, wait_until
+from tests.conftest import wait_until
+from tests.inference.cloud.conftest import SINGLE
 
 TOKENS = 256  # random weights never write their end token: so many are written where nobody stops them
 
