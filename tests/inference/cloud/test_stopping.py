@@ -4,7 +4,8 @@ import time
 
 import pytest
 
-from inference import AnswerToken, Progress
+from inference import AnswerToken, Progress, Settings
+from inference.service.analysis import AnalysisService
 from tests.conftest import wait_until
 from tests.inference.cloud.conftest import SINGLE
 
@@ -69,19 +70,17 @@ def test_a_gpu_that_is_started_beforehand_is_the_one_that_answers(cloud, connect
 
 
 def test_a_visitor_who_leaves_the_page_ends_the_work(connect, engine, slow, ask):
-    """Through the desk, as the page does it: the visit ends, and the container is idle."""
-    from inference import Settings
-    from inference.service.analysis import Desk
-
+    """Through the service, as the page does it: the session ends, and the container is idle."""
     backend = connect(SINGLE, model=str(slow))
     before = engine.status.remote()
-    desk = Desk(Settings(backend="modal"), lambda: backend)
-    visit = desk.visit("someone")
-    events = desk.answer(ask(max_new_tokens=TOKENS), address="here", visit=visit, cancelled=visit.begin("analysis"))
+    service = AnalysisService(Settings(backend="modal"), lambda: backend)
+    session = service.session("someone")
+    stop = session.begin("analysis", "its request")
+    events = service.answer(ask(max_new_tokens=TOKENS), address="here", session=session, cancelled=stop)
     for event in events:
         if isinstance(event, AnswerToken):
             break
-    desk.leave("someone")
+    service.leave("someone")
     events.close()
     wait_until(lambda: engine.status.remote()["stopped"] == before["stopped"] + 1)
     wait_until(lambda: not engine.status.remote()["busy"])
