@@ -17,7 +17,6 @@ from inference.cloud.backend import ModalBackend
 from inference.errors import NotDeployedError, UnknownAdapterError
 from inference.settings import Cloud
 from tests import ROOT
-from tests.inference.cloud.conftest import ask
 
 pytestmark = pytest.mark.cloud
 APP = "lora-attention-visualizer-test"
@@ -39,7 +38,7 @@ def backend() -> Iterator[ModalBackend]:
         subprocess.run([*modal, "app", "stop", "--yes", APP], cwd=ROOT, check=False, timeout=120)
 
 
-def test_a_comparison_equals_the_local_one_within_rounding(backend):
+def test_a_comparison_equals_the_local_one_within_rounding(backend, ask):
     local = open_backend("local", model="demo", device="cpu")
     request = ask(adapters=(None, "find-red", "vision-lora"), vision_tower=True)
     theirs, ours = backend.compare(request), local.compare(request)
@@ -54,14 +53,14 @@ def test_a_comparison_equals_the_local_one_within_rounding(backend):
         assert worst <= 1e-4
 
 
-def test_a_stream_tells_its_stages(backend):
+def test_a_stream_tells_its_stages(backend, ask):
     events = list(backend.stream(ask(adapters=(None, "find-red"))))
     stages = [event.stage for event in events if isinstance(event, Progress)]
     assert {"modal", "image", "answer", "replay", "receiving"} <= set(stages)
     assert isinstance(events[-1], Comparison)
 
 
-def test_stop_ends_the_remote_work(backend):
+def test_stop_ends_the_remote_work(backend, ask):
     before = backend.deployment.handles.engine.status.remote()
     stream = backend.stream(ask(adapters=(None, "find-red", "find-circle", "vision-lora"), max_new_tokens=64))
     for event in stream:
@@ -76,7 +75,7 @@ def test_stop_ends_the_remote_work(backend):
     assert backend.deployment.handles.engine.status.remote()["process"] == before["process"]
 
 
-def test_refusals_and_many_requests(backend):
+def test_refusals_and_many_requests(backend, ask):
     with pytest.raises(UnknownAdapterError):
         backend.compare(ask(adapters=("nobody",)))
     found = dict(backend.compare_many(ask(prompt=f"What is {index}?") for index in range(6)))
