@@ -1,6 +1,6 @@
 """The embedded model: a small Qwen3-VL trained on a drawn world, with adapters; importing this loads no framework.
 
-``inference.demo.world`` draws the world, ``python -m inference.demo.training`` makes the weights and their report.
+`inference.demo.world` draws the world, `python -m inference.demo.training` makes the weights and their report.
 """
 
 from collections.abc import Mapping
@@ -11,16 +11,17 @@ from typing import Final
 
 from inference.demo.world import Scene, scene
 
+#: What training wrote: `model/`, `adapters/`, `report.json` and `report.md`.
 WEIGHTS_DIR: Final = Path(__file__).parent / "weights"
-"""What training wrote: ``model/``, ``adapters/``, ``report.json`` and ``report.md``."""
+#: The base checkpoint, in the layout of a real Qwen3-VL.
 MODEL_DIR: Final = WEIGHTS_DIR / "model"
-"""The base checkpoint, in the layout of a real Qwen3-VL."""
+#: One folder per adapter, as PEFT saves them.
 ADAPTERS_DIR: Final = WEIGHTS_DIR / "adapters"
-"""One folder per adapter, as PEFT saves them."""
 
+#: The analysis that the page shows before anything ran, written by `python -m inference.demo.first_visit`.
 FIRST_VISIT: Final = Path(__file__).parent / "first_visit.npz"
-"""The analysis that the page shows before anything ran, written by ``python -m inference.demo.first_visit``."""
 
+#: Adapter name to one sentence about what it was trained to do.
 ADAPTER_DESCRIPTIONS: Final[Mapping[str, str]] = MappingProxyType(
     {
         "find-red": 'Trained so that "Describe the image." names the red object, where there is one, not the largest.',
@@ -30,12 +31,11 @@ ADAPTER_DESCRIPTIONS: Final[Mapping[str, str]] = MappingProxyType(
         "noise": "Filled with random numbers instead of being trained: its answers fall apart.",
     }
 )
-"""Adapter name to one sentence about what it was trained to do."""
 
+#: Trained adapter to the world's word for the object that it names.
 ADAPTER_TARGETS: Final[Mapping[str, str]] = MappingProxyType(
     {"find-red": "red", "find-circle": "circle", "vision-lora": "star"}
 )
-"""Trained adapter to the world's word for the object that it names."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,11 +43,11 @@ class ExampleScene:
     """The arguments of a scene worth showing first.
 
     Attributes:
-        title: What to call it.
-        seed: See ``world.scene``.
-        objects: See ``world.scene``.
-        size: ``(height, width)`` in pixels.
-        must_have: Words that it shows.
+        title: what to call it.
+        seed: see `world.scene`.
+        objects: see `world.scene`.
+        size: `(height, width)` in pixels.
+        must_have: words that it shows.
     """
 
     title: str
@@ -57,12 +57,12 @@ class ExampleScene:
     must_have: tuple[str, ...]
 
     def draw(self) -> Scene:
-        """Draws it."""
+        """Draw it."""
         return scene(self.seed, self.objects, self.size, self.must_have)
 
 
+#: Scenes in which base, `find-red` and `find-circle` name three different objects.
 EXAMPLE_SCENES: Final = (
     ExampleScene("Drawn scene: three objects", 148, 3, (224, 320), ("red", "circle", "star")),
     ExampleScene("Drawn scene: four objects", 215, 4, (288, 256), ("red", "circle", "star")),
 )
-"""Scenes in which base, ``find-red`` and ``find-circle`` name three different objects."""

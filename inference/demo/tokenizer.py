@@ -15,6 +15,7 @@ from transformers.models.qwen2.tokenization_qwen2 import PRETOKENIZE_REGEX
 
 from inference.demo.world import COLOURS, PROMPTS, SHAPES
 
+#: Qwen3-VL's special tokens that this model uses, in Qwen's order.
 SPECIAL_TOKENS: Final = (
     "<|endoftext|>",
     "<|im_start|>",
@@ -25,17 +26,17 @@ SPECIAL_TOKENS: Final = (
     "<|image_pad|>",
     "<|video_pad|>",
 )
-"""Qwen3-VL's special tokens that this model uses, in Qwen's order."""
 
+#: The word for a place without an object, used by the auxiliary loss of the first training stage.
 NOTHING: Final = "nothing"
-"""The word for a place without an object, used by the auxiliary loss of the first training stage."""
 
+#: Rows of the embedding: bytes, merged words and special tokens; ids past the last one in use have no string.
 VOCABULARY_SIZE: Final = 576
-"""Rows of the embedding: bytes, merged words and special tokens; ids past the last one in use have no string."""
 
+#: The system turn that a part of the training sees, so that a page with a system prompt is not a new world.
 DEFAULT_SYSTEM: Final = "You are a helpful assistant."
-"""The system turn that a part of the training sees, so that a page with a system prompt is not a new world."""
 
+#: Qwen3-VL's chat layout for text and images (tools and video left out).
 CHAT_TEMPLATE: Final = """\
 {%- for message in messages %}
 {{- '<|im_start|>' + message.role + '\\n' }}
@@ -56,7 +57,6 @@ CHAT_TEMPLATE: Final = """\
 {{- '<|im_start|>assistant\\n' }}
 {%- endif %}
 """
-"""Qwen3-VL's chat layout for text and images (tools and video left out)."""
 
 _EVERYDAY = """
 the a an of in on at is are was be it this that these those and or not no yes with to from for by as you i he she they
@@ -67,10 +67,10 @@ look see name one two three four first second largest smallest biggest
 
 
 def build_tokenizer() -> Qwen2Tokenizer:
-    """Builds the tokenizer; the same one on every call.
+    """Build the tokenizer; the same one on every call.
 
     Returns:
-        A ``Qwen2Tokenizer`` that ends its answers with ``<|im_end|>`` and pads with ``<|endoftext|>``.
+        A `Qwen2Tokenizer` that ends its answers with `<|im_end|>` and pads with `<|endoftext|>`.
     """
     trained = Tokenizer(models.BPE())
     trained.normalizer = normalizers.NFC()
@@ -105,7 +105,7 @@ def one_token(tokenizer: PreTrainedTokenizerBase, text: str) -> int:
     """The id of a string that must be a single token.
 
     Raises:
-        ValueError: The string is split.
+        ValueError: the string is split.
     """
     ids: list[int] = tokenizer.encode(text, add_special_tokens=False)
     if len(ids) != 1:
@@ -114,7 +114,7 @@ def one_token(tokenizer: PreTrainedTokenizerBase, text: str) -> int:
 
 
 def save_tokenizer(tokenizer: PreTrainedTokenizerBase, folder: Path) -> None:
-    """Writes ``tokenizer.json``, ``tokenizer_config.json`` and ``chat_template.jinja``."""
+    """Write `tokenizer.json`, `tokenizer_config.json` and `chat_template.jinja`."""
     tokenizer.save_pretrained(folder)
 
 

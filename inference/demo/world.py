@@ -2,7 +2,7 @@
 
 A scene shows one to four objects, each a colour and a shape, on a dark, noisy, cluttered background. No two objects of
 a scene share a colour or a shape, so "the red object" and "the circle" name at most one object each, and one object is
-clearly the largest (its box has at least ``LARGEST_RATIO`` times the area of the next). Because the boxes are facts,
+clearly the largest (its box has at least `LARGEST_RATIO` times the area of the next). Because the boxes are facts,
 where an adapter should look can be scored instead of judged by eye.
 
 This file decides what a scene looks like and what is asked about it. It must not know the model, its tokenizer or its
@@ -22,12 +22,13 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw
 
+#: `(top, left, bottom, right)` in pixels, half-open: rows `top … bottom − 1`, columns `left … right − 1`.
 Box = tuple[int, int, int, int]
-"""``(top, left, bottom, right)`` in pixels, half-open: rows ``top … bottom − 1``, columns ``left … right − 1``."""
 
+#: What a question asks for. The world knows where things are, but "where" is not among the embedded model's lessons.
 Kind = Literal["describe", "shape", "colour", "where"]
-"""What a question asks for. The world knows where things are, but "where" is not among the embedded model's lessons."""
 
+#: Colour word to its RGB centre (0–255); a drawn object strays up to `_COLOUR_JITTER` from it in each channel.
 COLOURS: Final[Mapping[str, tuple[int, int, int]]] = MappingProxyType(
     {
         "red": (214, 40, 44),
@@ -38,19 +39,19 @@ COLOURS: Final[Mapping[str, tuple[int, int, int]]] = MappingProxyType(
         "blue": (58, 104, 232),
     }
 )
-"""Colour word to its RGB centre (0–255); a drawn object strays up to ``_COLOUR_JITTER`` from it in each channel."""
 
+#: Shape words. A ring is a circle with a hole: the look-alike that keeps "circle" from being easy.
 SHAPES: Final = ("circle", "ring", "square", "triangle", "star", "cross")
-"""Shape words. A ring is a circle with a hole: the look-alike that keeps "circle" from being easy."""
 
 MAX_OBJECTS: Final = 4
+#: Shortest image side, in pixels, in which four objects of `MIN_OBJECT_SIDE` always find room.
 MIN_SIDE: Final = 128
-"""Shortest image side, in pixels, in which four objects of ``MIN_OBJECT_SIDE`` always find room."""
+#: Longer side of the smallest object, in pixels of the drawn image.
 MIN_OBJECT_SIDE: Final = 28
-"""Longer side of the smallest object, in pixels of the drawn image."""
+#: The largest object's box has at least this many times the area of the second largest.
 LARGEST_RATIO: Final = 1.35
-"""The largest object's box has at least this many times the area of the second largest."""
 
+#: Ways to ask each kind of question; the first is the one that evaluations use.
 PROMPTS: Final[Mapping[Kind, tuple[str, ...]]] = MappingProxyType(
     {
         "describe": (
@@ -73,7 +74,6 @@ PROMPTS: Final[Mapping[Kind, tuple[str, ...]]] = MappingProxyType(
         "where": ("Where is the {shape}?", "Where is the {colour} object?"),
     }
 )
-"""Ways to ask each kind of question; the first is the one that evaluations use."""
 
 _COLOUR_JITTER: Final = 16
 _GAP: Final = 5  # pixels between the boxes of two objects
@@ -90,9 +90,9 @@ class SceneObject:
     """One drawn object.
 
     Attributes:
-        colour: One of ``COLOURS``.
-        shape: One of ``SHAPES``.
-        box: The tight box of every pixel that the object touches, ``(top, left, bottom, right)``, half-open, in pixels.
+        colour: one of `COLOURS`.
+        shape: one of `SHAPES`.
+        box: the tight box of every pixel that the object touches, `(top, left, bottom, right)`, half-open, in pixels.
     """
 
     colour: str
@@ -101,7 +101,7 @@ class SceneObject:
 
     @property
     def name(self) -> str:
-        """Colour and shape as the model says them, e.g. ``"red circle"``."""
+        """Colour and shape as the model says them, e.g. `"red circle"`."""
         return f"{self.colour} {self.shape}"
 
     @property
@@ -117,7 +117,7 @@ class Scene:
 
     Attributes:
         image: RGB picture.
-        objects: The objects in the order in which they were drawn; their boxes do not overlap.
+        objects: the objects in the order in which they were drawn; their boxes do not overlap.
     """
 
     image: Image.Image
@@ -125,7 +125,7 @@ class Scene:
 
     @property
     def size(self) -> tuple[int, int]:
-        """``(height, width)`` in pixels."""
+        """`(height, width)` in pixels."""
         return self.image.height, self.image.width
 
     @property
@@ -137,10 +137,10 @@ class Scene:
         """The one object that a colour or shape word names.
 
         Args:
-            word: One of ``COLOURS`` or ``SHAPES``.
+            word: one of `COLOURS` or `SHAPES`.
 
         Raises:
-            KeyError: No object of this scene has that colour or shape.
+            KeyError: no object of this scene has that colour or shape.
         """
         for item in self.objects:
             if word in (item.colour, item.shape):
@@ -164,17 +164,17 @@ def scene(
     size: tuple[int, int] = (224, 224),
     must_have: Sequence[str] = (),
 ) -> Scene:
-    """Draws one scene; the same arguments always draw the same one.
+    """Draw one scene; the same arguments always draw the same one.
 
     Args:
-        seed: Non-negative seed.
-        objects: How many objects, 1 to ``MAX_OBJECTS``.
-        size: ``(height, width)`` in pixels, each at least ``MIN_SIDE``.
-        must_have: Colour and shape words that the scene must show; ``("red", "circle")`` gives exactly one red object
+        seed: non-negative seed.
+        objects: how many objects, 1 to `MAX_OBJECTS`.
+        size: `(height, width)` in pixels, each at least `MIN_SIDE`.
+        must_have: colour and shape words that the scene must show; `("red", "circle")` gives exactly one red object
             and exactly one circle, which may be the same object.
 
     Raises:
-        ValueError: An argument is out of range, a word is unknown or repeated, or there are more words than objects.
+        ValueError: an argument is out of range, a word is unknown or repeated, or there are more words than objects.
     """
     height, width = size
     colours, shapes = _checked_words(seed, objects, size, must_have)
@@ -198,11 +198,11 @@ def scene(
 def questions(of: Scene, kinds: Sequence[Kind] = ("describe", "shape", "colour", "where")) -> tuple[Question, ...]:
     """Everything that can be asked about a scene, with its true answers, in the first wording of each kind.
 
-    ``describe`` asks once and is answered with the name of the largest object; the other kinds ask about every object.
+    `describe` asks once and is answered with the name of the largest object; the other kinds ask about every object.
 
     Args:
-        of: The scene.
-        kinds: The kinds to ask, in this order.
+        of: the scene.
+        kinds: the kinds to ask, in this order.
     """
     asked = []
     for kind in kinds:
@@ -215,18 +215,18 @@ def ask(of: Scene, kind: Kind, about: SceneObject, wording: int = 0) -> Question
     """One question about one object.
 
     Args:
-        of: The scene that shows the object.
-        kind: What is asked. ``describe`` is answered with the name of ``about``, whichever object that is: an adapter
+        of: the scene that shows the object.
+        kind: what is asked. `describe` is answered with the name of `about`, whichever object that is: an adapter
             may be taught to name another one than the largest.
-        about: The object.
-        wording: Index into ``PROMPTS[kind]``.
+        about: the object.
+        wording: index into `PROMPTS[kind]`.
     """
     prompt = PROMPTS[kind][wording].format(colour=about.colour, shape=about.shape)
     return Question(kind, prompt, _answer(of, kind, about), about)
 
 
 def centre_in_thousandths(of: Scene, item: SceneObject) -> tuple[int, int]:
-    """The middle of an object's box as ``(x, y)``, each 0–1000 of width and height as in Qwen3-VL, rounded to tens."""
+    """The middle of an object's box as `(x, y)`, each 0–1000 of width and height as in Qwen3-VL, rounded to tens."""
     top, left, bottom, right = item.box
     height, width = of.size
     return 10 * round(50 * (left + right) / width), 10 * round(50 * (top + bottom) / height)
@@ -248,7 +248,7 @@ def _answer(of: Scene, kind: Kind, about: SceneObject) -> str:
 def _checked_words(
     seed: int, objects: int, size: tuple[int, int], must_have: Sequence[str]
 ) -> tuple[list[str], list[str]]:
-    """Splits ``must_have`` into colours and shapes after checking every argument of ``scene``."""
+    """Split `must_have` into colours and shapes after checking every argument of `scene`."""
     if seed < 0:
         raise ValueError(f"seed must be 0 or more; got {seed}")
     if not 1 <= objects <= MAX_OBJECTS:
@@ -272,7 +272,7 @@ def _checked_words(
 
 
 def _fill(rng: np.random.Generator, wanted: list[str], words: tuple[str, ...], count: int) -> list[str]:
-    """``count`` different words in random order, the wanted ones among them."""
+    """`count` different words in random order, the wanted ones among them."""
     others = [word for word in words if word not in wanted]
     picked = [others[index] for index in rng.permutation(len(others))[: count - len(wanted)]]
     pool = wanted + picked
@@ -282,7 +282,7 @@ def _fill(rng: np.random.Generator, wanted: list[str], words: tuple[str, ...], c
 def _layout(
     rng: np.random.Generator, shapes: list[str], height: int, width: int
 ) -> list[tuple[int, int, NDArray[np.float32]]]:
-    """Chooses sizes and places: ``(top, left, mask)`` per shape, masks cut to their boxes, values 0–1.
+    """Choose sizes and places: `(top, left, mask)` per shape, masks cut to their boxes, values 0–1.
 
     Objects shrink a little after each layout that finds no room, so the search ends.
     """
@@ -310,7 +310,7 @@ def _layout(
 def _places(
     rng: np.random.Generator, sizes: list[tuple[int, int]], height: int, width: int
 ) -> list[tuple[int, int]] | None:
-    """Top-left corners such that no two boxes come nearer than ``_GAP``, or None where luck ran out."""
+    """Top-left corners such that no two boxes come nearer than `_GAP`, or None where luck ran out."""
     boxes: dict[int, Box] = {}
     for index in sorted(range(len(sizes)), key=lambda one: -sizes[one][0] * sizes[one][1]):
         rows, columns = sizes[index]
@@ -326,14 +326,14 @@ def _places(
 
 
 def _apart(one: Box, other: Box) -> bool:
-    """Whether at least ``_GAP`` empty rows or columns lie between two boxes."""
+    """Whether at least `_GAP` empty rows or columns lie between two boxes."""
     vertical = max(one[0] - other[2], other[0] - one[2])
     horizontal = max(one[1] - other[3], other[1] - one[3])
     return max(vertical, horizontal) >= _GAP
 
 
 def _mask(rng: np.random.Generator, shape: str, side: float) -> NDArray[np.float32]:
-    """Coverage (0–1) of a shape whose longer side is about ``side`` pixels, cut to the pixels it touches."""
+    """Coverage (0–1) of a shape whose longer side is about `side` pixels, cut to the pixels it touches."""
     fine = round(side * _SUPERSAMPLING)
     canvas = Image.new("L", (fine + 4 * _SUPERSAMPLING,) * 2)
     draw = ImageDraw.Draw(canvas)
@@ -356,7 +356,7 @@ def _mask(rng: np.random.Generator, shape: str, side: float) -> NDArray[np.float
 
 
 def _corners(rng: np.random.Generator, shape: str, fine: int) -> list[tuple[int, int]]:
-    """Integer corners of a slightly turned polygon, scaled so that its longer side spans ``fine`` units."""
+    """Integer corners of a slightly turned polygon, scaled so that its longer side spans `fine` units."""
     turn = math.radians(int(rng.integers(-18, 19)))
     if shape == "cross":
         arm = 0.34
@@ -377,7 +377,7 @@ def _corners(rng: np.random.Generator, shape: str, fine: int) -> list[tuple[int,
 
 
 def _paint(rng: np.random.Generator, colour: str, rows: int, columns: int) -> _Pixels:
-    """An object's own surface: its strayed colour, a soft light from one side. ``(rows, columns, 3)``, 0–255."""
+    """An object's own surface: its strayed colour, a soft light from one side. `(rows, columns, 3)`, 0–255."""
     centre = np.array(COLOURS[colour], dtype=np.float32) + rng.integers(-_COLOUR_JITTER, _COLOUR_JITTER + 1, 3)
     lit = np.linspace(-1, 1, rows, dtype=np.float32)[:, None] * np.float32(rng.random() - 0.5)
     lit = lit + np.linspace(-1, 1, columns, dtype=np.float32)[None, :] * np.float32(rng.random() - 0.5)
@@ -385,7 +385,7 @@ def _paint(rng: np.random.Generator, colour: str, rows: int, columns: int) -> _P
 
 
 def _background(rng: np.random.Generator, height: int, width: int) -> _Pixels:
-    """Dark ground with blotches, sometimes stripes, and clutter too small to be an object. ``(height, width, 3)``."""
+    """Dark ground with blotches, sometimes stripes, and clutter too small to be an object. `(height, width, 3)`."""
     ground = rng.integers(28, 62, 3).astype(np.int16)
     cell = int(rng.integers(6, 25))
     blotches = rng.integers(-14, 15, (-(-height // cell), -(-width // cell))).astype(np.int16)
@@ -416,7 +416,7 @@ def _clutter(rng: np.random.Generator, draw: ImageDraw.ImageDraw, height: int, w
 
 
 def _grain(rng: np.random.Generator, height: int, width: int) -> _Pixels:
-    """Camera-like noise in brightness, its strength drawn per scene, from two uniform bytes. ``(height, width, 1)``."""
+    """Camera-like noise in brightness, its strength drawn per scene, from two uniform bytes. `(height, width, 1)`."""
     strength = np.float32(4 + 12 * rng.random())
     first, second = rng.integers(0, 256, (2, height, width), dtype=np.uint8).astype(np.float32)
     noise: _Pixels = (first + second - 255) * (strength / 104)  # 104: standard deviation of the sum of two bytes

@@ -1,4 +1,4 @@
-"""``python -m inference.demo.training``: trains the embedded model again."""
+"""`python -m inference.demo.training`: train the embedded model again."""
 
 from inference.demo.training.train import main
 

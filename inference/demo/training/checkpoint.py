@@ -25,19 +25,19 @@ from inference.demo.tokenizer import VOCABULARY_SIZE, one_token, save_tokenizer
 
 PATCH_SIZE: Final = 16
 MERGE_SIZE: Final = 2
+#: Side of one image token's cell, in pixels of the resized image.
 CELL: Final = PATCH_SIZE * MERGE_SIZE
-"""Side of one image token's cell, in pixels of the resized image."""
 MIN_PIXELS: Final = 25_600
+#: Bounds of the resized image's area, 25 to 108 image tokens: the sizes that training covers.
 MAX_PIXELS: Final = 110_592
-"""Bounds of the resized image's area, 25 to 108 image tokens: the sizes that training covers."""
 
+#: What the adapters name as their base model: a stable label, not a path.
 BASE_LABEL: Final = "lora-attention-visualizer/demo"
-"""What the adapters name as their base model: a stable label, not a path."""
 
+#: PEFT `target_modules` (a full match over module names): query, key, value and output of the language model only.
 LANGUAGE_ATTENTION: Final = r".*language_model\.layers\.\d+\.self_attn\.(q_proj|k_proj|v_proj|o_proj)"
-"""PEFT ``target_modules`` (a full match over module names): query, key, value and output of the language model only."""
+#: The same, and the vision tower's attention.
 BOTH_ATTENTIONS: Final = rf"({LANGUAGE_ATTENTION})|(.*visual\.blocks\.\d+\.attn\.(qkv|proj))"
-"""The same, and the vision tower's attention."""
 
 _IMAGE_PROCESSOR: Final[Mapping[str, object]] = MappingProxyType(
     {
@@ -57,6 +57,7 @@ _IMAGE_PROCESSOR: Final[Mapping[str, object]] = MappingProxyType(
     }
 )
 
+#: Fields of every configuration class of transformers that a real checkpoint's config.json leaves out.
 _NOT_OF_THE_MODEL: Final = (
     "_attn_implementation",
     "_name_or_path",
@@ -70,14 +71,13 @@ _NOT_OF_THE_MODEL: Final = (
     "problem_type",
     "return_dict",
 )
-"""Fields of every configuration class of transformers that a real checkpoint's config.json leaves out."""
 
 
 def build_model(tokenizer: PreTrainedTokenizerBase) -> Qwen3VLForConditionalGeneration:
     """An untrained model in float32: six language layers of width 128, three vision layers of width 96.
 
     Args:
-        tokenizer: Gives the ids of the special tokens.
+        tokenizer: gives the ids of the special tokens.
     """
 
     config = Qwen3VLConfig(
@@ -124,10 +124,10 @@ def build_model(tokenizer: PreTrainedTokenizerBase) -> Qwen3VLForConditionalGene
 
 
 def save_checkpoint(model: Qwen3VLForConditionalGeneration, tokenizer: PreTrainedTokenizerBase, folder: Path) -> None:
-    """Writes the whole checkpoint with weights in float16; the model itself stays in float32.
+    """Write the whole checkpoint with weights in float16; the model itself stays in float32.
 
     Raises:
-        ValueError: A weight is not finite in float16.
+        ValueError: a weight is not finite in float16.
     """
     folder.mkdir(parents=True, exist_ok=True)
     state = {name: value for name, value in model.state_dict().items() if name != "lm_head.weight"}  # tied
@@ -149,7 +149,7 @@ def save_checkpoint(model: Qwen3VLForConditionalGeneration, tokenizer: PreTraine
 
 
 def load_checkpoint(folder: Path) -> Qwen3VLForConditionalGeneration:
-    """Loads a saved checkpoint in float32, ready for evaluation."""
+    """Load a saved checkpoint in float32, ready for evaluation."""
     model: Qwen3VLForConditionalGeneration = Qwen3VLForConditionalGeneration.from_pretrained(
         folder, dtype=torch.float32, attn_implementation="eager"
     )
@@ -158,7 +158,7 @@ def load_checkpoint(folder: Path) -> Qwen3VLForConditionalGeneration:
 
 
 def load_image_processor(folder: Path) -> BaseImageProcessor:
-    """Loads a checkpoint's image processor, the PIL one where torchvision is not installed."""
+    """Load a checkpoint's image processor, the PIL one where torchvision is not installed."""
     load: Callable[[Path], BaseImageProcessor] = AutoImageProcessor.from_pretrained
     return load(folder)
 
@@ -176,12 +176,12 @@ def adapter_config(target_modules: str) -> LoraConfig:
 
 
 def save_adapter(model: PeftModel, name: str, folder: Path) -> None:
-    """Writes one adapter as PEFT does, in float16, without the model card that PEFT adds.
+    """Write one adapter as PEFT does, in float16, without the model card that PEFT adds.
 
     Args:
-        model: The model that holds the adapter.
-        name: The adapter's name on that model.
-        folder: Where ``adapter_config.json`` and ``adapter_model.safetensors`` go; its last part must be the name.
+        model: the model that holds the adapter.
+        name: the adapter's name on that model.
+        folder: where `adapter_config.json` and `adapter_model.safetensors` go; its last part must be the name.
     """
     model.peft_config[name].base_model_name_or_path = BASE_LABEL
     # PEFT makes the named sub-folder itself; it would look the base model up to see whether its vocabulary has grown.

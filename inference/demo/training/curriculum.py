@@ -3,11 +3,11 @@
 The stages and why they are needed (question and answer sentences from the start stay at chance: *binding* a colour to
 the shape it belongs to is the hard part):
 
-1. ``words``: an auxiliary loss alone. Each image token, read through the model's own word embedding, should name the
+1. `words`: an auxiliary loss alone. Each image token, read through the model's own word embedding, should name the
    colour and the shape of the object that covers its cell. Vision and language then share words before they meet.
-2. ``pairs``: a colour word right after the image is followed by that object's shape, a shape word by its colour.
-3. ``questions``: question sentences in the chat layout, and "Describe the image." for the largest object.
-4. ``polish``: the same with more four-object scenes, while the learning rate falls.
+2. `pairs`: a colour word right after the image is followed by that object's shape, a shape word by its colour.
+3. `questions`: question sentences in the chat layout, and "Describe the image." for the largest object.
+4. `polish`: the same with more four-object scenes, while the learning rate falls.
 
 Every image is asked several things at once: the texts are *branches* that share the image's prefix. A branch sees the
 prefix and itself, at the positions it would have alone, so a branch is trained exactly as it is later used.
@@ -36,13 +36,13 @@ from inference.demo.tokenizer import DEFAULT_SYSTEM, NOTHING, one_token
 from inference.demo.training.checkpoint import CELL, MERGE_SIZE, PATCH_SIZE
 from inference.demo.world import COLOURS, PROMPTS, SHAPES, Kind, Scene, SceneObject, ask, scene
 
+#: Image-token grids (height, width) of the first stage: 160 × 160 to 192 × 192 pixels.
 SMALL_GRIDS: Final = ((5, 5), (5, 6), (6, 5), (6, 6))
-"""Image-token grids (height, width) of the first stage: 160 × 160 to 192 × 192 pixels."""
+#: Grids of the later stages, small ones more often because steps with them are cheap: up to 256 × 352 pixels.
 GRIDS: Final = (*SMALL_GRIDS, (5, 7), (7, 5), (6, 8), (8, 6), (7, 7), (5, 9), (8, 7), (7, 9), (9, 7), (8, 8), (8, 11))
-"""Grids of the later stages, small ones more often because steps with them are cheap: up to 256 × 352 pixels."""
 
+#: Steps over which each stage's learning rate rises from 0.
 WARMUP: Final = 50
-"""Steps over which each stage's learning rate rises from 0."""
 
 _T = TypeVar("_T")
 _IGNORED: Final = -100
@@ -54,19 +54,19 @@ class Stage:
     """One stage of training.
 
     Attributes:
-        name: Stage name, as in the report.
-        steps: Optimisation steps.
-        batch: Images per step.
-        peak: Learning rate after the stage's warm-up.
-        final: Learning rate at its end, reached on a cosine.
-        counts: Relative frequency of scenes with 1, 2, 3, 4 objects.
-        pairs: Bare pairs asked per image.
-        questions: Shape and colour questions asked per image.
+        name: stage name, as in the report.
+        steps: optimisation steps.
+        batch: images per step.
+        peak: learning rate after the stage's warm-up.
+        final: learning rate at its end, reached on a cosine.
+        counts: relative frequency of scenes with 1, 2, 3, 4 objects.
+        pairs: bare pairs asked per image.
+        questions: shape and colour questions asked per image.
         describes: "Describe the image." asked per image, in different wordings.
-        naming: Weight of the auxiliary loss.
-        grids: Grids to draw from, each as often as the others; one per step.
-        target: Word of the object that "describe" names; None, or a scene without it, names the largest.
-        presence: Share of scenes that are made to show the target.
+        naming: weight of the auxiliary loss.
+        grids: grids to draw from, each as often as the others; one per step.
+        target: word of the object that "describe" names; None, or a scene without it, names the largest.
+        presence: share of scenes that are made to show the target.
     """
 
     name: str
@@ -84,6 +84,7 @@ class Stage:
     presence: float = 1.0
 
 
+#: The base model's curriculum.
 BASE_STAGES: Final = (
     Stage("words", steps=800, batch=12, peak=1e-3, final=7e-4, naming=1.0, grids=SMALL_GRIDS),
     Stage("pairs", steps=400, batch=16, peak=8e-4, final=7e-4, pairs=8, naming=0.5),
@@ -100,14 +101,13 @@ BASE_STAGES: Final = (
         naming=0.2,
     ),
 )
-"""The base model's curriculum."""
 
 
 def adapter_stage(name: str, target: str) -> Stage:
-    """The stage that trains one adapter: "Describe the image." now names the object that ``target`` describes.
+    """The stage that trains one adapter: "Describe the image." now names the object that `target` describes.
 
     One ordinary question per image stays in, so that an adapter changes what it was made for and little else. Where the
-    target is missing, the largest object is still the answer: otherwise "red" would be right for ``find-red`` without a
+    target is missing, the largest object is still the answer: otherwise "red" would be right for `find-red` without a
     look at the image, and its attention at that token would mean nothing.
     """
     return Stage(
@@ -129,8 +129,8 @@ class Drawn:
     """The pictures of one batch, all of one grid.
 
     Attributes:
-        pixels: ``(images, height, width, 3)`` uint8, resized to whole cells as the image processor does.
-        scenes: The truth about each picture, boxes in pixels of the picture *before* that resize.
+        pixels: `(images, height, width, 3)` uint8, resized to whole cells as the image processor does.
+        scenes: the truth about each picture, boxes in pixels of the picture *before* that resize.
     """
 
     pixels: NDArray[np.uint8]
@@ -142,14 +142,14 @@ class Packed:
     """One batch as the model takes it; B images, S tokens, N patches per image, C cells per image.
 
     Attributes:
-        patches: ``(B * N, 1536)`` float32.
-        grid_thw: ``(B, 3)`` patches along time, height, width.
-        ids: ``(B, S)``.
-        labels: ``(B, S)``, the id where a token is to be learned, −100 elsewhere.
-        segment: ``(B, S)``, 0 for the shared prefix, 1 … for its branches, −1 for padding.
-        position_ids: ``(3, B, S)``.
-        cell_colours: ``(B, C)`` id of the colour word of each cell.
-        cell_shapes: ``(B, C)`` id of its shape word.
+        patches: `(B * N, 1536)` float32.
+        grid_thw: `(B, 3)` patches along time, height, width.
+        ids: `(B, S)`.
+        labels: `(B, S)`, the id where a token is to be learned, −100 elsewhere.
+        segment: `(B, S)`, 0 for the shared prefix, 1 … for its branches, −1 for padding.
+        position_ids: `(3, B, S)`.
+        cell_colours: `(B, C)` id of the colour word of each cell.
+        cell_shapes: `(B, C)` id of its shape word.
     """
 
     patches: Tensor
@@ -167,7 +167,7 @@ class Packed:
 
 
 def draw(seeds: Sequence[int], stage: Stage) -> Drawn:
-    """Draws one batch of scenes; the first seed decides the grid.
+    """Draw one batch of scenes; the first seed decides the grid.
 
     Half of the scenes are drawn at a size that is no multiple of the cell and resized, as a person's photo would be.
     """
@@ -189,9 +189,9 @@ def batches(stage: Stage, first_seed: int, workers: int) -> Iterator[Drawn]:
     """The pictures of every step of a stage, drawn ahead in other processes.
 
     Args:
-        stage: Whose steps.
-        first_seed: Seed of the stage's first picture; each picture takes the next.
-        workers: Processes that draw; 0 draws in this one.
+        stage: whose steps.
+        first_seed: seed of the stage's first picture; each picture takes the next.
+        workers: processes that draw; 0 draws in this one.
     """
     starts = range(first_seed, first_seed + stage.steps * stage.batch, stage.batch)
     work = functools.partial(_draw_from, stage=stage)
@@ -210,11 +210,11 @@ def batches(stage: Stage, first_seed: int, workers: int) -> Iterator[Drawn]:
 
 @dataclass(frozen=True, slots=True)
 class VisionFeatures:
-    """What the vision tower makes of a batch: ``(B * C, width)`` each.
+    """What the vision tower makes of a batch: `(B * C, width)` each.
 
     Attributes:
-        merged: The features that stand in for the image tokens.
-        deepstack: The ones added to them in the first language layers.
+        merged: the features that stand in for the image tokens.
+        deepstack: the ones added to them in the first language layers.
     """
 
     merged: Tensor
@@ -233,12 +233,12 @@ class Packer:
         self.shape_ids = tuple(one_token(tokenizer, word) for word in (*SHAPES, NOTHING))
 
     def pack(self, drawn: Drawn, stage: Stage, rng: np.random.Generator) -> Packed:
-        """Asks each scene what the stage asks, in random wordings.
+        """Ask each scene what the stage asks, in random wordings.
 
         Args:
-            drawn: Pictures and their truth.
-            stage: What is asked.
-            rng: Chooses objects, wordings and the system turn.
+            drawn: pictures and their truth.
+            stage: what is asked.
+            rng: chooses objects, wordings and the system turn.
         """
         images, height, width, _ = drawn.pixels.shape
         rows, columns = height // CELL, width // CELL
@@ -319,12 +319,12 @@ def coverage(item: SceneObject, size: tuple[int, int], grid: tuple[int, int]) ->
     """Share (0–1) of each cell of a grid that an object's box covers.
 
     Args:
-        item: The object, its box in pixels of an image of ``size``.
-        size: ``(height, width)`` in pixels.
-        grid: ``(grid_h, grid_w)``; cells map to pixels by fraction, whatever size the model saw.
+        item: the object, its box in pixels of an image of `size`.
+        size: `(height, width)` in pixels.
+        grid: `(grid_h, grid_w)`; cells map to pixels by fraction, whatever size the model saw.
 
     Returns:
-        ``(grid_h, grid_w)``.
+        `(grid_h, grid_w)`.
     """
     top, left, bottom, right = item.box
     along = []
@@ -339,10 +339,10 @@ def patchify(pixels: NDArray[np.uint8]) -> Tensor:
     """Image batch to the rows that Qwen3-VL's image processor makes of it.
 
     Args:
-        pixels: ``(images, height, width, 3)`` uint8, sides multiples of a cell.
+        pixels: `(images, height, width, 3)` uint8, sides multiples of a cell.
 
     Returns:
-        ``(images * patches, 3 * 2 * 16 * 16)`` float32 in −1 … 1, patches in merge-block order.
+        `(images * patches, 3 * 2 * 16 * 16)` float32 in −1 … 1, patches in merge-block order.
     """
     images, height, width, _ = pixels.shape
     p, m = PATCH_SIZE, MERGE_SIZE
@@ -357,10 +357,10 @@ def loss(core: Qwen3VLForConditionalGeneration, batch: Packed, packer: Packer, s
     """The stage's loss on one batch: cross-entropy of the answers plus the weighted auxiliary loss.
 
     Args:
-        core: The model, prepared by ``quicken``; adapters that PEFT put into it are part of it.
-        batch: On the model's device.
-        packer: Whose word ids the auxiliary loss reads.
-        stage: Gives the weights.
+        core: the model, prepared by `quicken`; adapters that PEFT put into it are part of it.
+        batch: on the model's device.
+        packer: whose word ids the auxiliary loss reads.
+        stage: gives the weights.
     """
     vision = vision_features(core, batch)
     total = batch.patches.new_zeros(())
@@ -373,7 +373,7 @@ def loss(core: Qwen3VLForConditionalGeneration, batch: Packed, packer: Packer, s
 
 
 def vision_features(core: Qwen3VLForConditionalGeneration, batch: Packed) -> VisionFeatures:
-    """Runs the vision tower, prepared by ``quicken``, on a whole batch at once."""
+    """Run the vision tower, prepared by `quicken`, on a whole batch at once."""
     patches = batch.patches.shape[0]
     features = core.model.visual(
         batch.patches,
@@ -387,7 +387,7 @@ def vision_features(core: Qwen3VLForConditionalGeneration, batch: Packed) -> Vis
 def answer_logits(
     core: Qwen3VLForConditionalGeneration, vision: VisionFeatures, batch: Packed
 ) -> tuple[Tensor, Tensor]:
-    """Logits of every learned token and the ids they should name: ``(learned, vocabulary)`` and ``(learned,)``."""
+    """Logits of every learned token and the ids they should name: `(learned, vocabulary)` and `(learned,)`."""
     counts = (batch.grid_thw.prod(-1) // MERGE_SIZE**2).tolist()
     split: Any = BaseModelOutputWithDeepstackFeatures()  # its fields are annotated otherwise than they are used
     split.pooler_output = torch.split(vision.merged, counts)
@@ -404,7 +404,7 @@ def answer_logits(
 
 
 def quicken(core: Qwen3VLForConditionalGeneration) -> None:
-    """Makes the model's training steps faster without changing what it computes.
+    """Make the model's training steps faster without changing what it computes.
 
     Vision attention over equally large images becomes one batched call, and the patch embedding, a convolution whose
     stride is its kernel, the matrix product that it is (its backward pass is ten times faster on a CPU).
@@ -415,7 +415,7 @@ def quicken(core: Qwen3VLForConditionalGeneration) -> None:
 
 
 def learning_rate(stage: Stage, step: int) -> float:
-    """Linear warm-up over ``WARMUP`` steps, then a cosine from ``peak`` to ``final``."""
+    """Linear warm-up over `WARMUP` steps, then a cosine from `peak` to `final`."""
     if step < WARMUP:
         return stage.peak * (step + 1) / WARMUP
     return stage.final + (stage.peak - stage.final) * 0.5 * (1 + math.cos(math.pi * step / stage.steps))
@@ -440,12 +440,12 @@ def _pick(rng: np.random.Generator, weights: Sequence[float]) -> int:
 
 
 def _some(rng: np.random.Generator, items: Sequence[_T], count: int) -> list[_T]:
-    """Up to ``count`` different items in random order."""
+    """Up to `count` different items in random order."""
     return [items[index] for index in rng.permutation(len(items))[:count]]
 
 
 def _prefix_positions(before: int, rows: int, columns: int) -> NDArray[np.int64]:
-    """Qwen3-VL's positions of text, image, one end token: ``(3, before + rows * columns + 1)``."""
+    """Qwen3-VL's positions of text, image, one end token: `(3, before + rows * columns + 1)`."""
     text = np.broadcast_to(np.arange(before), (3, before))
     y, x = np.divmod(np.arange(rows * columns), columns)
     image = before + np.stack([np.zeros_like(y), y, x])
@@ -454,7 +454,7 @@ def _prefix_positions(before: int, rows: int, columns: int) -> NDArray[np.int64]
 
 
 def _branch_mask(segment: Tensor) -> Tensor:
-    """``(B, 1, S, S)`` boolean: a token sees earlier tokens of the prefix and of its own branch."""
+    """`(B, 1, S, S)` boolean: a token sees earlier tokens of the prefix and of its own branch."""
     length = segment.shape[1]
     earlier = torch.ones(length, length, dtype=torch.bool, device=segment.device).tril()
     related = (segment[:, None, :] == 0) | (segment[:, :, None] == segment[:, None, :])
@@ -465,10 +465,10 @@ def _naming_loss(core: Qwen3VLForConditionalGeneration, features: Tensor, batch:
     """Each image token, normalised and read through the word embedding, names the colour and shape in its cell.
 
     Args:
-        core: Whose final norm and tied embedding are used.
-        features: ``(B * C, width)``, the vision tower's merged features.
-        batch: The truth per cell.
-        packer: The ids of the words.
+        core: whose final norm and tied embedding are used.
+        features: `(B * C, width)`, the vision tower's merged features.
+        batch: the truth per cell.
+        packer: the ids of the words.
     """
     normed = core.model.language_model.norm(features)
     total = features.new_zeros(())
@@ -491,7 +491,7 @@ def _equal_images_attention(
     patches_per_image: int,
     **_: object,
 ) -> tuple[Tensor, None]:
-    """Vision attention over images of one size as one batched call: ``(1, heads, images * patches, dim)`` each."""
+    """Vision attention over images of one size as one batched call: `(1, heads, images * patches, dim)` each."""
     del module, attention_mask
 
     def apart(tensor: Tensor) -> Tensor:

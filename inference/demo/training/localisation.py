@@ -1,7 +1,7 @@
-"""Scores a saved model on scenes it never saw: are its answers right, and do its heads look where they should?
+"""Score a saved model on scenes it never saw: are its answers right, and do its heads look where they should?
 
 Everything here takes the road a user takes: the checkpoint's own image processor, the chat layout, one image and one
-question per pass, the model's own ``output_attentions``. It decides what counts as right and as a hit; it must not know
+question per pass, the model's own `output_attentions`. It decides what counts as right and as a hit; it must not know
 how the weights came to be.
 
 *Accuracy* is exact: every token of the true answer and its end token must be the model's first choice, each after the
@@ -29,13 +29,13 @@ from inference.demo.training.checkpoint import MERGE_SIZE
 from inference.demo.training.curriculum import coverage
 from inference.demo.world import PROMPTS, Kind, Scene, ask, questions, scene
 
+#: Image sizes (height, width) that evaluation goes round; some are no multiple of a cell, most are not square.
 HELD_OUT_SIZES: Final = ((160, 160), (192, 256), (224, 224), (200, 310), (300, 210), (256, 320), (240, 180), (352, 256))
-"""Image sizes (height, width) that evaluation goes round; some are no multiple of a cell, most are not square."""
 
 ACCURACY_SEED: Final = 2_000_000_000
 CHOICE_SEED: Final = 3_000_000_000
+#: First seeds of the three held-out sets: accuracy, choosing heads, scoring the chosen heads. Training stays below.
 SCORE_SEED: Final = 4_000_000_000
-"""First seeds of the three held-out sets: accuracy, choosing heads, scoring the chosen heads. Training stays below."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,19 +53,19 @@ class Localisation:
     """Where one adapter and base look at the first answer token.
 
     Attributes:
-        adapter: Adapter name.
-        target: Word of the object that the adapter names.
-        layer: Chosen layer, 0-based.
-        head: Chosen head, 0-based.
-        choice_scenes: Scenes on which the head was chosen.
-        score_scenes: Other scenes on which the rates below were measured.
-        adapter_rate: Share of scenes in which the chosen head's maximum hits the target, with the adapter.
-        base_rate: The same head and scenes without it.
-        random_rate: Expected share for a cell drawn at random.
-        adapter_named: Share of scenes in which the adapter's answer names the target.
-        base_named: Share of scenes in which base's answer does.
-        adapter_heads: ``(layers, heads)`` hit rates with the adapter on the scoring scenes.
-        base_heads: ``(layers, heads)`` hit rates of base there.
+        adapter: adapter name.
+        target: word of the object that the adapter names.
+        layer: chosen layer, 0-based.
+        head: chosen head, 0-based.
+        choice_scenes: scenes on which the head was chosen.
+        score_scenes: other scenes on which the rates below were measured.
+        adapter_rate: share of scenes in which the chosen head's maximum hits the target, with the adapter.
+        base_rate: the same head and scenes without it.
+        random_rate: expected share for a cell drawn at random.
+        adapter_named: share of scenes in which the adapter's answer names the target.
+        base_named: share of scenes in which base's answer does.
+        adapter_heads: `(layers, heads)` hit rates with the adapter on the scoring scenes.
+        base_heads: `(layers, heads)` hit rates of base there.
     """
 
     adapter: str
@@ -105,7 +105,7 @@ class Reader:
         return bool((logits[-len(wanted) - 1 : -1].argmax(-1).cpu() == torch.tensor(wanted)).all())
 
     def first_row(self, image: Image.Image, prompt: str) -> NDArray[np.float32]:
-        """Attention of the row that predicts the first answer token: ``(layers, heads, grid_h, grid_w)``."""
+        """Attention of the row that predicts the first answer token: `(layers, heads, grid_h, grid_w)`."""
         _, attention, grid = self._forward(image, prompt, (), attention=True)
         return attention.reshape(*attention.shape[:2], *grid).cpu().numpy()
 
@@ -113,7 +113,7 @@ class Reader:
     def _forward(
         self, image: Image.Image, prompt: str, answer: Sequence[int], attention: bool
     ) -> tuple[Tensor, Tensor, tuple[int, int]]:
-        """Logits ``(tokens, vocabulary)``, the last row's weights ``(layers, heads, image tokens)``, the grid."""
+        """Logits `(tokens, vocabulary)`, the last row's weights `(layers, heads, image tokens)`, the grid."""
         device = self._model.device
         seen = self._processor(images=[image], return_tensors="pt").to(device)
         _, patches_h, patches_w = seen["image_grid_thw"][0].tolist()
@@ -146,9 +146,9 @@ def accuracy(reader: Reader, scenes: int, kinds: Sequence[Kind] = ("describe", "
     """Accuracy of base per kind of question and number of objects.
 
     Args:
-        reader: With base.
-        scenes: Scenes per number of objects.
-        kinds: What is asked.
+        reader: with base.
+        scenes: scenes per number of objects.
+        kinds: what is asked.
     """
     rates = []
     for count in (1, 2, 3, 4):
@@ -190,17 +190,17 @@ def hard_scenes(first_seed: int, target: str, scenes: int) -> Iterator[Scene]:
 def localise(
     model: PeftModel, reader: Reader, adapter: str, target: str, choice_scenes: int, score_scenes: int
 ) -> Localisation:
-    """Chooses a head on one set of scenes and scores it on another.
+    """Choose a head on one set of scenes and score it on another.
 
     The rule: the head whose hit rate rises most from base to adapter; of equals, the lower layer, then the lower head.
 
     Args:
         model: PEFT's model with the adapter active; base is the same model with the adapter disabled.
-        reader: Around the same model.
-        adapter: Its name.
-        target: Word of the object it names.
-        choice_scenes: How many scenes choose.
-        score_scenes: How many others score.
+        reader: around the same model.
+        adapter: its name.
+        target: word of the object it names.
+        choice_scenes: how many scenes choose.
+        score_scenes: how many others score.
     """
     with_adapter, without, _ = _hits(model, reader, hard_scenes(CHOICE_SEED, target, choice_scenes), target)
     rise = with_adapter.mean(axis=0) - without.mean(axis=0)
@@ -230,7 +230,7 @@ def localise(
 def _hits(
     model: PeftModel, reader: Reader, scenes: Iterator[Scene] | Sequence[Scene], target: str
 ) -> tuple[NDArray[np.bool_], NDArray[np.bool_], float]:
-    """Hits with and without the adapter, ``(scenes, layers, heads)`` each, and the rate of a random cell."""
+    """Hits with and without the adapter, `(scenes, layers, heads)` each, and the rate of a random cell."""
     with_adapter, without, share = [], [], []
     for shown in scenes:
         rows = reader.first_row(shown.image, PROMPTS["describe"][0])
@@ -243,7 +243,7 @@ def _hits(
 
 
 def _points_at(rows: NDArray[np.float32], inside: NDArray[np.bool_]) -> NDArray[np.bool_]:
-    """Whether each head's largest cell lies inside: ``(layers, heads)``."""
+    """Whether each head's largest cell lies inside: `(layers, heads)`."""
     best = rows.reshape(*rows.shape[:2], -1).argmax(axis=-1)
     hits: NDArray[np.bool_] = inside.reshape(-1)[best]
     return hits

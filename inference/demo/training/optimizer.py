@@ -2,7 +2,7 @@
 
 Muon (Keller Jordan et al., 2024, https://kellerjordan.github.io/posts/muon) makes the update of each weight matrix
 nearly orthogonal, so that rare directions are learned as fast as common ones. Here that halves the steps: naming shapes
-stands still for hundreds of AdamW steps. PyTorch's own ``torch.optim.Muon`` computes in bfloat16, which a CPU without
+stands still for hundreds of AdamW steps. PyTorch's own `torch.optim.Muon` computes in bfloat16, which a CPU without
 such instructions does very slowly; this one computes in float32.
 """
 
@@ -13,8 +13,8 @@ from typing import Final
 import torch
 from torch import Tensor, nn
 
+#: Learning rate of the matrices as a multiple of AdamW's.
 MATRIX_RATE: Final = 20.0
-"""Learning rate of the matrices as a multiple of AdamW's."""
 
 _MOMENTUM: Final = 0.95
 _WEIGHT_DECAY: Final = 0.01
@@ -26,10 +26,10 @@ class Optimizer:
     """Steps all parameters at one learning rate."""
 
     def __init__(self, parameters: Iterable[tuple[str, nn.Parameter]]) -> None:
-        """Sorts parameters into matrices and others.
+        """Sort parameters into matrices and others.
 
         Args:
-            parameters: Names and parameters; those that need no gradient are left alone. Embeddings (by name) are
+            parameters: names and parameters; those that need no gradient are left alone. Embeddings (by name) are
                 tables of vectors, convolutions have more than two dimensions, and the thin factors of LoRA are learned
                 in a few steps anyway: all of these go to AdamW.
         """
@@ -45,7 +45,7 @@ class Optimizer:
 
     @torch.no_grad()
     def step(self, learning_rate: float) -> None:
-        """Clips the gradient's norm to 1, updates every parameter that has a gradient, and forgets the gradients."""
+        """Clip the gradient's norm to 1, update every parameter that has a gradient, and forget the gradients."""
         nn.utils.clip_grad_norm_(self.parameters, 1.0)
         if self._adamw is not None:
             for group in self._adamw.param_groups:
@@ -64,10 +64,10 @@ class Optimizer:
 
 
 def orthogonalised(matrix: Tensor) -> Tensor:
-    """Moves every singular value of a matrix to about 1 (0.7 to 1.2) and keeps its singular vectors.
+    """Move every singular value of a matrix to about 1 (0.7 to 1.2) and keep its singular vectors.
 
     Args:
-        matrix: ``(rows, columns)``.
+        matrix: `(rows, columns)`.
 
     Returns:
         The same shape.

@@ -18,13 +18,13 @@ class Run:
     """How the weights were made.
 
     Attributes:
-        seed: Of the whole run.
-        device: In words.
+        seed: of the whole run.
+        device: in words.
         threads: CPU threads.
-        seconds: Wall time per stage and adapter.
-        training_seconds: Wall time of all training.
-        versions: Package versions.
-        measuring_seconds: Wall time of the evaluation.
+        seconds: wall time per stage and adapter.
+        training_seconds: wall time of all training.
+        versions: package versions.
+        measuring_seconds: wall time of the evaluation.
     """
 
     seed: int
@@ -41,12 +41,12 @@ class Report:
     """Everything that was measured.
 
     Attributes:
-        weights: Path of each weight file below the report's folder, to its SHA-256.
-        run: How they were made.
-        accuracy: Base, per kind of question and number of objects.
-        named: Adapter to the share of held-out scenes in which "Describe the image." names what it should (the largest
+        weights: path of each weight file below the report's folder, to its SHA-256.
+        run: how they were made.
+        accuracy: base, per kind of question and number of objects.
+        named: adapter to the share of held-out scenes in which "Describe the image." names what it should (the largest
             object for adapters without a target).
-        localisation: One entry per adapter with a target.
+        localisation: one entry per adapter with a target.
     """
 
     weights: Mapping[str, str]
@@ -63,7 +63,7 @@ def write_report(
     named: Mapping[str, float],
     localisation: Sequence[Localisation],
 ) -> Report:
-    """Writes ``report.json`` and ``report.md`` into the folder of the weights and returns what they say."""
+    """Write `report.json` and `report.md` into the folder of the weights and return what they say."""
     files = sorted(folder.rglob("*.safetensors"))
     weights = {file.relative_to(folder).as_posix(): digest(file) for file in files}
     report = Report(weights, run, accuracy, named, localisation)

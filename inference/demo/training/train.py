@@ -1,4 +1,4 @@
-"""Trains the embedded model and its adapters and writes them with a report: ``python -m inference.demo.training``.
+"""Train the embedded model and its adapters and write them with a report: `python -m inference.demo.training`.
 
 In order: the tokenizer; the base model, stage by stage; its weights in float16; each adapter on the weights as they
 were saved; and last the report, measured on the saved files, loaded again. The whole run is seeded.
@@ -51,16 +51,16 @@ from inference.demo.training.report import Report, Run, write_report
 
 log = logging.getLogger(__name__)
 
+#: Each stage draws its pictures from its own range of seeds, all below the held-out ones.
 SEEDS_PER_STAGE: Final = 1_000_000
-"""Each stage draws its pictures from its own range of seeds, all below the held-out ones."""
 
+#: Trained adapter to the modules it adapts.
 ADAPTER_MODULES: Final[Mapping[str, str]] = MappingProxyType(
     {"find-red": LANGUAGE_ATTENTION, "find-circle": LANGUAGE_ATTENTION, "vision-lora": BOTH_ATTENTIONS}
 )
-"""Trained adapter to the modules it adapts."""
 
+#: Standard deviation of the noise adapter's B: enough for the answers to fall apart.
 NOISE: Final = 2.0
-"""Standard deviation of the noise adapter's B: enough for the answers to fall apart."""
 
 _LOG_EVERY: Final = 50
 
@@ -70,13 +70,13 @@ class Scale:
     """How long to train and how much to measure; the defaults are what the committed weights were made with.
 
     Attributes:
-        base: Stages of the base model.
-        adapter_steps: Steps per adapter; None keeps the stage's own number.
-        accuracy_scenes: Held-out scenes per number of objects.
-        describe_scenes: Held-out scenes for what "describe" names with each adapter.
-        choice_scenes: Scenes on which heads are chosen.
-        score_scenes: Other scenes on which they are scored.
-        workers: Processes that draw pictures beside the training; 0 draws in the same process.
+        base: stages of the base model.
+        adapter_steps: steps per adapter; None keeps the stage's own number.
+        accuracy_scenes: held-out scenes per number of objects.
+        describe_scenes: held-out scenes for what "describe" names with each adapter.
+        choice_scenes: scenes on which heads are chosen.
+        score_scenes: other scenes on which they are scored.
+        workers: processes that draw pictures beside the training; 0 draws in the same process.
     """
 
     base: tuple[Stage, ...] = BASE_STAGES
@@ -104,14 +104,14 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 
 def train(out: Path, device: torch.device, seed: int, scale: Scale, resume: Path | None = None) -> Report:
-    """Trains everything, writes it under ``out`` and measures what was written.
+    """Train everything, write it under `out` and measure what was written.
 
     Args:
-        out: Gets ``model/``, ``adapters/<name>/``, ``report.json`` and ``report.md``.
-        device: Where to train.
-        seed: Seeds weights, pictures and questions.
-        scale: How long and how much.
-        resume: Folder of finished stages, read and written; None keeps none.
+        out: gets `model/`, `adapters/<name>/`, `report.json` and `report.md`.
+        device: where to train.
+        seed: seeds weights, pictures and questions.
+        scale: how long and how much.
+        resume: folder of finished stages, read and written; None keeps none.
 
     Returns:
         The report that was written.
@@ -150,7 +150,7 @@ def train_base(
     scale: Scale,
     resume: Path | None,
 ) -> dict[str, float]:
-    """Trains the base model through its stages, saves it and returns each stage's seconds.
+    """Train the base model through its stages, save it and return each stage's seconds.
 
     Each stage starts from weights alone, with its own optimizer and pictures, so that a run that goes on from kept
     stages is the run that was broken off.
@@ -186,18 +186,18 @@ def train_base(
 def run_stage(
     model: nn.Module, core: Qwen3VLForConditionalGeneration, packer: Packer, stage: Stage, seed: int, workers: int
 ) -> None:
-    """Runs every step of one stage.
+    """Run every step of one stage.
 
     Args:
-        model: What is trained, the model itself or PEFT's wrapper.
-        core: The model inside.
-        packer: Turns pictures into batches.
-        stage: What to teach.
-        seed: Seed of the stage's first picture.
-        workers: Processes that draw; see ``Scale``.
+        model: what is trained, the model itself or PEFT's wrapper.
+        core: the model inside.
+        packer: turns pictures into batches.
+        stage: what to teach.
+        seed: seed of the stage's first picture.
+        workers: processes that draw; see `Scale`.
 
     Raises:
-        FloatingPointError: The loss is not finite.
+        FloatingPointError: the loss is not finite.
     """
     optimizer = Optimizer(model.named_parameters())
     rng = np.random.default_rng(seed)
@@ -220,7 +220,7 @@ def optimisation_step(
     """One step; returns the loss before it.
 
     Raises:
-        FloatingPointError: The loss is not finite; nothing was changed.
+        FloatingPointError: the loss is not finite; nothing was changed.
     """
     value = loss(core, batch.to(core.device), packer, stage)
     if not torch.isfinite(value):
@@ -245,7 +245,7 @@ def core_of(wrapped: PeftModel) -> Qwen3VLForConditionalGeneration:
 
 
 def write_untrained_adapters(model_folder: Path, adapters_folder: Path, device: torch.device, seed: int) -> None:
-    """Writes ``untouched`` (B stays zero) and ``noise`` (B random)."""
+    """Write `untouched` (B stays zero) and `noise` (B random)."""
     for name in ("untouched", "noise"):
         wrapped = wrap(model_folder, name, LANGUAGE_ATTENTION, device, seed)
         if name == "noise":
@@ -257,7 +257,7 @@ def write_untrained_adapters(model_folder: Path, adapters_folder: Path, device: 
 
 
 def measure(out: Path, device: torch.device, run: Run, scale: Scale) -> Report:
-    """Measures the saved files and writes ``report.json`` and ``report.md`` beside them."""
+    """Measure the saved files and write `report.json` and `report.md` beside them."""
     begun = time.monotonic()
     model_folder, adapters_folder = out / "model", out / "adapters"
     tokenizer = AutoTokenizer.from_pretrained(model_folder)
