@@ -289,17 +289,20 @@ def test_auto_takes_eager_while_a_layers_matrix_fits_and_rows_beyond(dense: Path
     assert engine(dense, "auto", eager_layer_bytes=10_000).compare(small).recordings[0].attention == "rows"
 
 
-def test_at_a_screenshots_native_resolution_rows_and_received_equal_upstreams_eager_attention(tmp_path, monkeypatch):
+@pytest.mark.parametrize(("vision_layers", "vision_heads"), [(1, 2), pytest.param(3, 4, marks=pytest.mark.slow)])
+def test_at_a_screenshots_native_resolution_rows_and_received_equal_upstreams_eager_attention(
+    vision_layers, vision_heads, tmp_path, monkeypatch
+):
     """2,784 × 1,568 pixels are 4,263 image tokens and 17,052 patches: many tiles on our side, one matrix on the other.
 
     The vision tower's reference is upstream's eager function as well, over some queries at a time: a whole matrix of
-    its two small heads would take 2.3 GB. Several layers of it are held above, on smaller pictures.
+    four small heads would take 4.6 GB. One layer of two heads meets every tile; the whole tower is slow.
     """
     from transformers.integrations.sdpa_attention import sdpa_attention_forward
     from transformers.models.qwen3_vl import modeling_qwen3_vl as modeling
 
     image, answer = picture(1_568, 2_784), (70, 71, 72)
-    checkpoint = write_checkpoint(tmp_path / "flat", vision_layers=1, vision_heads=2)
+    checkpoint = write_checkpoint(tmp_path / "tower", vision_layers=vision_layers, vision_heads=vision_heads)
     ours = engine(checkpoint, "rows", limits=Limits(max_image_tokens=4_300))
     prompt = ours.prompt(Request(image, PROMPT))
     assert (prompt.grid, len(prompt.image.patches())) == ((49, 87), 17_052)
