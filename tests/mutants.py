@@ -1,0 +1,265 @@
+"""Does a test fail when a number's code is wrong? Mutants of `visualize/`, drawn at random, each met by its tests.
+
+    python -m tests.mutants --count 300 --seed 1            # prints one line per mutant, survivors again at the end
+    python -m tests.mutants --only visualize/scale.py --all
+
+1. Every file's syntax tree is searched for places where a small fault can be made (`_faults`).
+2. `--count` of them are drawn with a printed seed.
+3. For each, this process forks; the child imports the faulty module from memory (no file is touched) and runs the
+   tests, first those named after the module, to the first that fails. A mutant that no test notices survives.
+
+Development only: it needs `os.fork`, and nothing imports it.
+"""
+
+import argparse
+import ast
+import importlib.abc
+import importlib.util
+import io
+import os
+import random
+import re
+import signal
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import redirect_stderr, redirect_stdout
+from pathlib import Path
+
+from tests import ROOT
+
+SECONDS = 120  # a mutant that runs longer hangs, and counts as noticed
+TESTS = ROOT / "tests" / "visualize"
+#: Tests that look at another process's import or at the whole house see no mutant.
+LEFT_OUT = {"test_imports.py"}
+SWAPS: dict[type[ast.AST], type[ast.AST]] = {
+    ast.Lt: ast.LtE, ast.LtE: ast.Lt, ast.Gt: ast.GtE, ast.GtE: ast.Gt, ast.Eq: ast.NotEq, ast.NotEq: ast.Eq,
+    ast.Is: ast.IsNot, ast.IsNot: ast.Is, ast.In: ast.NotIn, ast.NotIn: ast.In, ast.And: ast.Or, ast.Or: ast.And,
+    ast.Add: ast.Sub, ast.Sub: ast.Add, ast.Mult: ast.Div, ast.Div: ast.Mult, ast.FloorDiv: ast.Div,
+    ast.Mod: ast.Mult, ast.Pow: ast.Mult, ast.BitOr: ast.BitAnd, ast.BitAnd: ast.BitOr,
+}  # fmt: skip
+NAMES = {
+    "min": "max", "max": "min", "argmax": "argmin", "any": "all", "all": "any", "mean": "sum", "sum": "mean",
+    "floor": "ceil", "ceil": "floor", "round": "int", "base": "adapter", "adapter": "base", "first": "second",
+    "height": "width", "width": "height", "low": "high", "high": "low", "background": "background_low",
+}  # fmt: skip
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--count", type=int, default=300)
+    parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--all", action="store_true", help="every mutant, not a sample")
+    parser.add_argument("--only", nargs="*", default=[], help="files, e.g. visualize/scale.py")
+    arguments = parser.parse_args()
+    found = [
+        (path, *place)
+        for path in sorted(ROOT.glob("visualize/**/*.py"))
+        if not arguments.only or str(path.relative_to(ROOT)) in arguments.only
+        for place in places(path.read_text(encoding="utf-8"))
+    ]
+    chosen = found if arguments.all else random.Random(arguments.seed).sample(found, min(arguments.count, len(found)))
+    print(f"{len(chosen)} of {len(found)} mutants, seed {arguments.seed}", flush=True)
+    _warm()
+    survivors, begun = [], time.monotonic()
+    for at, (path, position, fault, words) in enumerate(chosen, 1):
+        killed = _is_killed(path, faulty(path.read_text(encoding="utf-8"), position, fault))
+        line = f"{'killed  ' if killed else 'SURVIVED'} {path.relative_to(ROOT)}:{words}"
+        print(f"{at:4d} {time.monotonic() - begun:6.0f} s {line}", flush=True)
+        survivors += [] if killed else [line]
+    print("", *survivors, sep="\n")
+    dead = len(chosen) - len(survivors)
+    print(f"\n{dead} of {len(chosen)} killed, {100 * dead / max(len(chosen), 1):.1f} %; {len(survivors)} survived")
+    return 0
+
+
+def places(source: str) -> list[tuple[int, int, str]]:
+    """Every fault that can be made: the node's position, the fault's number there, and line and fault in words."""
+    tree = ast.parse(source)
+    left_out = {id(part) for node in ast.walk(tree) for root in _left_out(node) for part in ast.walk(root)}
+    found = []
+    for position, node in enumerate(list(ast.walk(tree))):
+        if id(node) in left_out:
+            continue
+        before = ast.unparse(node) if isinstance(node, ast.expr | ast.stmt) else ""
+        for fault, _ in enumerate(_faults(node)):
+            after = ast.unparse(node)
+            found.append((position, fault, f"{node.lineno}: {_short(before)} -> {_short(after)}"))
+    return found
+
+
+def faulty(source: str, position: int, fault: int) -> str:
+    """The source with one fault."""
+    tree = ast.parse(source)
+    node = list(ast.walk(tree))[position]
+    for at, _ in enumerate(_faults(node)):
+        if at == fault:
+            break
+    return ast.unparse(ast.fix_missing_locations(tree))
+
+
+def _short(code: str) -> str:
+    line = " ".join(code.split())
+    return line if len(line) <= 100 else line[:70] + " … " + line[-28:]
+
+
+def _left_out(node: ast.AST) -> Iterator[ast.AST]:
+    """What is no number and no sentence of the product: annotations, decorators, docstrings, the wording of errors."""
+    if isinstance(node, ast.FunctionDef | ast.ClassDef | ast.Module) and ast.get_docstring(node):
+        yield node.body[0]
+    if isinstance(node, ast.FunctionDef | ast.ClassDef):
+        yield from node.decorator_list
+    if isinstance(node, ast.FunctionDef) and node.returns:
+        yield node.returns
+    if isinstance(node, ast.arg | ast.AnnAssign) and node.annotation:
+        yield node.annotation
+    if isinstance(node, ast.Raise):
+        yield node
+    if isinstance(node, ast.Assign) and re.search(r"Literal\[|tuple\[|NDArray|Font$|__all__", ast.unparse(node)):
+        yield node
+    if isinstance(node, ast.Call) and ast.unparse(node.func) in ("cast", "TypeAlias"):
+        yield node.args[0]
+
+
+def _faults(node: ast.AST) -> Iterator[None]:
+    """Make one fault after another in a node; whoever stops keeps the one just made."""
+    match node:
+        case ast.Compare(ops=[operator]) if type(operator) in SWAPS:
+            node.ops = [SWAPS[type(operator)]()]
+            yield
+            node.ops = [operator]
+        case ast.BinOp(op=operator) | ast.AugAssign(op=operator) if type(operator) in SWAPS:
+            node.op = SWAPS[type(operator)]()
+            yield
+            node.op = operator
+        case ast.BoolOp(op=operator):
+            node.op = SWAPS[type(operator)]()
+            yield
+            node.op = operator
+        case ast.UnaryOp(op=ast.Not() | ast.USub() | ast.Invert() as operator, operand=operand):
+            node.op = ast.UAdd() if isinstance(operator, ast.USub) else ast.Not()
+            node.operand = operand if isinstance(operator, ast.USub) else ast.UnaryOp(ast.Not(), operand)
+            yield
+            node.op, node.operand = operator, operand
+        case ast.Constant(value=bool() as value):
+            node.value = not value
+            yield
+            node.value = value
+        case ast.Constant(value=int() | float() as value):
+            node.value = value + 1 if isinstance(value, int) else value * 2
+            yield
+            node.value = value
+        case ast.Constant(value=str() as value) if value.strip():
+            node.value = f"XX{value}"
+            yield
+            node.value = value
+        case ast.Name(id=name) if name in NAMES and isinstance(node.ctx, ast.Load):
+            node.id = NAMES[name]
+            yield
+            node.id = name
+        case ast.Attribute(attr=name) if name in NAMES and isinstance(node.ctx, ast.Load):
+            node.attr = NAMES[name]
+            yield
+            node.attr = name
+        case ast.If(test=test) | ast.IfExp(test=test):
+            node.test = ast.UnaryOp(ast.Not(), test)
+            yield
+            node.test = test
+        case ast.Return(value=ast.AST() as value) if not isinstance(value, ast.Constant):
+            node.value = ast.Constant(None)
+            yield
+            node.value = value
+        case ast.Subscript(slice=ast.Slice(lower=lower, upper=upper) as part):
+            part.lower, part.upper = None, upper
+            if lower is not None:
+                yield
+            part.lower, part.upper = lower, None
+            if upper is not None:
+                yield
+            part.lower, part.upper = lower, upper
+        case ast.Call(keywords=[_, *_] as keywords):
+            for gone in range(len(keywords)):
+                node.keywords = keywords[:gone] + keywords[gone + 1 :]
+                yield
+            node.keywords = keywords
+        case ast.Tuple(elts=[first, second]) if isinstance(node.ctx, ast.Load):
+            node.elts = [second, first]
+            yield
+            node.elts = [first, second]
+
+
+class _Faulty(importlib.abc.MetaPathFinder, importlib.abc.SourceLoader):
+    """Imports one module from a given source."""
+
+    def __init__(self, module: str, path: Path, source: str) -> None:
+        self.module, self.path, self.source = module, path, source
+
+    def find_spec(self, name, path=None, target=None):
+        if name != self.module:
+            return None
+        package = self.path.name == "__init__.py"
+        return importlib.util.spec_from_file_location(
+            name, self.path, loader=self, submodule_search_locations=[str(self.path.parent)] if package else None
+        )
+
+    def get_filename(self, name):
+        return str(self.path)
+
+    def get_data(self, path):
+        return self.source.encode() if path == str(self.path) else Path(path).read_bytes()
+
+    def path_stats(self, path):
+        raise OSError("never from a cache")
+
+
+def _is_killed(path: Path, source: str) -> bool:
+    child = os.fork()
+    if child == 0:
+        os._exit(_run(path, source))
+    signal.signal(signal.SIGALRM, lambda *_: os.kill(child, signal.SIGKILL))
+    signal.alarm(SECONDS)
+    _, status = os.waitpid(child, 0)
+    signal.alarm(0)
+    return status != 0
+
+
+def _run(path: Path, source: str) -> int:
+    """In the child: 0 where all tests pass."""
+    import pytest
+
+    parts = path.relative_to(ROOT).with_suffix("").parts
+    module = ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
+    sys.meta_path.insert(0, _Faulty(module, path, source))
+    with redirect_stdout(io.StringIO()), redirect_stderr(io.StringIO()):
+        devnull = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(devnull, 1), os.dup2(devnull, 2)
+        options = ["-x", "-q", "-p", "no:cacheprovider", "-p", "no:randomly", "--tb=no", "--no-header"]
+        return int(pytest.main([*options, *_tests_for(parts)]))
+
+
+def _tests_for(parts: tuple[str, ...]) -> list[str]:
+    """All test files, those named after the module first, the quick ones before the slow."""
+    name = "page" if parts[-1] == "__init__" else parts[-1]
+    slow = ("test_resize", "test_overlay", "test_sheet", "test_panes")
+    files = [path for path in TESTS.rglob("test_*.py") if path.name not in LEFT_OUT]
+    ordered = sorted(files, key=lambda path: (name not in path.stem, path.stem in slow, path.name))
+    return [str(path) for path in ordered]
+
+
+def _warm() -> None:
+    """Import once, before forking, what no mutant is in."""
+    import matplotlib
+    import pytest
+    import scipy.spatial.distance
+
+    import tests.visualize.factory
+
+    assert matplotlib
+    assert pytest
+    assert scipy
+    assert tests
+    assert not any(name.startswith("visualize") for name in sys.modules)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,138 @@
+"""The page's controls as one checked value, and where a new result opens."""
+
+from dataclasses import asdict
+
+import pytest
+
+from inference.errors import SelectionError
+from tests.visualize.factory import LAYERS, comparison, recording, tokens
+from visualize import Selection, opening
+from visualize.page import Choice, opening_choice, variants
+
+
+@pytest.fixture
+def pair():
+    return comparison()
+
+
+def test_what_a_browser_sends_is_read_and_what_it_leaves_out_is_usual(pair):
+    sent = {
+        "layer": 2,
+        "token": 7,
+        "window": 1,
+        "head": 1,
+        "view": "sink-masked",
+        "colormap": "magma",
+        "diverging": "PuOr_r",
+        "opacity": 0.25,
+        "smooth": False,
+        "log": True,
+        "percentile": 95,
+    }
+    assert asdict(Choice.read(sent | {"unknown": 1}, pair)) == sent
+    usual = asdict(Choice.read({"layer": 0, "token": 3, "head": None}, pair))
+    assert usual == {
+        "layer": 0,
+        "token": 3,
+        "window": 0,
+        "head": "mean",
+        "view": "raw",
+        "colormap": "viridis",
+        "diverging": "RdBu_r",
+        "opacity": 0.6,
+        "smooth": True,
+        "log": False,
+        "percentile": 100.0,
+    }
+
+
+@pytest.mark.parametrize("value", [1, "true", None, "yes"])
+def test_a_switch_is_on_only_where_it_is_true(pair, value):
+    read = Choice.read({"layer": 0, "token": 3, "smooth": value, "log": value}, pair)
+    assert (read.smooth, read.log) == (value is None, False)  # what is not sent is usual
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"layer": LAYERS}, "layer 4 does not exist: this result has layers 0–3"),
+        ({"layer": -1}, "layer -1 does not exist"),
+        ({"layer": "1"}, "layer must be a whole number; not '1'"),
+        ({"layer": True}, "layer must be a whole number"),
+        ({"layer": None}, "layer must be a whole number"),
+        ({"token": None}, "token must be a whole number"),
+        ({"token": 1.0}, "token must be a whole number"),
+        ({"window": 1.5}, "window must be a whole number"),
+        ({"window": False}, "window must be a whole number"),
+        ({"window": LAYERS}, "does not exist"),
+        ({"window": -1}, "does not exist"),
+        ({"opacity": 1.01}, "opacity must be 0–1; not 1.01"),
+        ({"opacity": -0.01}, "opacity must be 0–1"),
+        ({"opacity": True}, "opacity must be 0–1"),
+        ({"opacity": "1"}, "opacity must be 0–1"),
+        ({"percentile": 49.9}, "percentile must be 50–100"),
+        ({"percentile": 100.1}, "percentile must be 50–100"),
+        ({"percentile": False}, "percentile must be 50–100"),
+        ({"colormap": "RdBu_r"}, "sequential"),
+        ({"colormap": "jet"}, "sequential"),
+        ({"diverging": "viridis"}, "diverging"),
+    ],
+)
+def test_what_this_result_does_not_have_is_refused(pair, changes, words):
+    with pytest.raises(SelectionError, match=words):
+        Choice.read({"layer": 0, "token": 7, **changes}, pair)
+
+
+@pytest.mark.parametrize(
+    "changes", [{"opacity": 0}, {"opacity": 1}, {"percentile": 50}, {"percentile": 100}, {"layer": 3}]
+)
+def test_the_ends_of_a_range_are_in_it(pair, changes):
+    assert Choice.read({"layer": 0, "token": 7, **changes}, pair)
+
+
+@pytest.mark.parametrize("value", [None, "", [], 3])
+def test_nothing_at_all_is_refused(pair, value):
+    with pytest.raises(SelectionError, match="no choice of layer and token"):
+        Choice.read(value, pair)
+
+
+@pytest.mark.parametrize(
+    ("layer", "window", "shown"), [(2, 0, 2), (2, 1, (1, 3)), (0, 1, (0, 1)), (3, 1, (2, 3)), (1, 3, (0, 3))]
+)
+def test_a_choice_selects_its_layer_with_as_many_neighbours_on_both_sides(pair, layer, window, shown):
+    choice = Choice(layer, 8, window=window, view="contrast")
+    assert choice.selection(pair) == Selection(shown, 8, "mean", "contrast")
+    assert Choice(layer, 8, head="max").selection(pair) == Selection(layer, 8, "max", "raw")
+
+
+def test_single_heads_are_there_only_for_the_token_that_all_variants_recorded():
+    both = comparison(recording(focus=(8,)), recording("a", seed=1, focus=(8,)))
+    one = comparison(recording(focus=(8,)), recording("a", seed=1, focus=(7,)))
+    for head in (0, "max"):
+        assert Choice(0, 8, head=head).is_recorded(both)
+        assert not Choice(0, 7, head=head).is_recorded(both)
+        assert not Choice(0, 8, head=head).is_recorded(one)
+    assert Choice(0, 3).is_recorded(one)
+
+
+def test_a_result_opens_where_opening_says_with_the_colours_of_before(pair):
+    liked = {"colormap": "magma", "diverging": "PuOr_r", "opacity": 0.3, "smooth": False, "log": True, "percentile": 95}
+    elsewhere = {"layer": 0, "token": 2, "window": 1, "head": "max", "view": "contrast"}
+    layer, token = opening(pair, None, "find-red")
+    assert (layer, token) != (0, 2)
+    assert opening_choice(pair) == Choice(layer, token)
+    assert opening_choice(pair, liked | elsewhere) == Choice(layer, token, **liked)
+    assert opening_choice(pair, {"opacity": 7, "log": True}) == Choice(layer, token)
+    assert opening_choice(pair, "nonsense") == Choice(layer, token)
+
+
+def test_one_variant_opens_in_the_middle_on_the_first_answer_token():
+    assert opening_choice(comparison(recording("a"))) == Choice(2, 7)
+    own = comparison(recording(), recording("a", row=tokens(answer=(" blue",)), seed=1), own=True)
+    assert opening_choice(own) == Choice(2, 7)
+
+
+def test_the_first_two_variants_stand_side_by_side():
+    assert variants(comparison(recording(), recording("a"), recording("b"))) == (None, "a")
+    assert variants(comparison(recording("b"), recording("a"))) == ("b", "a")
+    assert variants(comparison(recording("b"))) == ("b", None)
