@@ -33,8 +33,8 @@ def file_name(comparison: Comparison, selection: Selection, ending: str, *, vari
     if len(indices) > 1:
         parts.append(f"tokens-{indices[0]}-{indices[-1]}")
     else:
-        parts.append(f"token-{indices[0]}")
-        parts.append(recordings[0].tokens[indices[0]].text)
+        token = recordings[0].tokens[indices[0]]
+        parts += [f"token-{indices[0]}", "end" if token.role == "end" else token.text]
     layer = selection.layer
     parts.append(f"layers-{layer[0]}-{layer[1]}" if isinstance(layer, tuple) else f"layer-{layer}")
     parts += [] if selection.head == "mean" else [f"head-{selection.head}"]

@@ -13,10 +13,10 @@ from inference.records import Comparison
 from inference.service.analysis import AnalysisService
 from inference.service.schema import choice_of
 from inference.service.uploads import address_of
-from visualize import file_name, sheet
+from visualize import sheet
 from visualize.page import Choice, Json, data_url, draw, refusal
 
-_Encode = Callable[[Comparison, Choice], str]
+_Encode = Callable[[Comparison, Choice, Comparison], str]
 
 
 class Exports:
@@ -43,24 +43,22 @@ class Exports:
     ) -> tuple[Json, Json]:
         session = self._service.session(str(request.session_hash))
         try:
-            result = self._service.kept(session, key)
+            written = result = self._service.kept(session, key)
             choice = Choice.read(choice_of(controls), result.comparison)
             if ending == "npz" or not choice.is_recorded(result.comparison):
                 result = self._service.with_heads(session, result, choice.token, address=address_of(request))
-            comparison = result.comparison
-            shown = [recording.adapter for recording in comparison.recordings[:2]]
-            name = file_name(comparison, choice.selection(comparison), ending, variants=shown)
-            source = encode(comparison, choice)
+            name = choice.file_name(result.comparison, ending)
+            source = encode(result.comparison, choice, written.comparison)
         except VisualizerError as error:
             return None, refusal(error)
         return {"name": name, "source": source, "serial": next(self._serials)}, None
 
 
-def _pictures(comparison: Comparison, choice: Choice) -> str:
-    return data_url(sheet(draw(comparison, choice)), "PNG")
+def _pictures(comparison: Comparison, choice: Choice, written: Comparison) -> str:
+    return data_url(sheet(draw(comparison, choice, written=written)), "PNG")
 
 
-def _numbers(comparison: Comparison, choice: Choice) -> str:
+def _numbers(comparison: Comparison, choice: Choice, written: Comparison) -> str:
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder, "comparison.npz")
         comparison.save(path)

@@ -8,6 +8,7 @@ from dataclasses import asdict, dataclass, fields, replace
 
 from inference.errors import SelectionError
 from inference.records import Comparison
+from visualize.file_name import file_name
 from visualize.opening import opening
 from visualize.palette import DIVERGING, SEQUENTIAL, check_colormap
 from visualize.reduce import Head, Selection, View, around
@@ -77,6 +78,16 @@ class Choice:
     def is_recorded(self, comparison: Comparison) -> bool:
         """Whether the comparison holds what is chosen; if not, a request with `focus=(token,)` records it."""
         return self.head == "mean" or all(each.focus == (self.token,) for each in comparison.recordings)
+
+    def file_name(self, comparison: Comparison, ending: str) -> str:
+        """What a saved file of this choice is called, see `visualize.file_name`.
+
+        Raises:
+            SelectionError: a token that this comparison does not have.
+        """
+        base, adapter = variants(comparison)
+        shown = [base] if len(comparison.recordings) == 1 else [base, adapter]
+        return file_name(comparison, self.selection(comparison), ending, variants=shown)
 
 
 def opening_choice(comparison: Comparison, before: object = None) -> Choice:

@@ -1,6 +1,6 @@
 """Decide what the page's pictures are: their size, their colour bars, what stands over and beside them."""
 
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from typing import get_args
 
 from PIL import Image
@@ -19,12 +19,15 @@ from visualize.scale import ColourLimits, number
 LONGEST_SIDE = 760  # of a picture in the page, in pixels
 
 
-def draw(comparison: Comparison, choice: Choice, *, longest_side: int = LONGEST_SIDE) -> Panes:
+def draw(
+    comparison: Comparison, choice: Choice, *, written: Comparison | None = None, longest_side: int = LONGEST_SIDE
+) -> Panes:
     """What is chosen, ready to be drawn at the page's size.
 
     Args:
         comparison: what was recorded.
         choice: what to look at.
+        written: the result in which the variants wrote their answers, where it is another: the one before a click.
         longest_side: of the pictures, in pixels.
 
     Raises:
@@ -34,7 +37,7 @@ def draw(comparison: Comparison, choice: Choice, *, longest_side: int = LONGEST_
     photo = Image.fromarray(comparison.image)
     factor = longest_side / max(photo.size)
     size = (max(1, round(photo.width * factor)), max(1, round(photo.height * factor)))
-    return panes(
+    drawn = panes(
         comparison,
         choice.selection(comparison),
         base=base,
@@ -47,6 +50,9 @@ def draw(comparison: Comparison, choice: Choice, *, longest_side: int = LONGEST_
         percentile=choice.percentile,
         original_image=photo.resize(size, Image.Resampling.LANCZOS),
     )
+    own = {recording.adapter: recording.answer for recording in (written or comparison).recordings}
+    shown = [base] if drawn.adapter is None else [base, adapter]
+    return replace(drawn, answers=tuple((name or "base", own[name]) for name in shown))
 
 
 def panes_json(drawn: Panes) -> dict[str, Json]:

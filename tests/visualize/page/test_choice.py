@@ -136,3 +136,11 @@ def test_the_first_two_variants_stand_side_by_side():
     assert variants(comparison(recording(), recording("a"), recording("b"))) == (None, "a")
     assert variants(comparison(recording("b"), recording("a"))) == ("b", "a")
     assert variants(comparison(recording("b"))) == ("b", None)
+
+
+def test_a_saved_file_is_named_after_what_is_looked_at(pair):
+    assert Choice(2, 8, window=1).file_name(pair, "png") == "attention-base-find-red-token-8-circle-layers-1-3.png"
+    alone = comparison(recording("a", focus=(8,)))
+    assert Choice(0, 8, head=1).file_name(alone, "npz") == "attention-a-token-8-circle-layer-0-head-1.npz"
+    with pytest.raises(SelectionError, match="token 99"):
+        Choice(0, 99).file_name(pair, "png")

@@ -2,6 +2,7 @@
 
 import base64
 import io
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -152,3 +153,13 @@ def test_the_controls_offer_what_the_result_has(pair):
         "colormaps": ["viridis", "magma", "inferno", "plasma", "cividis"],
         "diverging": ["RdBu_r", "PuOr_r", "coolwarm", "BrBG_r", "PiYG_r"],
     }
+
+
+def test_the_answers_on_a_sheet_are_those_that_the_variants_wrote(pair):
+    assert draw(pair, Choice(0, 7)).answers == (("base", "red circle"), ("find-red", "red circle"))
+    clicked = comparison(*(replace(each, answer=None, answer_ids=()) for each in pair.recordings))
+    assert draw(clicked, Choice(0, 7)).answers == (("base", None), ("find-red", None))
+    wrote = comparison(replace(pair.recordings[0], answer="blue"), pair.recordings[1])
+    assert draw(clicked, Choice(0, 7), written=wrote).answers == (("base", "blue"), ("find-red", "red circle"))
+    assert draw(comparison(recording("a")), Choice(0, 7)).answers == (("a", "red circle"),)
+    assert draw(pair, Choice(0, 7)).prompt == "What is red?"

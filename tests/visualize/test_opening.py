@@ -1,0 +1,58 @@
+import numpy as np
+import pytest
+
+from inference.errors import SelectionError
+from tests.visualize import written_out
+from tests.visualize.factory import GRID, HEADS, LAYERS, comparison, recording, tokens
+from visualize import middle_layer, opening
+
+
+@pytest.mark.parametrize("seed", range(1, 6))
+def test_a_pair_opens_on_the_answer_token_and_layer_whose_rows_differ_most(seed):
+    base, adapter = recording(), recording("a", seed=seed)
+    bits = {
+        (layer, token): written_out.bits_of_row(*(written_out.row(each, token, [layer]) for each in (base, adapter)))
+        for layer in range(LAYERS)
+        for token in (7, 8)
+    }
+    token = max((7, 8), key=lambda token: np.mean([bits[layer, token] for layer in range(LAYERS)]))
+    layer = max(range(LAYERS), key=lambda layer: bits[layer, token])
+    assert opening(comparison(base, adapter), None, "a") == (layer, token)
+    assert opening(comparison(base, adapter), "a", None) == (layer, token)
+
+
+def test_each_pair_of_several_has_its_own_opening():
+    def moved(token, layer):
+        maps = np.full((len(tokens()), LAYERS, HEADS, *GRID), 0.5 / 15)
+        maps[token, layer] = 0
+        maps[token, layer, :, 1, 3] = 0.5
+        return maps
+
+    even = np.full((len(tokens()), LAYERS, HEADS, *GRID), 0.5 / 15)
+    three = comparison(recording(maps=even), recording("a", maps=moved(8, 0)), recording("b", maps=moved(7, 3)))
+    assert opening(three, None, "a") == (0, 8)
+    assert opening(three, None, "b") == (3, 7)
+
+
+@pytest.mark.parametrize("layers", [1, 4, 5])
+def test_where_nothing_differs_it_is_the_middle_layer_and_the_first_answer_token(layers):
+    expected = {1: 0, 4: 2, 5: 2}[layers]
+    same = comparison(recording(layers=layers), recording("untouched", layers=layers))
+    assert opening(same, None, "untouched") == opening(same, None, None) == (expected, 7)
+    assert middle_layer(same.recordings[0]) == expected
+
+
+def test_own_answers_open_there_too():
+    own = comparison(recording(), recording("a", row=tokens(answer=(" blue",)), seed=1), own=True)
+    assert opening(own, None, "a") == (2, 7)
+
+
+def test_without_an_answer_it_is_the_last_word():
+    row = tokens(answer=(), end=False)
+    bare = comparison(recording(row=row, focus=(0,)), recording("a", row=row, seed=1, focus=(0,)))
+    assert opening(bare, None, "a") == (2, len(row) - 1) == (2, 6)
+
+
+def test_a_variant_that_was_not_recorded_opens_nowhere():
+    with pytest.raises(SelectionError, match="not in this comparison"):
+        opening(comparison(), None, "other")
