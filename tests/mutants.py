@@ -15,15 +15,12 @@ import argparse
 import ast
 import importlib.abc
 import importlib.util
-import io
 import os
 import random
 import re
 import signal
 import sys
-import time
 from collections.abc import Iterator
-from contextlib import redirect_stderr, redirect_stdout
 from pathlib import Path
 
 from tests import ROOT
@@ -32,6 +29,12 @@ SECONDS = 120  # a mutant that runs longer hangs, and counts as noticed
 TESTS = ROOT / "tests" / "visualize"
 #: Tests that look at another process's import or at the whole house see no mutant.
 LEFT_OUT = {"test_imports.py"}
+#: Whose tests are not named after the file.
+NAMED = {
+    "caption": "test_stack", "notes": "test_stack", "figures": "test_stack", "tokens": "test_html",
+    "notebook_html": "test_html", "typeface": "test_html", "drawing": "test_panes", "palette": "test_overlay",
+    "data_url": "test_analysis_json", "shift_matrix": "test_change", "__init__": "test_pictures",
+}  # fmt: skip
 SWAPS: dict[type[ast.AST], type[ast.AST]] = {
     ast.Lt: ast.LtE, ast.LtE: ast.Lt, ast.Gt: ast.GtE, ast.GtE: ast.Gt, ast.Eq: ast.NotEq, ast.NotEq: ast.Eq,
     ast.Is: ast.IsNot, ast.IsNot: ast.Is, ast.In: ast.NotIn, ast.NotIn: ast.In, ast.And: ast.Or, ast.Or: ast.And,
@@ -49,6 +52,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--count", type=int, default=300)
     parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--jobs", type=int, default=1)
     parser.add_argument("--all", action="store_true", help="every mutant, not a sample")
     parser.add_argument("--only", nargs="*", default=[], help="files, e.g. visualize/scale.py")
     arguments = parser.parse_args()
@@ -61,11 +65,9 @@ def main() -> int:
     chosen = found if arguments.all else random.Random(arguments.seed).sample(found, min(arguments.count, len(found)))
     print(f"{len(chosen)} of {len(found)} mutants, seed {arguments.seed}", flush=True)
     _warm()
-    survivors, begun = [], time.monotonic()
-    for at, (path, position, fault, words) in enumerate(chosen, 1):
-        killed = _is_killed(path, faulty(path.read_text(encoding="utf-8"), position, fault))
-        line = f"{'killed  ' if killed else 'SURVIVED'} {path.relative_to(ROOT)}:{words}"
-        print(f"{at:4d} {time.monotonic() - begun:6.0f} s {line}", flush=True)
+    survivors = []
+    for at, (line, killed) in enumerate(_outcomes(chosen, arguments.jobs), 1):
+        print(f"{at:4d} {'killed  ' if killed else 'SURVIVED'} {line}", flush=True)
         survivors += [] if killed else [line]
     print("", *survivors, sep="\n")
     dead = len(chosen) - len(survivors)
@@ -212,15 +214,20 @@ class _Faulty(importlib.abc.MetaPathFinder, importlib.abc.SourceLoader):
         raise OSError("never from a cache")
 
 
-def _is_killed(path: Path, source: str) -> bool:
-    child = os.fork()
-    if child == 0:
-        os._exit(_run(path, source))
-    signal.signal(signal.SIGALRM, lambda *_: os.kill(child, signal.SIGKILL))
-    signal.alarm(SECONDS)
-    _, status = os.waitpid(child, 0)
-    signal.alarm(0)
-    return status != 0
+def _outcomes(chosen: list[tuple[Path, int, int, str]], jobs: int) -> Iterator[tuple[str, bool]]:
+    """Each mutant's words and whether a test noticed it, as they end."""
+    running: dict[int, str] = {}
+    waiting = list(reversed(chosen))
+    while waiting or running:
+        while waiting and len(running) < jobs:
+            path, position, fault, words = waiting.pop()
+            child = os.fork()
+            if child == 0:
+                signal.alarm(SECONDS)  # ends the child
+                os._exit(_run(path, faulty(path.read_text(encoding="utf-8"), position, fault)))
+            running[child] = f"{path.relative_to(ROOT)}:{words}"
+        child, status = os.waitpid(-1, 0)
+        yield running.pop(child), status != 0
 
 
 def _run(path: Path, source: str) -> int:
@@ -230,20 +237,22 @@ def _run(path: Path, source: str) -> int:
     parts = path.relative_to(ROOT).with_suffix("").parts
     module = ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
     sys.meta_path.insert(0, _Faulty(module, path, source))
-    with redirect_stdout(io.StringIO()), redirect_stderr(io.StringIO()):
-        devnull = os.open(os.devnull, os.O_WRONLY)
-        os.dup2(devnull, 1), os.dup2(devnull, 2)
-        options = ["-x", "-q", "-p", "no:cacheprovider", "-p", "no:randomly", "--tb=no", "--no-header"]
-        return int(pytest.main([*options, *_tests_for(parts)]))
+    devnull = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(devnull, 1), os.dup2(devnull, 2)
+    options = ["-x", "-q", "-p", "no:cacheprovider", "-p", "no:randomly", "--tb=no", "--no-header"]
+    own, others = _tests_for(parts[-1])
+    return int(pytest.main([*options, *own])) or int(pytest.main([*options, *others]))
 
 
-def _tests_for(parts: tuple[str, ...]) -> list[str]:
-    """All test files, those named after the module first, the quick ones before the slow."""
-    name = "page" if parts[-1] == "__init__" else parts[-1]
-    slow = ("test_resize", "test_overlay", "test_sheet", "test_panes")
-    files = [path for path in TESTS.rglob("test_*.py") if path.name not in LEFT_OUT]
-    ordered = sorted(files, key=lambda path: (name not in path.stem, path.stem in slow, path.name))
-    return [str(path) for path in ordered]
+def _tests_for(name: str) -> tuple[list[str], list[str]]:
+    """The test files named after a module, and all others, the quick ones before the slow."""
+    own = NAMED.get(name, f"test_{name}")
+    slow = ("test_resize", "test_overlay", "test_sheet", "test_marks")
+    files = sorted(
+        (path for path in TESTS.rglob("test_*.py") if path.name not in LEFT_OUT),
+        key=lambda path: (path.stem in slow, path.name),
+    )
+    return [str(path) for path in files if path.stem == own], [str(path) for path in files if path.stem != own]
 
 
 def _warm() -> None:

@@ -39,20 +39,13 @@ def ticks(limits: ColourLimits) -> tuple[tuple[float, str], ...]:
     return tuple((float(place), number(value, limits.unit, sign=limits.signed)) for place, value in ordered)
 
 
-def colour_bar(
-    limits: ColourLimits,
-    *,
-    colormap: str | None = None,
-    width: int = 480,
-    text_size: int = 14,
-) -> Image.Image:
+def colour_bar(limits: ColourLimits, *, colormap: str | None = None, width: int = 480) -> Image.Image:
     """A horizontal colour bar with its ticks and unit.
 
     Args:
         limits: the values of its ends.
         colormap: see `overlay`.
-        width: in pixels, at least 120 to be legible; the height follows from `text_size`.
-        text_size: in pixels.
+        width: in pixels, at least 120 to be legible.
 
     Returns:
         PIL image, mode RGB.
@@ -61,17 +54,16 @@ def colour_bar(
         SelectionError: a colormap that does not fit the scale.
     """
     strip = _strip(limits, colormap)
-    font = typeface(text_size)
-    margin, thick = round(2.2 * text_size), round(1.1 * text_size)
+    font, margin, thick = typeface(14), 31, 15
     length = max(width - 2 * margin, 16)
-    image = Image.new("RGB", (width, thick + round(3.5 * text_size)), _PAPER)
+    image = Image.new("RGB", (width, thick + 49), _PAPER)
     image.paste(Image.fromarray(strip).resize((length, thick), Image.Resampling.NEAREST), (margin, 1))
     draw = ImageDraw.Draw(image)
     draw.rectangle((margin - 1, 0, margin + length, thick + 1), outline=_INK)
     for place, text in ticks(limits):
         x = margin + place * (length - 1)
-        draw.line((x, thick + 2, x, thick + 2 + text_size // 3), fill=_INK)
-        draw.text((x, thick + 2 + text_size // 2), text, font=font, fill=_INK, anchor="ma")
+        draw.line((x, thick + 2, x, thick + 6), fill=_INK)
+        draw.text((x, thick + 9), text, font=font, fill=_INK, anchor="ma")
     draw.text((width / 2, image.height - 2), unit_line(limits), font=font, fill=_INK, anchor="md")
     return image
 

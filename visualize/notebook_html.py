@@ -72,9 +72,10 @@ def _figure(together: Panes, pane: Pane) -> str:
     photo = pane.drawing.photo
     scale = min(_WIDEST / photo.width, 2 * _WIDEST / photo.height)
     size = (max(round(photo.height * scale), 1), max(round(photo.width * scale), 1))
+    source = data_url(pane.drawing.at(size), "JPEG", quality=92, subsampling=0)
     return (
         f'<figure style="margin:0;width:{_WIDEST // 2}px"><div><strong>{escape(pane.variant)}</strong></div>'
-        f'<img src="{data_url(pane.drawing.at(size), "JPEG")}" alt="{escape(pane.alt)}" '
+        f'<img src="{source}" alt="{escape(pane.alt)}" '
         f'style="display:block;max-width:100%;width:{size[1] // 2 or 1}px;height:auto">'
         f"{colour_bar_svg(pane.drawing.limits, colormap=pane.drawing.colormap)}"
         f'<figcaption style="font-size:12px">{escape(numbers_line(together, pane))}<br>'

@@ -90,7 +90,7 @@ def _column(pane: Pane, numbers: str, width: int, size: tuple[int, int]) -> Imag
     title, body = typeface(20, bold=True), typeface(14)
     head = wrap(pane.variant, title, width, most=2)
     bar_width = min(width, 640)
-    bar = colour_bar(pane.drawing.limits, colormap=pane.drawing.colormap, width=bar_width, text_size=14)
+    bar = colour_bar(pane.drawing.limits, colormap=pane.drawing.colormap, width=bar_width)
     lines = [*wrap(unbroken(numbers), body, width), "", *wrap(unbroken(pane.caption), body, width)]
     top = 28 * len(head) + 6
     image = Image.new("RGB", (width, top + size[0] + 12 + bar.height + 12 + _LINE * len(lines)), _PAPER)
