@@ -12,9 +12,9 @@ from visualize.marks import SMALLEST, draw_marks
 
 BLACK_ON_GREY = 128 * (1 - 190 / 255)
 CASES = [  # (height, width), (grid_h, grid_w): marks of the smallest, a middle and the largest size
-    ((1350, 900), (60, 40)),
-    ((1350, 900), (33, 22)),
-    ((900, 1300), (4, 3)),
+    ((990, 810), (44, 36)),
+    ((990, 810), (30, 24)),
+    ((820, 830), (4, 3)),
     ((300, 500), (20, 31)),
     ((300, 500), (3, 5)),
 ]

@@ -1,9 +1,11 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
 from inference.errors import SelectionError
 from tests.visualize import written_out
-from tests.visualize.factory import GRID, HEADS, LAYERS, comparison, recording, tokens
+from tests.visualize.factory import GRID, HEADS, LAYERS, MODEL, comparison, recording, tokens
 from visualize import middle_layer, opening
 
 
@@ -37,7 +39,8 @@ def test_each_pair_of_several_has_its_own_opening():
 @pytest.mark.parametrize("layers", [1, 4, 5])
 def test_where_nothing_differs_it_is_the_middle_layer_and_the_first_answer_token(layers):
     expected = {1: 0, 4: 2, 5: 2}[layers]
-    same = comparison(recording(layers=layers), recording("untouched", layers=layers))
+    model = replace(MODEL, num_layers=layers)
+    same = comparison(recording(layers=layers), recording("untouched", layers=layers), model=model)
     assert opening(same, None, "untouched") == opening(same, None, None) == (expected, 7)
     assert middle_layer(same.recordings[0]) == expected
 
