@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from peft import LoraConfig, get_peft_model
+from peft import EvaConfig, LoraConfig, get_peft_model
 from safetensors.torch import load_file, save_file
 from transformers import AutoModelForImageTextToText
 
@@ -23,6 +23,8 @@ KINDS: dict[str, tuple[str, dict[str, Any]]] = {
     "dora-rslora": ("dense", {"use_dora": True, "use_rslora": True}),
     "gaussian": ("dense", {"init_lora_weights": "gaussian"}),
     "orthogonal": ("dense", {"init_lora_weights": "orthogonal"}),
+    "eva": ("dense", {"init_lora_weights": "eva", "eva_config": EvaConfig()}),
+    "mica": ("dense", {"init_lora_weights": "mica"}),
     "all-linear": ("dense", {"target_modules": "all-linear"}),
     "patterns": (
         "dense",

@@ -9,6 +9,9 @@ from typing import Any
 from gradio.routes import App
 
 from inference import Backend, Settings
+from inference.service.analysis import AnalysisService
+from inference.service.examples import examples, first_result
+from inference.service.handlers import Handlers
 
 
 async def _import() -> ModuleType:
@@ -25,6 +28,11 @@ def build(settings: Settings, open_: Callable[[], Backend]) -> Any:
         return app.build(settings, open_)
 
     return asyncio.run(inside())
+
+
+def build_handlers(settings: Settings, open_: Callable[[], Backend]) -> Handlers:
+    """The page's handlers as `app.build` makes them, without the widgets that would call them."""
+    return Handlers(AnalysisService(settings, open_), examples(settings), first_result(settings))
 
 
 def build_server(settings: Settings, open_: Callable[[], Backend]) -> App:

@@ -1,14 +1,14 @@
-"""What every test may use, and how a run goes: at random, in two processes, without what proves the scaffolding alone.
+"""What every test may use, and how a run goes: at random, without what proves the scaffolding alone.
 
 pytest-randomly shuffles files and tests and prints the seed: `--randomly-seed=N` gives the same order again.
-A plain `pytest` runs in two processes, each with one thread; whoever names files, or `-n`, decides otherwise.
+Folders stay together: their tests share processes (containers, servers, a browser).
 """
 
 import os
 
 os.environ.setdefault("HF_HUB_OFFLINE", "1")  # no test may need a network
 os.environ.setdefault("GRADIO_ANALYTICS_ENABLED", "False")
-os.environ.setdefault("OMP_NUM_THREADS", "1")  # as many processes as cores, and the same sums on every machine
+os.environ.setdefault("OMP_NUM_THREADS", "1")  # the same sums on every machine
 
 import time
 import zlib
@@ -21,9 +21,6 @@ from PIL import Image
 
 from inference import Request
 
-PROCESSES = 2
-#: Folders whose tests share processes (containers, servers, a browser): they stay together, in one of ours.
-TOGETHER = {"browser", "cloud"}
 LEFT_OUT = (
     "left out: tests marked slow, which prove the scaffolding and the training; all: pytest -m 'slow or not slow'"
 )
@@ -38,12 +35,8 @@ def _is_whole(config: pytest.Config) -> bool:
 def pytest_cmdline_main(config: pytest.Config) -> None:
     """Take the defaults of a plain run; what is given on the command line wins."""
     option = config.option
-    if not _is_whole(config):
-        return
-    if not option.markexpr:
+    if _is_whole(config) and not option.markexpr:
         option.markexpr = "not slow"
-    if config.pluginmanager.hasplugin("xdist") and option.numprocesses is None and not option.collectonly:
-        option.numprocesses, option.dist = PROCESSES, "loadgroup"
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
@@ -63,8 +56,6 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     for item in items:
         folder = item.path.parent
         folders.setdefault(folder, []).append(item)
-        if config.pluginmanager.hasplugin("xdist"):
-            item.add_marker(pytest.mark.xdist_group(str(folder if folder.name in TOGETHER else item.path)))
     items[:] = [item for folder in folders.values() for item in folder]
 
 

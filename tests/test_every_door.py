@@ -17,7 +17,7 @@ from inference import Backend, Comparison, Request, Settings, open_backend
 from inference.batch.__main__ import main as batch
 from inference.serialization import pack_comparison, pack_request, unpack_comparison, unpack_request
 from inference.service.exports import Exports
-from tests.built_page import build, build_server
+from tests.built_page import build_handlers, build_server
 from tests.conftest import picture
 
 TURNED = "The photo was turned upright (EXIF orientation)."
@@ -45,7 +45,7 @@ def through_python(engine: Backend, content: bytes, folder: Path) -> Comparison:
 
 
 def through_the_page(engine: Backend, content: bytes, folder: Path) -> Comparison:
-    page = build(Settings(), lambda: engine).handlers
+    page = build_handlers(Settings(), lambda: engine)
     visitor = SimpleNamespace(session_hash="one", client=SimpleNamespace(host="192.0.2.1"))
     (folder / "uploads").mkdir(exist_ok=True)
     (folder / "uploads" / "photo.png").write_bytes(content)

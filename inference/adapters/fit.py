@@ -106,7 +106,8 @@ def _holds(whole: str, part: str) -> bool:
 
 def _lora_config(config: Mapping[str, Any]) -> LoraConfig:
     unused = {"peft_type", "auto_mapping", "task_type", "megatron_config", "megatron_core", "runtime_config"}
-    known = {each.name for each in fields(LoraConfig)} - unused
+    unused |= {"corda_config", "eva_config", "loftq_config", "lora_ga_config"}  # of the initialisation, see below
+    known = {field.name for field in fields(LoraConfig)} - unused
     values = {key: value for key, value in config.items() if key in known}
     # the initialisation is overwritten by the loaded weights; "orthogonal" could not even run without storage
     return LoraConfig(**(values | {"inference_mode": True, "init_lora_weights": True, "lora_dropout": 0.0}))

@@ -1,15 +1,13 @@
 """The command `python -m inference.batch`: its command line, its order of work, and what it says."""
 
 import argparse
-import hashlib
-import json
 import logging
 import os
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, TextIO
+from typing import TextIO
 
 from PIL import Image
 
@@ -19,13 +17,13 @@ from inference.batch.focus import Focus
 from inference.batch.items import PromptLine, list_images, read_lines, shown
 from inference.batch.progress import ProgressBar
 from inference.batch.run import Batch
+from inference.batch.variants import engine_digest, named_variants, variants_of_folder
 from inference.command_line import check_settings, settings_from, settings_parser
-from inference.errors import AdapterRefusedError, InputError, UnknownAdapterError, VisualizerError
+from inference.errors import InputError, VisualizerError
 from inference.limits import check_limits
 from inference.named_adapters import split_adapter
 from inference.records import AdapterInfo
 from inference.request import Request
-from inference.resolve_model import resolve_model
 from inference.settings import Settings
 
 PROGRAM = "python -m inference.batch"
@@ -33,6 +31,8 @@ DESCRIPTION = "Ask prompts of every image in a folder, with and without adapters
 NEW_TOKENS = 32
 #: Failures that are named at the end; the summary has all of them.
 NAMED = 5
+#: What of the adapters folder is not asked, named at the start.
+SKIPPED_NAMED = 10
 #: Settings of the page alone, and `adapter`, which here chooses as well as offers.
 _NOT_HERE = frozenset({"adapter", "host", "port", "share", "auth"})
 
@@ -77,23 +77,24 @@ class _Speaker:
         self.stream = stream
 
     def __call__(self, sentence: str) -> None:
-        self.stream.write("".join(each if each.isprintable() else "�" for each in sentence) + "\n")
+        self.stream.write("".join(letter if letter.isprintable() else "�" for letter in sentence) + "\n")
         self.stream.flush()
 
 
 def _parser() -> argparse.ArgumentParser:
     parser = settings_parser(PROGRAM, DESCRIPTION, without=_NOT_HERE)
     parser.add_argument("images", metavar="IMAGES_FOLDER", help="folder of the images, with its sub-folders")
-    asked = parser.add_mutually_exclusive_group(required=True)
-    asked.add_argument("--prompts", metavar="FILE", help='lines such as {"prompt": "…", "image": "a.jpg"}')
-    asked.add_argument("--prompt", metavar="TEXT", help="one prompt, asked of every image")
+    words = parser.add_mutually_exclusive_group(required=True)
+    words.add_argument("--prompts", metavar="FILE", help='lines such as {"prompt": "…", "image": "a.jpg"}')
+    words.add_argument("--prompt", metavar="TEXT", help="one prompt, asked of every image")
     parser.add_argument("--out", metavar="FOLDER", required=True, help="folder of the answers and their summary")
     parser.add_argument(
         "--adapter",
         metavar="NAME[=SOURCE]",
         action="append",
         default=[],
-        help="adapter to ask, on offer already or from SOURCE, a folder or Hub id; repeatable",
+        help="adapter to ask, on offer already or from SOURCE, a folder or Hub id; repeatable; without it base alone, "
+        "or all of --adapters-dir",
     )
     parser.add_argument("--no-base", action="store_true", help="leave the base model out")
     parser.add_argument("--max-new-tokens", metavar="N", type=int, default=NEW_TOKENS, help="most answer tokens")
@@ -116,7 +117,7 @@ def _run(
 ) -> int:
     settings, wanted = _settings(given, environ)
     focus = Focus.parse(given.focus)
-    if given.no_base and not wanted:
+    if given.no_base and not wanted and not settings.adapters_dir:
         raise InputError("--no-base leaves no one to ask.", "Choose an --adapter.")
     folder = Path(given.images)
     images = list_images(folder)
@@ -131,11 +132,10 @@ def _run(
         say(f"Opening the model {settings.base_model or 'on Modal'} …")
         backend = open_(settings)
         try:
-            adapters = _chosen(wanted, backend.adapters())
-            variants = (*(() if given.no_base else (None,)), *(each.name for each in adapters))
-            templates = [replace(template, adapters=variants, answer_from="") for template in templates]
-            check_limits(templates[0], settings.limits)  # of the variants: the lines were checked before
-            engine = _engine(settings, backend, adapters)
+            adapters = _adapters(wanted, settings, backend, say)
+            variants = (*(() if given.no_base else (None,)), *(info.name for info in adapters))
+            templates = [_for_variants(template, variants, settings) for template in templates]
+            engine = engine_digest(settings, backend.model_info(), adapters)
             batch = Batch(folder, lines, images, templates, settings.limits, engine, answers, focus)
             return _go(batch, backend, variants, answers, say)
         finally:
@@ -149,8 +149,8 @@ def _go(batch: Batch, backend: Backend, variants: Sequence[str | None], answers:
     if answers.stems():
         say("Looking up what is done …")
     todo = batch.look()
-    images, prompts = (len({getattr(each, name) for each in batch.items}) for name in ("image", "line"))
-    names = ", ".join(each or "base" for each in variants)
+    images, prompts = len({item.image for item in batch.items}), len({item.line for item in batch.items})
+    names = ", ".join(name or "base" for name in variants)
     say(f"{_many(images, 'image')}, {_many(prompts, 'prompt')}: {_many(items, 'item')}, each asked of {names}.")
     say(f"{items - len(todo)} already done, {len(todo)} to do.")
     bar, stopped, code = ProgressBar(items, items - len(todo), say.stream), "", 0
@@ -213,49 +213,31 @@ def _template(line: PromptLine, given: argparse.Namespace, settings: Settings) -
     return template
 
 
-def _chosen(wanted: Sequence[str], offered: Sequence[AdapterInfo]) -> tuple[AdapterInfo, ...]:
-    """The adapters of these names; a name that only a family has stands for its steps, in order.
+def _adapters(wanted: Sequence[str], settings: Settings, backend: Backend, say: _Speaker) -> tuple[AdapterInfo, ...]:
+    """Whom to ask beside base; where nobody was named, all of the adapters folder, which is said."""
+    if wanted or not settings.adapters_dir:
+        return named_variants(wanted, backend.adapters())
+    adapters, skipped = variants_of_folder(settings, backend.adapters())
+    say(f"No --adapter was chosen: asking {_many(len(adapters), 'adapter')} of {settings.adapters_dir}.")
+    for info in skipped[:SKIPPED_NAMED]:
+        say(f"  not asked: {info.name}: {' '.join(info.notes)}")
+    if len(skipped) > SKIPPED_NAMED:
+        say(f"  … nor {len(skipped) - SKIPPED_NAMED} more")
+    return adapters
+
+
+def _for_variants(template: Request, variants: tuple[str | None, ...], settings: Settings) -> Request:
+    """A prompt's request with whom it is asked of.
 
     Raises:
-        UnknownAdapterError: no adapter or family is called so.
-        AdapterRefusedError: it cannot be used.
+        InputError: more than may be asked at once; all else was checked before.
     """
-    chosen: list[AdapterInfo] = []
-    for name in wanted:
-        own = [each for each in offered if each.name == name] or [each for each in offered if each.family == name]
-        if not own:
-            names = ", ".join(each.name for each in offered) or "none"
-            raise UnknownAdapterError(f"No adapter is called {name!r}; on offer: {names}.", "Or give NAME=SOURCE.")
-        chosen += own
-    for each in chosen:
-        if not each.usable:
-            raise AdapterRefusedError(f"Adapter {each.name!r} cannot be used: {' '.join(each.notes)}")
-    return tuple(chosen)
-
-
-def _engine(settings: Settings, backend: Backend, adapters: Sequence[AdapterInfo]) -> str:
-    """Digest of the model, its arithmetic, and the adapters with their files; where it runs does not count."""
-    model = backend.model_info()
-    asked = resolve_model(settings.base_model)
-    place = str(asked.folder.resolve()) if asked.folder is not None and asked.is_own_folder else asked.id
-    whole = [place, model.id, model.revision, model.dtype, settings.attention, _adapter_identities(settings, adapters)]
-    return hashlib.sha256(json.dumps(whole).encode()).hexdigest()
-
-
-def _adapter_identities(settings: Settings, adapters: Sequence[AdapterInfo]) -> list[Any]:
-    """For each adapter what its files say, and their content; of files that are elsewhere their place and stamp."""
-    from inference.adapters.catalog import AdapterCatalog
-
-    catalog = AdapterCatalog.from_settings(settings) if settings.backend == "local" else AdapterCatalog()
-    found: list[Any] = []
-    for each in adapters:
-        facts: list[Any] = [each.name, each.kind, each.rank, each.alpha, each.target_modules, each.parameters]
-        if each.name in catalog.names:
-            facts += catalog.content_digests(each.name)
-        else:
-            facts += ["", each.stamp]
-        found.append(facts)
-    return found
+    request = replace(template, adapters=variants, answer_from="")
+    try:
+        check_limits(request, settings.limits)
+    except InputError as error:
+        raise InputError(error.message, "Choose some with --adapter, or raise VISUALIZER_MAX_VARIANTS.") from error
+    return request
 
 
 def _many(count: int, what: str) -> str:

@@ -1,4 +1,4 @@
-"""What a batch has: one file per answer, whole or not at all; what was measured on each; and the summary of all.
+"""What a batch has: one file per answer, whole or not at all; notes of what was measured on each; the summary of all.
 
 A file counts as there when it loads. Reading thousands of them at every start and for every summary would take hours,
 so what was measured is noted in `<folder>/.measured.jsonl`, with the file's size and time; a file that has no note, or
@@ -10,20 +10,15 @@ import json
 import os
 import re
 import threading
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
-import numpy as np
 from filelock import FileLock, Timeout
-from numpy.typing import NDArray
 
+from inference.batch.measures import Cell, Row, measured
 from inference.errors import InputError, VisualizerError
-from inference.records import Comparison, Recording
-
-Cell = str | int | float | None
-Row = Mapping[str, Cell]
+from inference.records import Comparison
 
 #: Columns of the summary, explained in `inference.batch`.
 COLUMNS = (
@@ -68,7 +63,7 @@ class Answers:
 
     def stems(self) -> frozenset[str]:
         """What the files' names begin with, see `inference.batch.items.safe_stem`."""
-        return frozenset(each.name.rpartition("-")[0] for each in self.folder.glob("*.npz"))
+        return frozenset(path.name.rpartition("-")[0] for path in self.folder.glob("*.npz"))
 
     def has(self, name: str) -> bool:
         """Whether the file is there and loads; then it is `known`."""
@@ -112,11 +107,11 @@ class Answers:
 
     def _note(self, name: str, rows: list[Row]) -> None:
         state = (self.folder / name).stat()
-        said = {"measures": _MEASURES, "file": name, "size": state.st_size, "time": state.st_mtime_ns, "rows": rows}
+        note = {"measures": _MEASURES, "file": name, "size": state.st_size, "time": state.st_mtime_ns, "rows": rows}
         try:
             with self._reading_or_writing:
                 place = self._notes.seek(0, os.SEEK_END)
-                self._notes.write(json.dumps(said).encode() + b"\n")
+                self._notes.write(json.dumps(note).encode() + b"\n")
                 self._notes.flush()
         except OSError as error:
             raise _cannot_write(self.folder, error) from error
@@ -128,9 +123,9 @@ class Answers:
         place, row = 0, b"\n"
         for row in self._notes:
             try:
-                said = json.loads(row)
-                if said["measures"] == _MEASURES:
-                    yield said["file"], (place, said["size"], said["time"])
+                note = json.loads(row)
+                if note["measures"] == _MEASURES:
+                    yield note["file"], (place, note["size"], note["time"])
             except (ValueError, LookupError, TypeError):
                 pass  # cut off by a kill: the file is read again
             place += len(row)
@@ -179,66 +174,6 @@ def write_summary(folder: Path, rows: Iterable[Row]) -> None:
             whole = {column: row.get(column) for column in COLUMNS}
             writer.writerow({column: _harmless(cell) for column, cell in whole.items()})
             lines.write(_json_line(whole))
-
-
-def measured(comparison: Comparison) -> list[Row]:
-    """What the summary says of an answer: a row per variant, see the columns in `inference.batch`.
-
-    Raises:
-        SelectionError: the variants' rows cannot be compared.
-    """
-    from visualize import shift_matrix  # late: a batch that is only planned draws and measures nothing
-    from visualize.measures import effective_cells
-
-    variants = [each.adapter for each in comparison.recordings]
-    seconds = comparison.timings.get("total", sum(comparison.timings.values()))
-    rows: list[Row] = []
-    for recording in comparison.recordings:
-        row: dict[str, Cell] = {
-            "adapter": recording.adapter or "base",
-            "answer": recording.answer,
-            "replayed": "".join(token.text for token in recording.tokens if token.role == "answer"),
-            "replayed_tokens": len(recording.logprobs),
-            "logprob": _figure(recording.logprobs.sum(dtype=np.float64)),
-            **_focus(recording),
-            "image_share": _figure(_share(recording)),
-            "effective_cells": _mean(effective_cells(recording.by_head)),
-            "cells": comparison.grid[0] * comparison.grid[1],
-            "seconds": _figure(seconds),
-            "notes": " ".join(comparison.notes),
-        }
-        if recording.adapter is not None and None in variants:
-            matrix = shift_matrix(comparison, None, recording.adapter)  # (layers, heads) in bits
-            row["js_mean"] = _mean(matrix)
-            if not np.isnan(matrix).all():
-                layer, head = np.unravel_index(int(np.nanargmax(matrix)), matrix.shape)
-                row |= {"js_max": _figure(matrix[layer, head]), "js_layer": int(layer), "js_head": int(head)}
-        rows.append(row)
-    return rows
-
-
-def _focus(recording: Recording) -> Row:
-    """Which tokens of the answer the measures are taken at: their places in it, and what they spell."""
-    start = next(index for index, token in enumerate(recording.tokens) if token.role in ("answer", "end"))
-    return {
-        "focus_tokens": " ".join(str(index - start) for index in recording.focus),
-        "focus_text": "".join(recording.tokens[index].text for index in recording.focus),
-    }
-
-
-def _share(recording: Recording) -> Any:
-    """Image share of the focus rows: mean over them, all layers and heads."""
-    return recording.image_share[list(recording.focus)].mean(dtype=np.float64)
-
-
-def _mean(values: NDArray[np.float64]) -> float | None:
-    known = values[~np.isnan(values)]
-    return _figure(known.mean()) if known.size else None
-
-
-def _figure(value: Any) -> float:
-    """Six significant digits: a summary is for reading, the files have every bit."""
-    return float(f"{float(value):.6g}") + 0.0  # no −0.0
 
 
 def _json_line(row: Row) -> str:

@@ -95,10 +95,10 @@ def list_images(folder: Path) -> tuple[str, ...]:
         raise InputError(f"The folder {str(error.filename)!r} cannot be read: {error.strerror}.") from error
 
     for place, folders, files in os.walk(folder, onerror=refuse):
-        folders[:] = [each for each in folders if not each.startswith(".")]
+        folders[:] = [name for name in folders if not name.startswith(".")]
         inside = Path(place).relative_to(folder)
-        names = [each for each in files if not each.startswith(".") and PurePath(each).suffix.lower() in SUFFIXES]
-        found += [(inside / each).as_posix() for each in names]
+        names = [name for name in files if not name.startswith(".") and PurePath(name).suffix.lower() in SUFFIXES]
+        found += [(inside / name).as_posix() for name in names]
     return tuple(sorted(found))
 
 
@@ -138,18 +138,18 @@ def read_image(folder: Path, image: str, limits: Limits) -> bytes:
         raise ImageError(f"The file {shown(image)!r} cannot be read: {error.strerror}.") from error
 
 
-def file_name(image: str, content: bytes, asked: str) -> str:
+def file_name(image: str, content: bytes, rest: str) -> str:
     """Name the file of an item's answer by all that the answer depends on.
 
     Args:
         image: relative path; its stem, made safe, is the name's first part.
         content: the image's bytes.
-        asked: digest of everything else.
+        rest: digest of everything else.
 
     Returns:
         `photo-0123456789abcdef.npz`: ASCII letters, digits, `.`, `_` and `-`, at most 81 of them.
     """
-    whole = [_MEANING, hashlib.sha256(content).hexdigest(), asked]
+    whole = [_MEANING, hashlib.sha256(content).hexdigest(), rest]
     return f"{safe_stem(image)}-{hashlib.sha256(json.dumps(whole).encode()).hexdigest()[:_DIGITS]}.npz"
 
 

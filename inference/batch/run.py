@@ -14,9 +14,10 @@ from itertools import groupby
 from pathlib import Path
 
 from inference.backend import Backend, Outcomes
-from inference.batch.answers import Answers, Cell, Row
+from inference.batch.answers import Answers
 from inference.batch.focus import Focus, compare_at
 from inference.batch.items import Item, PromptLine, file_name, items_of, read_image, safe_stem, shown
+from inference.batch.measures import Cell, Row
 from inference.batch.progress import ProgressBar
 from inference.errors import (
     BackendError,
@@ -96,7 +97,7 @@ class Batch:
         self.failed: dict[int, VisualizerError] = {}
         self._folder, self._lines, self._templates, self._answers = folder, lines, templates, answers
         self._focus = focus
-        self._asked = [f"{engine} {digest(template)} {focus.given}" for template in templates]
+        self._digests = [f"{engine} {digest(template)} {focus.given}" for template in templates]
         self._limits = limits
         self._names: dict[int, str] = {}
         self._begun: dict[str, int] = {}
@@ -163,7 +164,7 @@ class Batch:
     def _name(self, indices: Iterable[int], content: bytes) -> None:
         for index in indices:
             item = self.items[index]
-            self._names[index] = file_name(item.image, content, self._asked[item.line])
+            self._names[index] = file_name(item.image, content, self._digests[item.line])
 
     def _jobs(self, todo: Iterable[int], bar: ProgressBar) -> Iterator[tuple[Job, Request]]:
         """Open one image after another, as they are asked for; one that cannot be opened fails here."""

@@ -66,6 +66,8 @@ def load_checkpoint(model: str, device: str = "auto", dtype: str = "auto") -> Ch
     precision = _dtype(dtype, place)
     name = resolve_model(model)
     source = name.source
+    if name.folder is None and model.startswith(("/", "./", "../", "~")):
+        raise ModelLoadError(f"There is no folder {model!r}.", "Name a checkpoint folder, or an id of the Hub.")
     try:
         config = AutoConfig.from_pretrained(source)
         if config.model_type not in FAMILIES:
@@ -90,10 +92,10 @@ def load_checkpoint(model: str, device: str = "auto", dtype: str = "auto") -> Ch
             "Choose a smaller model, a larger GPU, or --dtype bfloat16.",
         ) from error
     except (OSError, ValueError, KeyError, RuntimeError, SafetensorError) as error:
-        logger.info("loading %s failed", model, exc_info=True)
+        logger.debug("loading %s failed", model, exc_info=True)
         raise ModelLoadError(
             f"The model {model!r} could not be loaded ({type(error).__name__}).",
-            "Check the folder or id, the network, and for a gated model HF_TOKEN; the log has the details.",
+            "Check the folder or id, the network, and for a gated model HF_TOKEN.",
         ) from error
     loaded, report = with_report
     left = {kind: sorted(map(str, report[kind])) for kind in ("missing_keys", "mismatched_keys") if report[kind]}

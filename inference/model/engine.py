@@ -137,13 +137,9 @@ class Engine:
         context = self._read(request, stages)  # 1
         answer, recordings = context.given, dict[str | None, Recording]()
         for adapter in context.order:
-            with self._variant(context, adapter) as variant:
-                variant.read(variant.see())  # 2, 3
-                if context.given is None:
-                    variant.write()
-                recordings[adapter] = variant.replay(answer or variant.answer_ids)  # 4, 5
+            recordings[adapter] = self._record(context, adapter, answer)  # 2–5
             if context.given is None and adapter == request.answer_from:
-                answer = variant.answer_ids
+                answer = recordings[adapter].answer_ids
         return Comparison(
             model=self.model_info,
             prompt=request.prompt,
@@ -182,9 +178,17 @@ class Engine:
 
     # 2–5. each variant, one after another
 
+    def _record(self, context: RequestContext, adapter: str | None, answer: tuple[int, ...] | None) -> Recording:
+        """One variant from the image to its recording; nothing of its pass stays but what is kept."""
+        with self._variant(context, adapter) as variant:
+            variant.read(variant.see())  # 2, 3: nothing here holds the features any longer
+            if context.given is None:
+                variant.write()
+            return variant.replay(answer or variant.answer_ids)  # 4, 5
+
     @contextmanager
     def _variant(self, context: RequestContext, adapter: str | None) -> Iterator[VariantPass]:
-        """The model as one variant; nothing of it stays but what is kept."""
+        """The model as one variant; a pass that came to its end leaves what it read of the image."""
         request, adapters = context.request, self.adapters
         with context.stages.stage("adapter", f"switching to {adapter or 'base'}"):
             if adapter is not None:

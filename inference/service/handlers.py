@@ -36,6 +36,8 @@ from inference.service.view import (
 )
 from visualize.page import Choice, Json, adapter_lines, notice, progress_notice, refusal
 
+NAMED = 3  # of the folders that were skipped, so many are named
+
 _log = logging.getLogger(__name__)
 
 
@@ -80,7 +82,7 @@ class Handlers:
                 offer = _offer(self.service.adapters())
         except VisualizerError as error:
             failure = error
-        yield offer._replace(status=self.status(), notice=gr.skip() if failure is None else refusal(failure))
+        yield offer._replace(status=self.status(), notice=offer.notice if failure is None else refusal(failure))
 
     def leave(self, request: gr.Request) -> None:
         """Forget a session."""
@@ -229,4 +231,15 @@ def _offer(adapters: Sequence[AdapterInfo]) -> Offer:
         adapter=gr.update(choices=choices, value=chosen.name if chosen else None),
         compare=gr.update(choices=[(BASE, BASE), *choices]),
         about=adapter_lines(chosen) if chosen else nothing,
+        notice=_skipped([info for info in adapters if info.kind == "skipped"]),
     )
+
+
+def _skipped(folders: Sequence[AdapterInfo]) -> Any:
+    """What lies below the adapters folder and is no adapter, and why; nothing is said where there is none."""
+    if not folders:
+        return gr.skip()
+    count = "1 folder is" if len(folders) == 1 else f"{len(folders)} folders are"
+    reasons = " ".join(note for folder in folders[:NAMED] for note in folder.notes)
+    more = f" … and {len(folders) - NAMED} more: see /api/adapters." if len(folders) > NAMED else ""
+    return notice("info", f"Below the adapters folder {count} not offered.", reasons + more)

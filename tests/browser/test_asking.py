@@ -50,9 +50,11 @@ def test_a_menu_that_is_left_as_it_was_asks_nothing_and_keeps_the_place(scripted
     other = (int(slider(page).input_value()) + 2) % LAYERS
     set_layer(page, other)
     expect(where(page)).to_contain_text(f"layer {other} ")
-    for menu in ("adapter", "compare"):
-        page.locator(f"#{menu} input").focus()
-        page.keyboard.press("Tab")
+    for words in ("Describe the image.", "Half a question"):
+        write_prompt(page, words)
+        for menu in ("adapter", "compare"):
+            page.locator(f"#{menu} input").focus()
+            page.keyboard.press("Tab")
     page.locator("select[data-choice=head]").select_option("max")  # answered after all that was asked before
     expect(where(page)).to_contain_text("maximum over heads")
     expect(where(page)).to_contain_text(f"layer {other} ")

@@ -183,7 +183,7 @@ def test_models_that_cannot_be_loaded_are_refused_with_a_reason(tmp_path, dense)
     import json
     import shutil
 
-    with pytest.raises(ModelLoadError, match="could not be loaded"):
+    with pytest.raises(ModelLoadError, match="There is no folder"):
         open_backend("local", model=str(tmp_path / "nothing"))
     with pytest.raises(ModelLoadError):
         open_backend("local", model="nobody/no-such-model")  # offline: the Hub cannot give it

@@ -7,7 +7,7 @@ import pytest
 from inference import Settings
 from inference.errors import NotDeployedError
 from inference.settings import Cloud
-from tests.built_page import build
+from tests.built_page import build_handlers
 from tests.conftest import wait_until
 from tests.inference.cloud.conftest import EXACT, SpawnedCalls
 from tests.inference.service.events import analyze, upload, visitor
@@ -17,7 +17,7 @@ SETTINGS = Settings(backend="modal", model="demo", cloud=Cloud(modal_app=EXACT))
 
 @pytest.fixture
 def page(connect):
-    return build(SETTINGS, lambda: connect(model="demo")).handlers
+    return build_handlers(SETTINGS, lambda: connect(model="demo"))
 
 
 def test_an_analysis_says_its_stages_and_shows_the_pictures(page, uploads):
@@ -43,7 +43,7 @@ def test_after_a_failure_what_was_shown_stays_and_the_next_analysis_is_answered(
             return super().spawn(*arguments)
 
     backend = connect(handles=replace(deployed, engine=Unreachable(deployed.engine)))
-    page = build(SETTINGS, lambda: backend).handlers
+    page = build_handlers(SETTINGS, lambda: backend)
     done = analyze(page, upload(uploads), adapter="find-red")[-1]
     faults.append(ConnectionError())
     failed = analyze(page, upload(uploads), adapter="find-circle")[-1]
@@ -61,7 +61,7 @@ def test_where_it_cannot_be_opened_the_page_says_why_and_a_reload_tries_again(co
         tries.append(1)
         return connect("nowhere" if len(tries) == 1 else EXACT)
 
-    page = build(Settings(backend="modal"), open_).handlers
+    page = build_handlers(Settings(backend="modal"), open_)
     *_, waited = page.wait()
     assert waited[0]["state"] == "failed"
     assert (waited[-1]["kind"], waited[-1]["sentence"]) == ("error", "The app 'nowhere' is not deployed on Modal.")

@@ -123,6 +123,49 @@ def test_patches_live_only_while_a_tower_reads_them(dense, folders, monkeypatch)
     assert digests[0] == digests[1]
 
 
+def test_features_are_gone_before_an_answer_and_rows_and_cache_before_the_next_adapter_is_loaded(
+    dense, folders, monkeypatch
+):
+    ours, made, seen = engine(dense, folders, kept_bytes=0), [], []
+    recorder, image, load = ours.passes.recorder, ours.passes.image, ours.adapters.load
+    vision, decode = ours.passes.vision, ours.passes.decode
+
+    def recording(*arguments):
+        made.append(weakref.ref(fresh := recorder(*arguments)))
+        return fresh
+
+    def reading(*arguments):
+        prefix = image(*arguments)
+        made.append(weakref.ref(prefix.cache))
+        return prefix
+
+    def seeing(*arguments, **options):
+        features = vision(*arguments, **options)
+        seen.append(weakref.ref(features.pooled))
+        return features
+
+    def decoding(*arguments):
+        assert [reference() for reference in seen] == [None] * len(seen)
+        return decode(*arguments)
+
+    def loading(name):
+        assert [reference() for reference in made] == [None] * len(made)
+        return load(name)
+
+    monkeypatch.setattr(ours.passes, "vision", seeing)
+    monkeypatch.setattr(ours.passes, "decode", decoding)
+    monkeypatch.setattr(ours.passes, "recorder", recording)
+    monkeypatch.setattr(ours.passes, "image", reading)
+    monkeypatch.setattr(ours.adapters, "load", loading)
+    gc.disable()
+    try:
+        ask(ours, "one", "two", "vision")
+    finally:
+        gc.enable()
+    assert len(made) == 2 * 3
+    assert len(seen) > 3, "each variant's, and those of the probes"
+
+
 def test_the_tower_gives_the_same_features_with_and_without_its_rows(dense, folders):
     ours = engine(dense, folders, tile_bytes=3_000)
     prompt = ours.prompt(Request(IMAGE, PROMPT))

@@ -7,7 +7,7 @@ from types import SimpleNamespace
 from typing import Any
 
 from inference.settings import Settings
-from tests.built_page import build
+from tests.built_page import build_handlers
 from tests.conftest import picture
 from tests.scripted_backend import ScriptedBackend
 
@@ -26,7 +26,7 @@ def upload(folder: Path, name: str = "photo.png", seed: int = 0, content: bytes 
 
 
 def page_over(backend: ScriptedBackend, **settings: Any) -> Any:
-    page = build(Settings(model="scripted", **settings), lambda: backend).handlers
+    page = build_handlers(Settings(model="scripted", **settings), lambda: backend)
     page.service.backend.wait()
     return page
 

@@ -11,7 +11,7 @@ import pytest
 from inference.errors import BackendError, OutOfMemoryError
 from inference.service.exports import Exports
 from inference.settings import Limits, Settings
-from tests.built_page import build
+from tests.built_page import build_handlers
 from tests.inference.service.events import (
     FIRST_ANSWER,
     analyze,
@@ -65,7 +65,7 @@ def test_the_same_question_is_answered_from_the_cache(page: Any, backend: Script
 
 
 def test_the_first_visit_is_finished_before_anything_ran(backend: ScriptedBackend, uploads: Path):
-    page = build(Settings(), lambda: backend).handlers
+    page = build_handlers(Settings(), lambda: backend)
     opening = page.opening()
     assert [pane["title"] for pane in opening.panes["panes"]] == ["base", "find-red", "find-red − base"]
     assert opening.notice is None
@@ -160,7 +160,7 @@ def test_a_backend_that_cannot_be_opened_is_said_on_top_and_in_the_answer(upload
     def cannot() -> ScriptedBackend:
         raise BackendError("This version has no such backend.", "Use another.")
 
-    page = build(Settings(model="scripted"), cannot).handlers
+    page = build_handlers(Settings(model="scripted"), cannot)
     (waited,) = page.wait()
     assert waited[0]["state"] == "failed"
     assert "no such backend" in " ".join(waited[0]["words"])

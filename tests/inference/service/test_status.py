@@ -36,6 +36,24 @@ def test_the_adapter_chosen_at_first_can_be_used_and_those_that_cannot_say_so(ba
     assert page_over(backend).about("broken") == ["Its weights are not there."]
 
 
+def test_folders_that_are_no_adapters_are_no_choice_and_are_said_with_their_reason(backend: ScriptedBackend):
+    folders = tuple(
+        replace(adapter(f"folder{index}"), kind="skipped", notes=(f"'folder{index}' is a merged model.",))
+        for index in range(5)
+    )
+    backend.adapters = lambda: (adapter("whole"), *folders[:1])
+    (offer,) = page_over(backend).wait()
+    assert offer.adapter["choices"] == [("whole", "whole")]
+    assert offer.notice["sentence"] == "Below the adapters folder 1 folder is not offered."
+    assert offer.notice["hint"] == "'folder0' is a merged model."
+    backend.adapters = lambda: folders
+    (offer,) = page_over(backend).wait()
+    assert offer.adapter["choices"] == []
+    assert offer.about == ["No adapter is offered: the base model is shown alone."]
+    assert "5 folders are" in offer.notice["sentence"]
+    assert offer.notice["hint"].endswith("'folder2' is a merged model. … and 2 more: see /api/adapters.")
+
+
 def test_who_works_and_who_waits_is_said_while_it_is_so(uploads: Path):
     gate = threading.Event()
     page = page_over(ScriptedBackend(gate=gate))
