@@ -167,7 +167,8 @@ def _recording(
     rest = (1 - share)[..., None] * np.array([0.5, 0.3, 0.2], dtype=np.float32)
     first = next(index for index, token in enumerate(tokens) if token.role == "answer")
     focus = request.focus or (first,)
-    rows = by_all[:first].mean(axis=2)  # (rows, layers, grid_h, grid_w)
+    rows = by_all[: first - 1].mean(axis=2)  # (rows, layers, grid_h, grid_w); the last one predicts the answer
+    logprobs = -rng.exponential(size=len(ANSWER) + 1).astype(np.float32)
     written = request.answer is None
     return Recording(
         adapter=name,
@@ -176,11 +177,11 @@ def _recording(
         tokens=tokens,
         focus=focus,
         attention="eager",
-        logprobs=np.full(len(ANSWER) + 1, -0.5, dtype=np.float32),
+        logprobs=logprobs,
         by_token=by_all.mean(axis=2),
         by_head=by_all[list(focus)].mean(axis=0),
         group_share=np.concatenate([share[..., None], rest], axis=-1),
         background=rows.mean(axis=0),
         background_low=np.percentile(rows, 10, axis=0).astype(np.float32),
-        background_rows=first,
+        background_rows=first - 1,
     )

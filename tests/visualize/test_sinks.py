@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -67,3 +69,14 @@ def test_no_cell_is_a_sink_where_too_few_rows_or_no_attention_tell():
 def test_a_layer_that_does_not_exist_is_refused():
     with pytest.raises(SelectionError, match="layers 0–3"):
         sink_cells(recording(), 4)
+
+
+@pytest.mark.parametrize(("low", "rows", "is_sink"), [(8, 4, True), (8, 3, False), (7.99, 4, False)])
+def test_exactly_eight_times_the_even_share_in_exactly_four_rows_is_a_sink(low, rows, is_sink):
+    even = np.float32(2**-10)  # so that eight times of it, and the mean over the cells, are exact
+    plain = recording(grid=GRID)
+    background = np.full(plain.background.shape, even)
+    background_low = np.zeros_like(background)
+    background_low[:, 2, 3] = low * even
+    found = sink_cells(replace(plain, background=background, background_low=background_low, background_rows=rows), 0)
+    assert np.argwhere(found).tolist() == ([[2, 3]] if is_sink else [])
