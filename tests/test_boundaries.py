@@ -5,7 +5,7 @@ import subprocess
 import sys
 import tomllib
 from collections.abc import Iterable
-from importlib.metadata import packages_distributions, version
+from importlib.metadata import packages_distributions, requires, version
 
 import pytest
 from packaging.requirements import Requirement
@@ -81,7 +81,7 @@ def _imports(path: str, *, late: bool = False) -> set[str]:
     for node in ast.walk(tree) if late else tree.body:
         if isinstance(node, ast.Import):
             found |= {alias.name for alias in node.names}
-        elif isinstance(node, ast.ImportFrom):
+        elif isinstance(node, ast.ImportFrom) and not node.level:
             found.add(node.module or "")
     return found
 
@@ -101,8 +101,8 @@ def _packages(paths: Iterable[str]) -> dict[str, str]:
     found: dict[str, str] = {}
     for path in paths:
         for name in {name.split(".")[0] for name in _imports(path, late=True)}:
-            if name not in {*sys.stdlib_module_names, "inference", "visualize"}:
-                found[canonicalize_name(distributions[name][0])] = path
+            if name not in {*sys.stdlib_module_names, "inference", "visualize", "tests", "app"}:
+                found[canonicalize_name(distributions.get(name, [name])[0])] = path
     return found
 
 
@@ -111,6 +111,14 @@ def test_every_package_that_is_imported_is_declared_and_every_declared_one_is_im
     files = [path for room in ("inference", "visualize") for path in ROOT.glob(f"{room}/**/*.py")]
     paths = [str(path.relative_to(ROOT)) for path in files]
     assert _packages(["app.py", *paths]).keys() == {_name(pin) for pin in _pins()}
+
+
+def test_every_package_that_the_tests_import_is_declared():
+    extra = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]["optional-dependencies"]
+    declared = {_name(pin) for pin in [*_pins(), *extra["test"]]}
+    of_modal = {_name(pin) for pin in requires("modal") or ()}  # what the cloud's stand-in speaks with
+    used = _packages(str(path.relative_to(ROOT)) for path in ROOT.glob("tests/**/*.py"))
+    assert used.keys() - declared - of_modal <= {"torchvision"}, used  # which a program apart imports
 
 
 def test_the_installed_packages_are_those_that_are_declared():
