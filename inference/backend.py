@@ -10,12 +10,9 @@ from queue import SimpleQueue
 from typing import TYPE_CHECKING, Any, Protocol
 
 from inference.errors import BackendError, VisualizerError
-from inference.records import AdapterInfo, BackendStatus, Comparison, Event, ModelInfo, Progress
+from inference.records import AdapterInfo, BackendStatus, Comparison, Event, ModelInfo, Outcomes, Progress
 from inference.request import Request
 from inference.settings import AttentionMode, BackendKind, Settings
-
-#: Of many requests: each one's index, with its answer or with its error in its place.
-Outcomes = Generator[tuple[int, Comparison | VisualizerError], None, None]
 
 if TYPE_CHECKING:
     from inference.adapters.catalog import AdapterCatalog

@@ -7,7 +7,7 @@ always adapter − base.
 
 import math
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Generator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal, get_args
@@ -15,7 +15,7 @@ from typing import Any, Literal, get_args
 import numpy as np
 from numpy.typing import NDArray
 
-from inference.errors import CaptureError, InputError, SelectionError
+from inference.errors import CaptureError, InputError, SelectionError, VisualizerError
 from inference.settings import BackendKind
 
 FloatArray = NDArray[np.float32]
@@ -386,6 +386,8 @@ class Comparison:
 
 
 Event = Progress | AnswerToken | Comparison
+#: Of many requests, in any order: each one's index, with its answer or with its error in its place.
+Outcomes = Generator[tuple[int, Comparison | VisualizerError], None, None]
 
 
 def _check_array(name: str, array: NDArray[Any], shape: Sequence[int]) -> None:

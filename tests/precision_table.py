@@ -7,10 +7,14 @@ every head at the focus, and the share of the image, of every head.
 
 import sys
 import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
+import pytest
 import torch
+from transformers.models.qwen3_vl_moe.modeling_qwen3_vl_moe import Qwen3VLMoeTextTopKRouter
 
 from inference.adapters.catalog import AdapterCatalog
 from inference.model.engine import Engine
@@ -46,19 +50,47 @@ def upstream_rows(checkpoint: Path, adapter: Path | None, dtype: str) -> np.ndar
     return upstream.attentions_in_steps(model, upstream.build_prompt(checkpoint, IMAGE, PROMPT), ANSWER[:-1])
 
 
-def largest_difference(recording: Recording, rows: np.ndarray, checkpoint: Path) -> float:
-    """Between all that a recording holds of the image and upstream's rows."""
+@contextmanager
+def routing() -> Iterator[list[torch.Tensor]]:
+    """The experts that tokens are sent to, `(tokens, experts per token)`, one entry per call of a layer's router."""
+    chosen: list[torch.Tensor] = []
+    forward = Qwen3VLMoeTextTopKRouter.forward
+
+    def kept(self, hidden_states):
+        logits, scores, indices = forward(self, hidden_states)
+        chosen.append(indices.sort(dim=-1).values)
+        return logits, scores, indices
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Qwen3VLMoeTextTopKRouter, "forward", kept)
+        yield chosen
+
+
+def layers_routed_alike(ours: list[torch.Tensor], theirs: list[torch.Tensor], layers: int) -> int:
+    """How many layers, from the first, have the same input but for rounding: no token went to another expert before.
+
+    Args:
+        ours, theirs: see `routing`; ours may begin with calls of other passes.
+        layers: of the model; without experts it is the answer.
+    """
+    pairs = zip(ours[len(ours) - len(theirs) :], theirs, strict=True)
+    return min([layers, *(1 + call % layers for call, pair in enumerate(pairs) if not torch.equal(*pair))])
+
+
+def largest_difference(recording: Recording, rows: np.ndarray, checkpoint: Path, layers: int | None = None) -> float:
+    """Between all that a recording holds of the image and upstream's rows, in all layers or the first ones."""
     prompt = upstream.build_prompt(checkpoint, IMAGE, PROMPT)
-    asked = rows[:, :, [token.query for token in recording.tokens]]
+    asked = rows[:, :, [token.query for token in recording.tokens]]  # (layers, heads, tokens, sequence)
     on_image = asked[..., prompt.image_start : prompt.image_end]
     (focus,) = recording.focus
-    layers, heads = rows.shape[:2]
-    pairs = (
-        (recording.by_token.reshape(len(recording.tokens), layers, -1), on_image.mean(axis=1).transpose(1, 0, 2)),
-        (recording.by_head.reshape(layers, heads, -1), on_image[:, :, focus]),
-        (recording.image_share, on_image.sum(axis=-1).transpose(2, 0, 1)),
+    count, heads = rows.shape[:2]
+    by_token = recording.by_token.reshape(len(recording.tokens), count, -1).transpose(1, 0, 2)
+    pairs = (  # layers first
+        (by_token, on_image.mean(axis=1)),
+        (recording.by_head.reshape(count, heads, -1), on_image[:, :, focus]),
+        (recording.image_share.transpose(1, 2, 0), on_image.sum(axis=-1)),
     )
-    return max(float(np.abs(ours - theirs).max()) for ours, theirs in pairs)
+    return max(float(np.abs(ours - theirs)[:layers].max()) for ours, theirs in pairs)
 
 
 def main() -> None:

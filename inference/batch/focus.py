@@ -18,9 +18,9 @@ from contextlib import closing
 from dataclasses import dataclass, replace
 from itertools import islice
 
-from inference.backend import Backend, Outcomes
+from inference.backend import Backend
 from inference.errors import CaptureError, InputError, SelectionError, VisualizerError
-from inference.records import Comparison, Token
+from inference.records import Comparison, Outcomes, Token
 from inference.request import Request
 
 WORDS = ("first", "last", "digits")

@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 from itertools import groupby
 from pathlib import Path
 
-from inference.backend import Backend, Outcomes
+from inference.backend import Backend
 from inference.batch.answers import Answers
 from inference.batch.focus import Focus, compare_at
 from inference.batch.items import Item, PromptLine, file_name, items_of, read_image, safe_stem, shown
@@ -29,7 +29,7 @@ from inference.errors import (
     VisualizerError,
 )
 from inference.photo import decode_photo
-from inference.records import Comparison
+from inference.records import Comparison, Outcomes
 from inference.request import Request
 from inference.service.results import digest
 from inference.settings import Limits

@@ -14,12 +14,11 @@ from itertools import islice
 from typing import Any
 from uuid import uuid4
 
-from inference.backend import Outcomes
 from inference.cloud.calls import CALL_SECONDS, TRANSFER_SECONDS, Deployment, Handles
 from inference.cloud.many import answer_all
 from inference.cloud.watch import Watch, follow
 from inference.errors import InputError, ModelLoadError, VersionMismatchError, VisualizerError
-from inference.records import AdapterInfo, BackendStatus, Comparison, Event, ModelInfo, Progress
+from inference.records import AdapterInfo, BackendStatus, Comparison, Event, ModelInfo, Outcomes, Progress
 from inference.request import Request
 from inference.serialization import pack_request, unpack_comparison
 from inference.settings import Settings

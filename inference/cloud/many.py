@@ -6,11 +6,11 @@ import threading
 from typing import Any
 from uuid import uuid4
 
-from inference.backend import Outcomes
 from inference.cloud.calls import CALL_SECONDS, Deployment
 from inference.cloud.failures import look_into_the_log
 from inference.cloud.watch import POLL_SECONDS
 from inference.errors import CrashedError, DeadlineError, VisualizerError
+from inference.records import Outcomes
 from inference.serialization import photo_of, unpack_comparison
 
 STOP_KEPT_SECONDS = 3_600  # so long whatever works on the requests can see that it shall stop

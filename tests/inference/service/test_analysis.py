@@ -98,9 +98,15 @@ def test_an_engine_that_ends_without_an_answer_is_an_error_and_not_a_wait():
 
 
 def test_when_the_answer_comes_the_place_in_the_queue_is_free_again():
-    service = service_over(ScriptedBackend())
-    for event in service.answer(request(), address="a"):
-        assert service.queue.running == (0 if isinstance(event, Result) else 1)
+    gate = threading.Event()
+    service = service_over(ScriptedBackend(gate=gate))
+    events = service.answer(request(), address="a")
+    next(event for event in events if isinstance(event, Progress) and event.stage == "vision")
+    assert service.queue.running == 1
+    gate.set()
+    *_, last = events
+    assert isinstance(last, Result)
+    assert service.queue.running == 0
 
 
 def test_stopping_while_the_model_loads():
