@@ -1,4 +1,6 @@
-"""Does a test fail when a number's code is wrong? Mutants of `visualize/`, drawn at random, each met by its tests.
+"""Does a test fail when a number's code is wrong? Mutants, drawn at random, each met by its tests.
+
+Of `visualize/`, and of the part of the service that picks what the page says of a result.
 
     python -m tests.mutants --count 300 --seed 1            # prints one line per mutant, survivors again at the end
     python -m tests.mutants --only visualize/scale.py --all
@@ -27,6 +29,8 @@ from tests import ROOT
 
 SECONDS = 400  # a mutant that runs longer hangs, and counts as noticed
 TESTS = ROOT / "tests" / "visualize"
+#: The service's part, met by the tests of that room.
+SERVICE, SERVICE_TESTS = ROOT / "inference" / "service" / "view.py", ROOT / "tests" / "inference" / "service"
 #: Tests that look at another process's import or at the whole house see no mutant.
 LEFT_OUT = {"test_imports.py"}
 #: Whose tests are not named after the file.
@@ -58,7 +62,7 @@ def main() -> int:
     arguments = parser.parse_args()
     found = [
         (path, *place)
-        for path in sorted(ROOT.glob("visualize/**/*.py"))
+        for path in [*sorted(ROOT.glob("visualize/**/*.py")), SERVICE]
         if not arguments.only or str(path.relative_to(ROOT)) in arguments.only
         for place in places(path.read_text(encoding="utf-8"))
     ]
@@ -252,8 +256,8 @@ def _run(path: Path, source: str) -> int:
     devnull = os.open(os.devnull, os.O_WRONLY)
     os.dup2(devnull, 1), os.dup2(devnull, 2)
     options = ["-x", "-q", "-p", "no:cacheprovider", "-p", "no:randomly", "--tb=no", "--no-header"]
-    own, others = _tests_for(parts[-1])
-    return int(pytest.main([*options, *own])) or int(pytest.main([*options, *others]))
+    own, others = ([str(SERVICE_TESTS)], []) if path == SERVICE else _tests_for(parts[-1])
+    return int(pytest.main([*options, *own])) or (int(pytest.main([*options, *others])) if others else 0)
 
 
 def _tests_for(name: str) -> tuple[list[str], list[str]]:
