@@ -27,7 +27,7 @@ from inference.service.examples import examples, first_result
 from inference.service.exports import Exports
 from inference.service.handlers import Handlers
 from inference.service.routes import TITLE, app_kwargs
-from inference.service.schema import BASE, NEW_TOKENS, PROMPT, PageForm
+from inference.service.schema import BASE, MOST_ADAPTERS, NEW_TOKENS, PROMPT, PageForm
 from inference.service.view import View
 from inference.settings import Limits
 from visualize.page import FOLDER, Json
@@ -127,13 +127,11 @@ class InputColumn(NamedTuple):
 
 
 class ResultColumn(NamedTuple):
-    """The widgets of the answer."""
+    """The widgets of the answer; `look` holds what the viewer looks at, for those handlers that must know it."""
 
     notice: gr.HTML
-    answers: gr.HTML
-    panes: gr.HTML
-    controls: gr.HTML
-    numbers: gr.HTML
+    viewer: gr.HTML
+    look: gr.HTML
     png: gr.Button
     npz: gr.Button
     saver: gr.HTML
@@ -146,7 +144,9 @@ def _lay_out_input(handlers: Handlers, limits: Limits) -> InputColumn:
     words = first.comparison.prompt if first else PROMPT
     image = gr.Image(shown, label="photo", format="png", height=220, buttons=[], elem_id="photo")
     prompt = gr.Textbox(words, label="prompt", info=_KEYS, lines=1, max_lines=8, elem_id="prompt")
-    adapter = gr.Dropdown(names, value=next(iter(names), None), label="adapter", elem_id="adapter")
+    adapter = gr.Dropdown(
+        names, value=names[:1], multiselect=True, max_choices=MOST_ADAPTERS, label="adapter", elem_id="adapter"
+    )
     about = _part("about", None)
     compare = gr.Dropdown([BASE], value=BASE, label="compared with", elem_id="compare")
     with gr.Row(elem_id="buttons"):
@@ -165,14 +165,11 @@ def _lay_out_input(handlers: Handlers, limits: Limits) -> InputColumn:
 
 def _lay_out_result(opening: View) -> ResultColumn:
     notice = _part("notice", opening.notice)
-    answers = _part("answers", opening.answers)
-    panes = _part("panes", opening.panes)
-    controls = _part("controls", opening.controls)
-    numbers = _part("numbers", opening.numbers)
+    viewer, look = _part("viewer", opening.viewer), _part("look", None)
     with gr.Row(elem_id="export"):
         png = gr.Button("Save pictures (PNG)", size="sm")
         npz = gr.Button("Save numbers (NPZ)", size="sm")
-    return ResultColumn(notice, answers, panes, controls, numbers, png, npz, _part("saver", None))
+    return ResultColumn(notice, viewer, look, png, npz, _part("saver", None))
 
 
 def _lay_out(demo: Visualizer) -> None:
@@ -215,10 +212,9 @@ def _bind_question(
 ) -> None:
     """Which event runs which handler, on what, and what it changes."""
     handlers, exports = demo.handlers, demo.exports
-    view: list[Component] = [result.notice, result.answers, result.panes, result.numbers, result.controls]
-    view += [key, status, question.go, question.stop]
+    view: list[Component] = [result.notice, result.viewer, key, status, question.go, question.stop]
     widgets: dict[str, Component] = question._asdict() | result._asdict()
-    form, chosen = [widgets[name] for name in PageForm.model_fields], [key, result.controls]
+    form, chosen = [widgets[name] for name in PageForm.model_fields], [key, result.look]
     engine = {**_OURS, **demo.engine_queue()}
     question.image.input(handlers.receive, question.image, [question.image, result.notice], **_OURS)
     question.adapter.change(handlers.about, question.adapter, question.about, **_OURS, trigger_mode="always_last")
@@ -228,8 +224,12 @@ def _bind_question(
     again = gr.on(changes, handlers.analyze_again, form, view, **engine, trigger_mode="multiple")
     filled = question.examples.select(handlers.example, None, [question.image, question.prompt], **_OURS)
     example = filled.then(handlers.analyze, form, view, **engine)
-    look = result.controls.input(handlers.look, chosen, view, **engine, trigger_mode="always_last")
-    question.stop.click(handlers.stop, None, view, cancels=[run, again, example, look], **_OURS, queue=False)
+    record = result.look.input(handlers.record, chosen, view, **engine, trigger_mode="always_last")
+    replay = result.look.submit(handlers.replay, chosen, view, **engine, trigger_mode="always_last")
+    runs = [run, again, example, record, replay]
+    question.stop.click(handlers.stop, None, view, cancels=runs, **_OURS, queue=False)
+    for changed in (question.image.input, question.prompt.input, question.system.input):
+        changed(None, js=_ANOTHER_QUESTION)
     result.png.click(exports.pictures, chosen, [result.saver, result.notice], **_OURS)
     result.npz.click(exports.numbers, chosen, [result.saver, result.notice], **_OURS)
 
@@ -251,6 +251,7 @@ def _open(settings: Settings) -> Backend:
 
 
 _KEYS = "Enter analyzes, Shift+Enter starts a new line."
+_ANOTHER_QUESTION = "() => window.attentionPage?.viewer?.stale(true)"
 _HEADER = """<h1>LoRA Attention Visualizer</h1><p>Where Qwen3-VL looks, before and after an adapter.</p>"""
 _PROGRAMS = '<p class="lav-programs">For programs: <a href="docs" target="_blank">HTTP routes</a></p>'
 _EXAMPLES_HEAD = '<p class="lav-head">examples</p>'

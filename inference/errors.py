@@ -123,6 +123,13 @@ class SelectionError(InputError):
     code = "invalid_selection"
 
 
+class NotRecordedError(SelectionError):
+    """A single head of a token whose heads were not recorded: a replay would record them."""
+
+    code = "not_recorded"
+    status = 409
+
+
 class BodyError(InputError):
     """The body of an HTTP request cannot be taken."""
 

@@ -16,7 +16,14 @@ from dataclasses import replace
 from pathlib import Path
 
 from inference.backend import Backend
-from inference.errors import CancelledError, InputError, UnexpectedError, VisualizerError
+from inference.errors import (
+    CancelledError,
+    InputError,
+    NotFoundError,
+    NotRecordedError,
+    UnexpectedError,
+    VisualizerError,
+)
 from inference.limits import check_limits
 from inference.photo import Photo, decode_photo
 from inference.records import AdapterInfo, AnswerToken, Comparison, Event, ModelInfo, Progress
@@ -26,6 +33,7 @@ from inference.service.rate_limit import RateLimit
 from inference.service.request_queue import RequestQueue
 from inference.service.results import Result, ResultCache, digest
 from inference.service.session import Session
+from inference.service.tickets import EVERYONE, Tickets
 from inference.settings import Settings
 
 POLL = 0.15  # seconds between looks at the queue, the opening backend and the Stop button
@@ -45,6 +53,7 @@ class AnalysisService:
     def __init__(self, settings: Settings, open_: Callable[[], Backend]) -> None:
         self.settings = settings
         self.results = ResultCache(settings.result_cache_bytes)
+        self.tickets = Tickets()
         self.queue = RequestQueue(settings.limits.queue_length)
         self.backend = LazyBackend(lambda: self._serving(open_()))
         self._rate = RateLimit(settings.limits.requests_per_minute)
@@ -67,6 +76,7 @@ class AnalysisService:
             session = self._sessions.pop(name, None)
         if session is not None:
             session.stop()
+        self.tickets.end(name)
         self.results.end(name)
 
     def own_file(self, session: Session, path: Path) -> None:
@@ -101,6 +111,11 @@ class AnalysisService:
         self.results.forget(name for name, stamp in self._stamps.items() if stamps.get(name, stamp) != stamp)
         self._stamps = stamps
         return infos
+
+    def families(self) -> dict[str, tuple[str, int]]:
+        """Of each adapter that is a checkpoint of a family, as far as known now: the family's name and its step."""
+        infos = self.backend.wait().adapters() if self.backend.ready() else ()
+        return {info.name: (info.family, info.step) for info in infos if info.family and info.step is not None}
 
     def answer(
         self,
@@ -175,22 +190,43 @@ class AnalysisService:
             raise InputError("This result is no longer kept.", "Press Analyze to get it again.")
         return result
 
-    def with_heads(self, session: Session, written: Result, token: int, *, address: str) -> Result:
-        """The answer of `written`, replayed with the heads of `token` recorded; from the cache where it is there.
+    def ticket(self, session: Session | None, result: Result) -> str:
+        """What a result is looked at by; without a session it is a shipped one, and everyone's."""
+        return self.tickets.issue(session.id if session else EVERYONE, result.key)
+
+    def looked_at(self, ticket: str, focus: tuple[int, ...] | None = None) -> Result:
+        """The result that a ticket stands for, its single heads being those of the tokens `focus`, where given.
+
+        Raises:
+            NotFoundError: no such ticket, or its result is not kept any more.
+            NotRecordedError: these tokens' heads are not recorded yet.
+        """
+        session, key = self.tickets.owner(ticket) or ("", "")
+        written = self.results.get(session, key)
+        if written is None:
+            raise NotFoundError("This result is no longer kept.", "Press Analyze to get it again.")
+        if focus is None or _has_heads(written, focus):
+            return written
+        replayed = self.results.get(session, digest(_replay(written, focus)))
+        if replayed is None:
+            raise NotRecordedError("The heads of this token are not recorded yet.", "Choose a head to record them.")
+        return _with_heads_of(written, replayed)
+
+    def with_heads(self, session: Session, written: Result, focus: tuple[int, ...], *, address: str) -> Result:
+        """The answer of `written`, replayed with the heads of other tokens recorded; from the cache where it is there.
 
         Args:
             session: whose result it is.
             written: the result in which the variants wrote their answers.
-            token: index into its tokens.
+            focus: indices into its tokens.
             address: who asks, for the rate limit.
 
         Raises:
             VisualizerError: whatever `answer` raises.
         """
-        if all(recording.focus == (token,) for recording in written.comparison.recordings):
+        if _has_heads(written, focus):
             return written
-        ids = tuple(shown.id for shown in written.comparison.tokens if shown.role in ("answer", "end")) or None
-        request = replace(written.request, answer=ids, focus=(token,))
+        request = _replay(written, focus)
         stop = session.begin("heads", digest(request))
         return _with_heads_of(written, self.result(request, address=address, session=session, cancelled=stop))
 
@@ -235,6 +271,16 @@ class AnalysisService:
         if answer is None:
             raise UnexpectedError("The engine ended without an answer.")
         yield answer  # with its place given back: whoever shows it may say who waits now
+
+
+def _has_heads(written: Result, focus: tuple[int, ...]) -> bool:
+    return all(recording.focus == focus for recording in written.comparison.recordings)
+
+
+def _replay(written: Result, focus: tuple[int, ...]) -> Request:
+    """What records the heads of other tokens: the same question, its answer replayed."""
+    ids = tuple(shown.id for shown in written.comparison.tokens if shown.role in ("answer", "end")) or None
+    return replace(written.request, answer=ids, focus=focus)
 
 
 def _with_heads_of(written: Result, replayed: Result) -> Result:

@@ -19,7 +19,7 @@ from inference.request import Request
 from inference.service.analysis import POLL, AnalysisService
 from inference.service.examples import Example
 from inference.service.results import Result, digest
-from inference.service.schema import BASE, PageForm, choice_of
+from inference.service.schema import BASE, PageForm, answer_of, choice_of
 from inference.service.session import Session
 from inference.service.status import status_json
 from inference.service.uploads import address_of, uploaded
@@ -28,9 +28,7 @@ from inference.service.view import (
     Question,
     View,
     active,
-    drawn_view,
     idle_view,
-    now,
     result_view,
     stopped,
 )
@@ -63,8 +61,9 @@ class Handlers:
         """What the page shows before anything ran: the first result, or nothing yet."""
         if self.first is None:
             welcome = notice("info", "Choose a photo or an example,", "then press Analyze.")
-            return View(welcome, None, None, None, None, None, self.status())
-        return result_view(self.first)._replace(notice=None, status=self.status())
+            return View(welcome, None, None, self.status())
+        shown = result_view(self.service.ticket(None, self.first), self.first.key)
+        return shown._replace(status=self.status())
 
     def status(self) -> Json:
         """The line on top: model, backend, device, queue."""
@@ -114,27 +113,28 @@ class Handlers:
             return Question()
         return Question(self.examples[index].image, self.examples[index].prompt)
 
-    def about(self, adapter: object) -> Json:
-        """What the chosen adapter is."""
+    def about(self, adapters: object) -> Json:
+        """What the chosen adapters are."""
         try:
             offered = self.service.adapters() if self.service.backend.ready() else ()
         except VisualizerError:
             return None  # whoever analyzes is told
-        found = [info for info in offered if info.name == adapter]
-        return adapter_lines(found[0]) if found else None
+        names = adapters if isinstance(adapters, list) else [adapters]
+        found = [info for info in offered if info.name in names]
+        return [line for info in found for line in adapter_lines(info, named=len(found) > 1)] or None
 
     def analyze(self, request: gr.Request, *sent: object) -> Iterator[View]:
         """Answer the question of the input column (`PageForm`), and show what is happening meanwhile."""
         session = self._session(request)
         try:
-            form, asked = self._read(session, sent)
+            asked = self._read(session, sent)
         except VisualizerError as error:
             yield View(notice=refusal(error))
             return
         if session.runs("analysis", digest(asked)):
             yield View()  # asked again while it is being answered; a handler that yields nothing empties the page
             return
-        yield from self._answer(session, asked, choice_of(form.controls), address_of(request))
+        yield from self._answer(session, asked, address_of(request))
 
     def analyze_again(self, request: gr.Request, *sent: object) -> Iterator[View]:
         """Ask the last question again, of other variants; a question that was changed since waits for Analyze.
@@ -147,7 +147,7 @@ class Handlers:
             yield View()
             return
         try:
-            form, asked = self._read(session, sent)
+            asked = self._read(session, sent)
         except VisualizerError as error:
             yield View(notice=refusal(error))
             return
@@ -155,43 +155,52 @@ class Handlers:
         if digest(asked) == digest(last) or digest(same) != digest(last):
             yield View()
             return
-        yield from self._answer(session, asked, choice_of(form.controls), address_of(request))
+        yield from self._answer(session, asked, address_of(request))
 
     def stop(self, request: gr.Request) -> View:
         """Stop whatever runs for this session."""
         self._session(request).stop()
         return self._idle(stopped())
 
-    def look(self, key: object, controls: object, request: gr.Request) -> Iterator[View]:
-        """Show another layer, head, token or view; what is not recorded yet is recorded first."""
-        session, stamp = self._session(request), now()
+    def record(self, key: object, look: object, request: gr.Request) -> Iterator[View]:
+        """Record the single heads of the tokens that are looked at, by a replay."""
+        session = self._session(request)
         try:
             written = self.service.kept(session, key)
-            choice = Choice.read(choice_of(controls), written.comparison)
-            result = written
-            if not choice.is_recorded(written.comparison):
-                recording = notice("busy", "Recording the heads of this token…")
-                yield View(notice=recording, status=self.status(), stop=active(True))
-                result = self.service.with_heads(session, written, choice.token, address=address_of(request))
-            view = drawn_view(result.comparison, choice, written.comparison, stamp)
+            focus = Choice.read(choice_of(look), written.comparison).focus
+            yield View(
+                notice=notice("busy", "Recording the heads of this token…"), status=self.status(), stop=active(True)
+            )
+            self.service.with_heads(session, written, focus, address=address_of(request))
+            view = result_view(self.service.ticket(session, written), written.key, focus)
         except CancelledError:
             view = View()
         except VisualizerError as error:
             view = View(notice=refusal(error))
         except Exception:  # noqa: BLE001 - the same
-            _log.exception("a drawing failed")
+            _log.exception("a recording failed")
             view = View(notice=refusal(UnexpectedError()))
         if session.runs("analysis"):
             yield view._replace(notice=gr.skip()) if view.notice is None else view
         else:
             yield view._replace(status=self.status(), stop=active(False))
 
-    def _read(self, session: Session, sent: Sequence[object]) -> tuple[PageForm, Request]:
-        form = PageForm.of(sent)
-        return form, form.request(self.service.photo(session, uploaded(form.image)))
+    def replay(self, key: object, look: object, request: gr.Request) -> Iterator[View]:
+        """Replay an edited answer through the variants of a result."""
+        session = self._session(request)
+        try:
+            asked = replace(self.service.kept(session, key).request, answer=answer_of(look), focus=None)
+        except VisualizerError as error:
+            yield View(notice=refusal(error))
+            return
+        yield from self._answer(session, asked, address_of(request))
 
-    def _answer(self, session: Session, asked: Request, before: object, address: str) -> Iterator[View]:
-        """Answer a request; `before` is what was looked at until now."""
+    def _read(self, session: Session, sent: Sequence[object]) -> Request:
+        form = PageForm.of(sent)
+        return form.request(self.service.photo(session, uploaded(form.image)))
+
+    def _answer(self, session: Session, asked: Request, address: str) -> Iterator[View]:
+        """Answer a request, and say what happens meanwhile."""
         stop = session.begin("analysis", digest(asked))
         session.asked = asked
         yield View(notice=notice("busy", "Starting…"), status=self.status(), go=active(False), stop=active(True))
@@ -200,8 +209,8 @@ class Handlers:
             with closing(self.service.answer(asked, address=address, session=session, cancelled=stop)) as events:
                 for event in events:
                     if isinstance(event, Result):
-                        yield View(notice=notice("busy", "Drawing…"))
-                        yield result_view(event, before)._replace(status=self.status())
+                        ticket = self.service.ticket(session, event)
+                        yield result_view(ticket, event.key)._replace(status=self.status())
                     else:
                         yield View(notice=progress_notice(event, writing), status=self.status())
         except CancelledError:
@@ -228,7 +237,7 @@ def _offer(adapters: Sequence[AdapterInfo]) -> Offer:
     chosen = next((info for info in listed if info.usable), None)
     nothing: list[Json] = ["No adapter is offered: the base model is shown alone."]
     return Offer(
-        adapter=gr.update(choices=choices, value=chosen.name if chosen else None),
+        adapter=gr.update(choices=choices, value=[chosen.name] if chosen else []),
         compare=gr.update(choices=[(BASE, BASE), *choices]),
         about=adapter_lines(chosen) if chosen else nothing,
         notice=_skipped([info for info in adapters if info.kind == "skipped"]),

@@ -15,15 +15,18 @@ from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import HTMLResponse, JSONResponse, Response
 from starlette.routing import Route
+from starlette.staticfiles import StaticFiles
 
 from inference.errors import BadBodyError, NotFoundError, UnexpectedError, VisualizerError
 from inference.service.analysis import AnalysisService
 from inference.service.documentation import documentation
 from inference.service.endpoints import analyzed
+from inference.service.looking import Looking
 from inference.service.middleware import RouteGuard, error_json
 from inference.service.schema import AnalyzeFields, parse
 from inference.settings import Limits
 from visualize.analysis_json import adapter_json, model_json
+from visualize.page import VIEWER
 
 TITLE = "LoRA Attention Visualizer"
 
@@ -50,7 +53,7 @@ def app_kwargs(service: AnalysisService) -> dict[str, Any]:
     """
     settings = service.settings
     guarded = RouteGuard(_api(service), settings.auth, settings.limits.max_upload_bytes)
-    paths = ("/api", "/api/{rest:path}", "/docs", "/openapi.json")
+    paths = ("/api", "/api/{rest:path}", "/docs", "/openapi.json", "/visits/{rest:path}", "/viewer/{rest:path}")
     return {"routes": [Route(path, guarded) for path in paths], "openapi_url": None, "docs_url": None}
 
 
@@ -85,6 +88,8 @@ def _api(service: AnalysisService) -> FastAPI:
         operation_id="analyze",
         openapi_extra={"requestBody": {"required": True, "content": _content()}},
     )
+    Looking(service).add_to(api)
+    api.mount("/viewer", StaticFiles(directory=VIEWER))
     page = documentation(TITLE, api.openapi())
     api.add_api_route("/docs", lambda: HTMLResponse(page), include_in_schema=False)
     return api

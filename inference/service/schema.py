@@ -21,6 +21,7 @@ from visualize.reduce import View
 BASE = "base"
 PROMPT = "Describe the image."
 NEW_TOKENS = 32
+MOST_ADAPTERS = 4  # beside the variant that they are compared with
 Model = TypeVar("Model", bound=BaseModel)
 
 #: Fields that the seed's JSON body had, and their like: they say where an image lies on the server or elsewhere.
@@ -37,7 +38,7 @@ class Expected:
     error: type[InputError] = InputError
 
 
-def _number(value: object) -> object:
+def number_of(value: object) -> object:
     """A form's text, or a slider's 32.0, as the number that it writes; anything else is left to be refused."""
     if isinstance(value, str) and value.isascii() and value.isdigit() and len(value) < 10:
         return int(value)
@@ -72,13 +73,13 @@ Names = Annotated[list[StrictStr], BeforeValidator(_list), Expected("a name, or 
 NewTokens = Annotated[
     int,
     Field(strict=True, ge=1, le=_MOST, description=f"most tokens of an answer; default {NEW_TOKENS}"),
-    BeforeValidator(_number),
+    BeforeValidator(number_of),
     Expected("a whole number, 1 or more"),
 ]
 Scale = Annotated[
     float,
     Field(strict=True, ge=0, le=MAX_SCALE, description="strength of the adapters, 1 as trained"),
-    BeforeValidator(_number),
+    BeforeValidator(number_of),
     Expected(f"a number from 0 to {MAX_SCALE:g}"),
 ]
 
@@ -107,19 +108,19 @@ class AnalyzeFields(BaseModel):
     layer: Annotated[
         Index | None,
         Field(description="0-based; default: the middle layer"),
-        BeforeValidator(_number),
+        BeforeValidator(number_of),
         Expected("a 0-based index", SelectionError),
     ] = None
     head: Annotated[
         Index | Literal["mean", "max"],
         Field(description="mean (default), max, or a 0-based head"),
-        BeforeValidator(_number),
+        BeforeValidator(number_of),
         Expected("a 0-based index, 'mean' or 'max'", SelectionError),
     ] = "mean"
     token: Annotated[
         Index | Literal["answer"] | None,
         Field(description="0-based index into tokens, or answer (mean over it); default: the first answer token"),
-        BeforeValidator(_number),
+        BeforeValidator(number_of),
         Expected("a 0-based index into the answer's tokens, or 'answer'", SelectionError),
     ] = None
     view: Annotated[
@@ -180,12 +181,16 @@ class PageForm(BaseModel):
     image: Annotated[dict[str, Any] | None, Expected("an uploaded picture")]
     prompt: Annotated[StrictStr | None, Expected("text", PromptError)]
     system: Annotated[StrictStr | None, Expected("text", PromptError)]
-    adapter: Annotated[StrictStr | None, Expected("an adapter's name")]
+    adapter: Annotated[
+        list[StrictStr],
+        BeforeValidator(_list),
+        Field(max_length=MOST_ADAPTERS),
+        Expected(f"at most {MOST_ADAPTERS} adapters' names"),
+    ]
     compare: Annotated[StrictStr | None, Expected("an adapter's name, or base")]
     replay: Annotated[Literal["adapter", "compare", "own"], Expected("adapter, compare or own")]
     max_new_tokens: NewTokens
     scale: Scale
-    controls: object
 
     @classmethod
     def of(cls, sent: Sequence[object]) -> "PageForm":
@@ -202,24 +207,36 @@ class PageForm(BaseModel):
         Raises:
             InputError: whatever is wrong, as the member of the tree that fits.
         """
-        left, right = _variant(self.compare or BASE), _variant(self.adapter or BASE)
-        if right is not None and right == left:
-            raise SelectionError(f"{right} would be compared with itself.", "Choose another variant to compare with.")
-        shown = left if right is None else right
+        left, others = _variant(self.compare or BASE), [_variant(name) for name in self.adapter]
+        if left in others and left is not None:
+            raise SelectionError(f"{left} would be compared with itself.", "Choose another variant to compare with.")
+        adapters = tuple(dict.fromkeys([left, *others]))
         return Request(
             image=photo,
             prompt=self.prompt or "",
             system=self.system or None,
-            adapters=(left,) if right is None else (left, right),
-            answer_from={"own": "own", "compare": left, "adapter": shown}[self.replay],
+            adapters=adapters,
+            answer_from={"own": "own", "compare": left, "adapter": adapters[min(1, len(adapters) - 1)]}[self.replay],
             max_new_tokens=self.max_new_tokens,
             scale=self.scale,
         )
 
 
-def choice_of(controls: object) -> object:
-    """What the page's controls say is looked at, unchecked: `Choice.read` checks it against a result."""
-    return controls.get("choice") if isinstance(controls, Mapping) else None
+def choice_of(look: object) -> object:
+    """What the viewer says is looked at, unchecked: `Choice.read` checks it against a result."""
+    return look.get("choice") if isinstance(look, Mapping) else None
+
+
+def answer_of(look: object) -> str:
+    """The answer that a person edited.
+
+    Raises:
+        PromptError: none, or no text.
+    """
+    answer = look.get("answer") if isinstance(look, Mapping) else None
+    if not isinstance(answer, str) or not answer.strip():
+        raise PromptError("There is no answer to replay.", "Write one.")
+    return answer
 
 
 def parse(model: type[Model], values: Mapping[str, object]) -> Model:

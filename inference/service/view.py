@@ -3,34 +3,18 @@
 A part's value is plain JSON that `visualize/page.js` turns into text nodes.
 """
 
-import time
 from typing import Any, NamedTuple
 
 import gradio as gr
 
-from inference.records import Comparison
-from inference.service.results import Result
-from visualize.page import (
-    Choice,
-    Json,
-    answers_json,
-    controls_json,
-    draw,
-    notice,
-    numbers_json,
-    opening_choice,
-    panes_json,
-)
+from visualize.page import Json, notice
 
 
 class View(NamedTuple):
     """The result column, the status line and the two buttons, in the order of a handler's outputs."""
 
     notice: Any = gr.skip()
-    answers: Any = gr.skip()
-    panes: Any = gr.skip()
-    numbers: Any = gr.skip()
-    controls: Any = gr.skip()
+    viewer: Any = gr.skip()
     key: Any = gr.skip()
     status: Any = gr.skip()
     go: Any = gr.skip()
@@ -54,42 +38,16 @@ class Offer(NamedTuple):
     notice: Any = gr.skip()
 
 
-def now() -> int:
-    """Microseconds since 1970: grows across restarts too, and a browser's numbers hold it exactly."""
-    return time.time_ns() // 1_000
-
-
-def result_view(result: Result, before: object = None) -> View:
-    """A new result with its controls.
+def result_view(ticket: str, key: str, focus: tuple[int, ...] | None = None) -> View:
+    """A result, which the viewer looks at by its ticket.
 
     Args:
-        result: what was answered.
-        before: what the controls said before; colours and the like are kept.
+        ticket: see `Tickets`.
+        key: the result's; every picture of it carries it.
+        focus: the tokens whose single heads were asked for meanwhile; None opens the result anew.
     """
-    comparison = result.comparison
-    choice = opening_choice(comparison, before)
-    view = drawn_view(comparison, choice, comparison, now())
-    return view._replace(
-        controls=controls_json(comparison, choice), key=result.key, go=active(True), stop=active(False)
-    )
-
-
-def drawn_view(comparison: Comparison, choice: Choice, written: Comparison, stamp: int) -> View:
-    """The parts that show a result.
-
-    Args:
-        comparison: what is shown.
-        choice: what of it is looked at.
-        written: the result in which the variants wrote their answers.
-        stamp: `now` when it was asked for; the browser shows nothing older than what it shows already.
-    """
-    drawn = draw(comparison, choice)
-    return View(
-        notice=None,
-        answers=answers_json(comparison, choice, written) | {"stamp": stamp},
-        panes=panes_json(drawn) | {"stamp": stamp},
-        numbers=numbers_json(drawn) | {"stamp": stamp},
-    )
+    value = {"ticket": ticket, "key": key, "focus": None if focus is None else [focus[0], focus[-1]]}
+    return View(notice=None, viewer=value, key=key, go=active(True), stop=active(False))
 
 
 def idle_view(message: Json) -> View:

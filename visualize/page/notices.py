@@ -28,8 +28,10 @@ def progress_notice(event: Progress | AnswerToken, writing: dict[str, str]) -> J
     return {"kind": "busy", "sentence": sentence, "hint": "", "fraction": fraction, "words": words}
 
 
-def adapter_lines(adapter: AdapterInfo) -> list[Json]:
-    """What an adapter is, in a few lines."""
+def adapter_lines(adapter: AdapterInfo, *, named: bool = False) -> list[Json]:
+    """What an adapter is, in a few lines; `named` where it is one of several."""
+    if named:
+        return [f"{adapter.name}: {line}" for line in adapter_lines(adapter)]
     if not adapter.usable:
         return list(adapter.notes)
     targets = ", ".join(adapter.target_modules)

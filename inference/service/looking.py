@@ -1,0 +1,128 @@
+"""What the viewer asks for by a result's ticket: its photo, its scene, stacks of maps; each as an HTTP answer.
+
+It runs beside Gradio's queue: looking never waits behind somebody's analysis. Nothing here runs the model; what would
+need it is refused as not recorded.
+"""
+
+import asyncio
+import io
+import json
+from collections.abc import Callable
+from typing import Annotated, Literal
+
+from fastapi import FastAPI
+from PIL import Image
+from pydantic import BaseModel, BeforeValidator, ConfigDict, StrictStr
+from starlette.requests import Request
+from starlette.responses import Response
+from visualize.scene import scene_json
+from visualize.stack_body import stack_body
+from visualize.stack_choice import StackChoice
+
+from inference.errors import SelectionError
+from inference.records import Comparison
+from inference.service.analysis import AnalysisService
+from inference.service.schema import Expected, Index, number_of, parse
+from visualize.heads_body import heads_body
+from visualize.reduce import View
+
+#: Longest side of the photo that the page draws on, in pixels; pictures to keep are drawn on the original.
+PHOTO_SIDE = 1_920
+_KEPT = {"Cache-Control": "private, max-age=3600"}  # what a ticket's addresses answer never changes
+
+
+def _tokens(value: object) -> object:
+    """`12` or `12-15` as the indices that it writes; anything else is left to be refused."""
+    parts = value.split("-") if isinstance(value, str) else []
+    whole = all(part.isascii() and part.isdigit() and len(part) < 6 for part in parts)
+    return tuple(map(int, parts)) if whole else value
+
+
+class LookQuery(BaseModel):
+    """What is looked at; the stack holds it for all layers, `layer` is for the heads of one."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    token: Annotated[
+        tuple[Index] | tuple[Index, Index],
+        BeforeValidator(_tokens),
+        Expected("a 0-based index, or first-last", SelectionError),
+    ]
+    head: Annotated[
+        Index | Literal["mean", "max"],
+        BeforeValidator(number_of),
+        Expected("a 0-based index, 'mean' or 'max'", SelectionError),
+    ] = "mean"
+    view: Annotated[View, Expected("a view's name", SelectionError)] = "raw"
+    window: Annotated[Index, BeforeValidator(number_of), Expected("a number of layers", SelectionError)] = 0
+    against: Annotated[StrictStr, Expected("a variant's name", SelectionError)] = ""
+    layer: Annotated[Index, BeforeValidator(number_of), Expected("a 0-based index", SelectionError)] = 0
+
+    @property
+    def focus(self) -> tuple[int, ...]:
+        """The tokens whose mean is looked at."""
+        return tuple(range(self.token[0], self.token[-1] + 1))
+
+    def choice(self) -> StackChoice:
+        """The same, as drawing knows it."""
+        token = self.token[0] if len(self.token) == 1 else self.token
+        return StackChoice(token, head=self.head, view=self.view, window=self.window, against=self.against)
+
+
+class Looking:
+    """The viewer's routes as functions of a request; what computes runs in a thread of its own.
+
+    Args:
+        service: whose results are looked at.
+    """
+
+    def __init__(self, service: AnalysisService) -> None:
+        self._service = service
+
+    def add_to(self, api: FastAPI) -> None:
+        """Add the routes; they are the viewer's own, and no part of what is promised to programs."""
+        for name, answer in (
+            ("photo", self._photo),
+            ("scene", self._scene),
+            ("stack", self._stack),
+            ("heads", self._heads),
+        ):
+            api.add_api_route(
+                f"/visits/{{ticket}}/{name}", _in_a_thread(answer), include_in_schema=False, response_class=Response
+            )
+
+    def _photo(self, ticket: str, sent: dict[str, str]) -> Response:
+        photo = Image.fromarray(self._service.looked_at(ticket).comparison.image)
+        photo.thumbnail((PHOTO_SIDE, PHOTO_SIDE), Image.Resampling.LANCZOS)
+        buffer = io.BytesIO()
+        photo.save(buffer, "WEBP", quality=90, method=2)
+        return Response(buffer.getvalue(), media_type="image/webp", headers=_KEPT)
+
+    def _scene(self, ticket: str, sent: dict[str, str]) -> Response:
+        written = self._service.looked_at(ticket).comparison
+        focus = parse(LookQuery, sent).focus if sent else None
+        comparison = self._service.looked_at(ticket, focus).comparison
+        content = json.dumps(scene_json(comparison, written=written, families=self._service.families()))
+        return Response(content, media_type="application/json", headers=_KEPT)
+
+    def _stack(self, ticket: str, sent: dict[str, str]) -> Response:
+        query = parse(LookQuery, sent)
+        return _bytes(stack_body(self._compared(ticket, query, single=query.head != "mean"), query.choice()))
+
+    def _heads(self, ticket: str, sent: dict[str, str]) -> Response:
+        query = parse(LookQuery, sent)
+        return _bytes(heads_body(self._compared(ticket, query, single=True), query.choice(), query.layer))
+
+    def _compared(self, ticket: str, query: LookQuery, *, single: bool) -> Comparison:
+        return self._service.looked_at(ticket, query.focus if single else None).comparison
+
+
+def _in_a_thread(answer: Callable[[str, dict[str, str]], Response]) -> Callable[[Request], object]:
+    async def route(request: Request) -> Response:
+        return await asyncio.to_thread(answer, request.path_params["ticket"], dict(request.query_params))
+
+    return route
+
+
+def _bytes(body: bytes) -> Response:
+    return Response(body, media_type="application/octet-stream", headers=_KEPT)
