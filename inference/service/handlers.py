@@ -167,7 +167,7 @@ class Handlers:
         session = self._session(request)
         try:
             written = self.service.kept(session, key)
-            focus = Choice.read(choice_of(look), written.comparison).focus
+            focus = Choice.read(choice_of(look), written.comparison).focus(written.comparison)
             yield View(
                 notice=notice("busy", "Recording the heads of this token…"), status=self.status(), stop=active(True)
             )

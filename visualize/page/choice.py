@@ -1,41 +1,45 @@
-"""Decide what a person looks at: the page's controls as one checked value, and where a new result opens.
+"""Decide what a person looks at: what the viewer says as one checked value, and where a new result opens.
 
 The browser sends back only a `Choice`, and nothing in it is believed before `Choice.read` has checked it.
 """
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, fields, replace
+from dataclasses import dataclass, fields, replace
 
 from inference.errors import SelectionError
 from inference.records import Comparison
+from visualize.caption import variant_name
 from visualize.file_name import file_name
 from visualize.opening import opening
 from visualize.palette import DIVERGING, SEQUENTIAL, check_colormap
 from visualize.reduce import Head, Selection, View, around
-
-_KEPT = ("colormap", "diverging", "opacity", "smooth", "log", "percentile")  # of a choice, from result to result
+from visualize.token_choice import TokenChoice, token_indices
 
 
 @dataclass(frozen=True, slots=True)
 class Choice:
-    """What a person looks at, as the page's controls say it.
+    """What a person looks at.
 
     Attributes:
         layer, window: layers `layer − window … layer + window` that exist, averaged.
-        token: index into the recording's tokens.
+        token: index into the recording's tokens, or a range of them, see `TokenChoice`.
         head: "mean", "max" or a 0-based index.
-        view, colormap, diverging, opacity, smooth, log, percentile: see `panes`.
+        against, adapter: the variants on the left and on the right, by name; "" is the first, and the first other.
+        view, colormap, diverging, opacity, smooth, fade, log, percentile: see `panes`.
     """
 
     layer: int
-    token: int
+    token: TokenChoice
     window: int = 0
     head: Head = "mean"
     view: View = "raw"
+    against: str = ""
+    adapter: str = ""
     colormap: str = SEQUENTIAL[0]
     diverging: str = DIVERGING[0]
     opacity: float = 0.6
     smooth: bool = True
+    fade: bool = False
     log: bool = False
     percentile: float = 100.0
 
@@ -50,8 +54,9 @@ class Choice:
             raise SelectionError("The page sent no choice of layer and token.", "Reload the page.")
         known = {field.name for field in fields(cls)}
         given = {name: part for name, part in value.items() if name in known and part is not None}
-        choice = cls(given.pop("layer", None), given.pop("token", None), **given)
-        for name in ("layer", "token", "window"):
+        token = given.pop("token", None)
+        choice = cls(given.pop("layer", None), tuple(token) if isinstance(token, list) else token, **given)
+        for name in ("layer", "window"):
             whole = getattr(choice, name)
             if isinstance(whole, bool) or not isinstance(whole, int):
                 raise SelectionError(f"{name} must be a whole number; not {whole!r}.")
@@ -64,10 +69,12 @@ class Choice:
             raise SelectionError(f"layer {choice.layer} does not exist: this result has layers 0–{layers - 1}.")
         check_colormap(choice.colormap, signed=False)
         check_colormap(choice.diverging, signed=True)
-        return replace(choice, smooth=choice.smooth is True, log=choice.log is True)
+        choice.selection(comparison)
+        choice.pair(comparison)
+        return replace(choice, **{name: getattr(choice, name) is True for name in ("smooth", "fade", "log")})
 
     def selection(self, comparison: Comparison) -> Selection:
-        """The layers, token, head and view that `panes` takes.
+        """The layers, tokens, head and view that `panes` takes.
 
         Raises:
             SelectionError: what `Selection` refuses.
@@ -75,9 +82,37 @@ class Choice:
         count = comparison.recordings[0].by_head.shape[0]
         return Selection(around(self.layer, self.window, count), self.token, self.head, self.view)
 
+    def pair(self, comparison: Comparison) -> tuple[str | None, ...]:
+        """The variants on the left and on the right; one alone where one was recorded, or one is chosen twice.
+
+        Raises:
+            SelectionError: a variant that was not recorded.
+        """
+        recorded = {variant_name(recording): recording.adapter for recording in comparison.recordings}
+        left = self.against or next(iter(recorded))
+        right = self.adapter or next((name for name in recorded if name != left), left)
+        for name in (left, right):
+            if not isinstance(name, str) or name not in recorded:
+                raise SelectionError(f"{name!r} is not in this comparison; it has {', '.join(recorded)}.")
+        return tuple(recorded[name] for name in dict.fromkeys((left, right)))
+
+    def focus(self, comparison: Comparison) -> tuple[int, ...]:
+        """The tokens whose rows are shown, as `Request.focus` names them.
+
+        Raises:
+            SelectionError: a token that this comparison does not have.
+        """
+        return token_indices(comparison.recordings[0], self.token)
+
     def is_recorded(self, comparison: Comparison) -> bool:
-        """Whether the comparison holds what is chosen; if not, a request with `focus=(token,)` records it."""
-        return self.head == "mean" or all(each.focus == (self.token,) for each in comparison.recordings)
+        """Whether the comparison holds what is chosen; if not, a request with these tokens as `focus` records it.
+
+        Raises:
+            SelectionError: a token that this comparison does not have.
+        """
+        return self.head == "mean" or all(
+            set(recording.focus) == set(self.focus(comparison)) for recording in comparison.recordings
+        )
 
     def file_name(self, comparison: Comparison, ending: str) -> str:
         """What a saved file of this choice is called, see `visualize.file_name`.
@@ -85,29 +120,10 @@ class Choice:
         Raises:
             SelectionError: a token that this comparison does not have.
         """
-        base, adapter = variants(comparison)
-        shown = [base] if len(comparison.recordings) == 1 else [base, adapter]
-        return file_name(comparison, self.selection(comparison), ending, variants=shown)
+        return file_name(comparison, self.selection(comparison), ending, variants=list(self.pair(comparison)))
 
 
-def opening_choice(comparison: Comparison, before: object = None) -> Choice:
-    """What a new result opens on, see `opening`.
-
-    Args:
-        comparison: the new result.
-        before: what the page's controls said; colours and the like are kept where they are well-formed.
-    """
-    base, adapter = variants(comparison)
-    alone = len(comparison.recordings) == 1
-    choice = Choice(*opening(comparison, base, base if alone else adapter))
-    kept = {name: before[name] for name in _KEPT if name in before} if isinstance(before, Mapping) else {}
-    try:
-        return Choice.read(asdict(choice) | kept, comparison)
-    except SelectionError:
-        return choice
-
-
-def variants(comparison: Comparison) -> tuple[str | None, str | None]:
-    """The variant on the left and the one on the right; the second is None where only one was recorded."""
-    names = [each.adapter for each in comparison.recordings]
-    return (names[0], names[1]) if len(names) > 1 else (names[0], None)
+def opening_choice(comparison: Comparison) -> Choice:
+    """What a new result opens on, see `opening`: its first two variants."""
+    names = [recording.adapter for recording in comparison.recordings[:2]]
+    return Choice(*opening(comparison, names[0], names[-1]))
