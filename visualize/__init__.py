@@ -21,13 +21,14 @@ from visualize.overlay import overlay
 from visualize.palette import DIVERGING, SEQUENTIAL, colour_table
 from visualize.panes import Pane, Panes, panes
 from visualize.rank_heads import RankedHead, rank_heads
-from visualize.reduce import Selection, answer_indices, difference, select
+from visualize.reduce import Selection, difference, select
 from visualize.resize import resize
 from visualize.scale import ColourLimits, diverging_limits, number, shared_limits
 from visualize.sheet import numbers_line, sheet
 from visualize.shift_matrix import shift_matrix
 from visualize.sinks import sink_cells
 from visualize.stack import PaneStack, Stack, stack
+from visualize.token_choice import answer_indices
 from visualize.tokens import Chip, chips, chips_html
 
 __all__ = [

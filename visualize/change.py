@@ -11,7 +11,7 @@ import numpy as np
 from inference.errors import SelectionError
 from inference.records import Comparison, Recording
 from visualize.measures import Measure, row_divergence
-from visualize.reduce import answer_indices, token_indices
+from visualize.token_choice import answer_indices, token_indices
 
 
 def change_per_token(base: Recording, adapter: Recording) -> Measure:

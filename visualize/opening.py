@@ -2,7 +2,7 @@
 
 from inference.records import Comparison, Recording
 from visualize.change import change_per_token, layer_of_largest_change, token_of_largest_change
-from visualize.reduce import answer_indices
+from visualize.token_choice import answer_indices
 
 
 def opening(comparison: Comparison, base: str | None, adapter: str | None) -> tuple[int, int]:

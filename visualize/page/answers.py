@@ -5,7 +5,7 @@ from typing import Literal
 from inference.records import Comparison, Recording, Role
 from visualize.caption import variant_name
 from visualize.change import change_per_token
-from visualize.data_url import Json
+from visualize.json_values import Json
 from visualize.page.choice import Choice
 from visualize.tokens import chips
 
