@@ -6,12 +6,14 @@ from collections.abc import Callable
 from types import ModuleType
 from typing import Any
 
+from fastapi import FastAPI
 from gradio.routes import App
 
 from inference import Backend, Settings
 from inference.service.analysis import AnalysisService
 from inference.service.examples import examples, first_result
 from inference.service.handlers import Handlers
+from inference.service.routes import app_kwargs
 
 
 async def _import() -> ModuleType:
@@ -43,3 +45,8 @@ def build_server(settings: Settings, open_: Callable[[], Backend]) -> App:
         return App.create_app(demo, app_kwargs=demo.launch_options()["app_kwargs"])
 
     return asyncio.run(inside())
+
+
+def build_server_of(service: AnalysisService) -> FastAPI:
+    """The routes alone, over a service that a test has in its hands."""
+    return FastAPI(**app_kwargs(service))

@@ -19,6 +19,7 @@ from inference.serialization import pack_comparison, pack_request, unpack_compar
 from inference.service.exports import Exports
 from tests.built_page import build_handlers, build_server
 from tests.conftest import picture
+from tests.inference.service.events import look, scene
 
 TURNED = "The photo was turned upright (EXIF orientation)."
 
@@ -52,9 +53,9 @@ def through_the_page(engine: Backend, content: bytes, folder: Path) -> Compariso
     image = {"path": str(folder / "uploads" / "photo.png")}
     _, notice = page.receive(image, visitor)
     assert notice["sentence"] == TURNED
-    *_, done = page.analyze(visitor, image, "What?", "", None, "base", "adapter", 2, 1, None)
-    assert done.answers["warnings"].count(TURNED) == 1
-    saved, _ = Exports(page.service).numbers(done.key, done.controls, visitor)
+    *_, done = page.analyze(visitor, image, "What?", "", [], "base", "adapter", 2, 1)
+    assert scene(page, done)["warnings"].count(TURNED) == 1
+    saved, _ = Exports(page.service).numbers(done.key, look(page, done), visitor)
     path = folder / "saved.npz"
     path.write_bytes(base64.b64decode(saved["source"].partition(",")[2]))
     return Comparison.load(path)

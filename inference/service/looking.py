@@ -15,7 +15,6 @@ from PIL import Image
 from pydantic import BaseModel, BeforeValidator, ConfigDict, StrictStr
 from starlette.requests import Request
 from starlette.responses import Response
-from visualize.scene import scene_json
 from visualize.stack_body import stack_body
 from visualize.stack_choice import StackChoice
 

@@ -10,6 +10,7 @@ from inference.settings import Settings
 from tests.built_page import build_handlers
 from tests.conftest import picture
 from tests.scripted_backend import ScriptedBackend
+from visualize.scene import scene_json
 
 FIRST_ANSWER = 5  # index of the scripted answer's first token
 
@@ -37,12 +38,11 @@ def fields(image: Any, **changes: Any) -> list[Any]:
         "image": image,
         "prompt": "What is here?",
         "system": "",
-        "adapter": "find-red",
+        "adapter": ["find-red"],
         "compare": "base",
         "replay": "adapter",
         "max_new_tokens": 32,
         "scale": 1,
-        "controls": None,
     }
     return list((usual | changes).values())
 
@@ -51,9 +51,18 @@ def analyze(page: Any, image: Any, who: Any = None, **changes: Any) -> list[Any]
     return list(page.analyze(who or visitor(), *fields(image, **changes)))
 
 
-def look(page: Any, done: Any, who: Any = None, **changes: Any) -> list[Any]:
-    choice = done.controls["choice"] | changes
-    return list(page.look(done.key, {"choice": choice}, who or visitor()))
+def scene(page: Any, done: Any) -> Any:
+    """What the viewer asks first of a result."""
+    return scene_json(page.service.looked_at(done.viewer["ticket"]).comparison)
+
+
+def look(page: Any, done: Any, **changes: Any) -> dict[str, Any]:
+    """What the viewer says is looked at: where the result opens, and what was changed since."""
+    return {"choice": scene(page, done)["opening"] | changes}
+
+
+def record(page: Any, done: Any, who: Any = None, **changes: Any) -> list[Any]:
+    return list(page.record(done.key, look(page, done, **changes), who or visitor()))
 
 
 def one(views: Any) -> Any:

@@ -13,18 +13,20 @@ from inference.service.exports import Exports
 from inference.settings import Limits, Settings
 from tests.built_page import build_handlers
 from tests.inference.service.events import (
-    FIRST_ANSWER,
     analyze,
     fields,
     is_skipped,
     look,
     one,
     page_over,
+    record,
+    scene,
     upload,
     visitor,
     wait_for,
 )
 from tests.scripted_backend import ANSWER, HOSTILE, TEMPLATE, ScriptedBackend
+from visualize import token_of_largest_change
 
 
 def test_an_analysis_tells_what_happens_and_ends_with_pictures(page: Any, uploads: Path):
@@ -37,21 +39,25 @@ def test_an_analysis_tells_what_happens_and_ends_with_pictures(page: Any, upload
     done = views[-1]
     assert done.notice is None
     assert (done.go["interactive"], done.stop["interactive"]) == (True, False)
-    assert [pane["title"] for pane in done.panes["panes"]] == ["base", "find-red", "find-red − base"]
-    for pane in done.panes["panes"]:
-        assert pane["source"].startswith("data:image/jpeg;base64,")
-        assert "scripted" in pane["caption"]
-        assert pane["alt"]
-    json.dumps(done.panes), json.dumps(done.answers), json.dumps(done.numbers), json.dumps(done.controls)
+    assert (done.viewer["key"], done.viewer["focus"]) == (done.key, None)
+    assert scene(page, done)["variants"] == ["base", "find-red"]
+    json.dumps(done.viewer)
+
+
+def test_up_to_four_adapters_are_asked_at_once(page: Any, backend: ScriptedBackend, uploads: Path):
+    done = analyze(page, upload(uploads), adapter=["find-red", "silent", "vision-lora"])[-1]
+    assert scene(page, done)["variants"] == ["base", "find-red", "silent", "vision-lora"]
+    assert backend.requests[-1].answer_from == "find-red"
+    refused = analyze(page, upload(uploads), adapter=["a", "b", "c", "d", "e"])[-1]
+    assert "at most 4 adapters" in refused.notice["sentence"]
 
 
 def test_it_opens_on_the_token_of_the_largest_change(page: Any, uploads: Path):
     done = analyze(page, upload(uploads))[-1]
-    chips = next(row["chips"] for row in done.answers["rows"] if row["chips"])
-    (chosen,) = [chip for chip in chips if chip["chosen"]]
-    assert chosen["index"] == done.controls["choice"]["token"]
-    assert chosen["role"] == "answer"
-    assert len(chosen["shares"]) == 2
+    comparison = page.service.kept(page.service.session("one"), done.key).comparison
+    opening = scene(page, done)["opening"]
+    assert opening["token"] == token_of_largest_change(comparison, None, "find-red")
+    assert comparison.tokens[opening["token"]].role == "answer"
 
 
 def test_the_same_question_is_answered_from_the_cache(page: Any, backend: ScriptedBackend, uploads: Path):
@@ -60,20 +66,19 @@ def test_the_same_question_is_answered_from_the_cache(page: Any, backend: Script
     again = analyze(page, image, scale=1.0)
     assert len(backend.requests) == 1
     assert again[-1].key == first.key
-    analyze(page, image, adapter="vision-lora")
+    analyze(page, image, adapter=["vision-lora"])
     assert len(backend.requests) == 2
 
 
 def test_the_first_visit_is_finished_before_anything_ran(backend: ScriptedBackend, uploads: Path):
     page = build_handlers(Settings(), lambda: backend)
     opening = page.opening()
-    assert [pane["title"] for pane in opening.panes["panes"]] == ["base", "find-red", "find-red − base"]
+    assert scene(page, opening)["variants"] == ["base", "find-red"]
     assert opening.notice is None
     path = uploads / "first.png"
     page.first.request.image.to_pil().save(path)
     done = analyze(page, {"path": str(path)}, prompt=page.first.comparison.prompt)[-1]
     assert done.key == opening.key
-    assert look(page, opening)[-1].notice is None
     assert backend.requests == []
 
 
@@ -83,34 +88,32 @@ def test_the_fields_become_the_request(page: Any, backend: ScriptedBackend, uplo
     (request,) = backend.requests
     assert (request.adapters, request.answer_from) == (("vision-lora", "find-red"), "vision-lora")
     assert (request.system, request.max_new_tokens, request.scale) == ("Be brief.", 7, 0.5)
-    analyze(page, image, adapter=None)
+    analyze(page, image, adapter=[])
     assert backend.requests[-1].adapters == (None,)
 
 
-def test_colours_are_kept_from_one_result_to_the_next(page: Any, uploads: Path):
-    liked = {"colormap": "magma", "opacity": 0.3, "log": True, "layer": 0, "token": 0, "view": "contrast"}
-    choice = analyze(page, upload(uploads), controls={"choice": liked})[-1].controls["choice"]
-    assert (choice["colormap"], choice["opacity"], choice["log"], choice["view"]) == ("magma", 0.3, True, "raw")
-    odd = {"choice": {"colormap": ["<b>"], "opacity": "x"}}
-    assert analyze(page, upload(uploads), controls=odd)[-1].controls["choice"]["colormap"] == "viridis"
-
-
-def test_each_its_own_answer_shows_no_difference_and_says_why(page: Any, uploads: Path):
-    done = analyze(page, upload(uploads), replay="own")[-1]
-    assert [bool(row["chips"]) for row in done.answers["rows"]] == [True, True]
-    assert "replayed its own answer" in done.panes["panes"][2]["missing"]
-    assert {row["delta"] for row in done.numbers["rows"]} == {""}
-    assert look(page, done, token=FIRST_ANSWER + 1)[-1].notice is None
+def test_each_its_own_answer_has_no_difference(page: Any, uploads: Path):
+    shown = scene(page, analyze(page, upload(uploads), replay="own")[-1])
+    assert (shown["own"], shown["changes"], shown["most_changed"]) == (True, {}, None)
 
 
 def test_one_variant_alone_is_shown_alone(page: Any, uploads: Path):
-    done = analyze(page, upload(uploads), adapter=None)[-1]
-    assert [pane["title"] for pane in done.panes["panes"]] == ["base"]
-    assert done.numbers["columns"] == ["base"]
+    assert scene(page, analyze(page, upload(uploads), adapter=[])[-1])["variants"] == ["base"]
+
+
+def test_an_edited_answer_is_replayed_through_the_same_variants(page: Any, backend: ScriptedBackend, uploads: Path):
+    done = analyze(page, upload(uploads))[-1]
+    replayed = list(page.replay(done.key, look(page, done) | {"answer": "A blue square"}, visitor()))[-1]
+    assert replayed.key != done.key
+    asked = backend.requests[-1]
+    assert (asked.answer, asked.adapters, asked.prompt) == ("A blue square", (None, "find-red"), "What is here?")
+    for nothing in (None, {}, {"answer": " "}, {"answer": ["x"]}):
+        assert "no answer to replay" in one(page.replay(done.key, nothing, visitor())).notice["sentence"]
+    assert "no longer kept" in one(page.replay(done.key, {"answer": "x"}, visitor("two"))).notice["sentence"]
 
 
 def test_what_a_careful_colleague_would_say_is_said(page: Any, uploads: Path):
-    warnings = analyze(page, upload(uploads), adapter="silent")[-1].answers["warnings"]
+    warnings = scene(page, analyze(page, upload(uploads), adapter=["silent"])[-1])["warnings"]
     assert any("Both answers are the same" in each for each in warnings)
     assert any("every difference is 0" in each for each in warnings)
 
@@ -124,8 +127,8 @@ def test_what_a_careful_colleague_would_say_is_said(page: Any, uploads: Path):
         ({"image": {"url": "http://example.org/a.png"}}, "There is no image yet"),
         ({"prompt": "  "}, "prompt is empty"),
         ({"prompt": None}, "prompt is empty"),
-        ({"adapter": "nobody"}, "No adapter is called"),
-        ({"adapter": "../x"}, "cannot be an adapter's name"),
+        ({"adapter": ["nobody"]}, "No adapter is called"),
+        ({"adapter": ["../x"]}, "cannot be an adapter's name"),
         ({"compare": "find-red"}, "compared with itself"),
         ({"max_new_tokens": 10_000}, "the limit is"),
         ({"max_new_tokens": "many"}, "max_new_tokens"),
@@ -141,7 +144,7 @@ def test_a_refusal_is_a_sentence_and_leaves_what_is_shown(
     assert final.notice["kind"] == "error"
     assert words in final.notice["sentence"]
     assert "passwd" not in str(final.notice)
-    assert all(is_skipped(value) for value in (final.answers, final.panes, final.numbers, final.controls, final.key))
+    assert all(is_skipped(value) for value in (final.viewer, final.key))
 
 
 @pytest.mark.parametrize("error", [OutOfMemoryError("No room."), RuntimeError("secret")])
@@ -171,16 +174,16 @@ def test_a_backend_that_cannot_be_opened_is_said_on_top_and_in_the_answer(upload
 def test_another_adapter_is_asked_the_question_that_was_asked_last(page: Any, backend: ScriptedBackend, uploads: Path):
     image = upload(uploads)
     analyze(page, image)
-    final = list(page.analyze_again(visitor(), *fields(image, adapter="silent")))[-1]
-    assert final.panes["panes"][1]["title"] == "silent"
+    final = list(page.analyze_again(visitor(), *fields(image, adapter=["silent"])))[-1]
+    assert scene(page, final)["variants"] == ["base", "silent"]
     assert [request.adapters[-1] for request in backend.requests] == ["find-red", "silent"]
 
 
 def test_a_menu_asks_nothing_by_itself(page: Any, backend: ScriptedBackend, uploads: Path):
     """Before a first question, of no photo, of the same variants, of words or a photo that nobody sent off yet."""
     image, other = upload(uploads), upload(uploads, "other.png", seed=1)
-    before = [fields(None), fields(image, adapter="silent")]
-    after = [fields(image), fields(image, adapter="silent", prompt="Half a"), fields(other, adapter="silent")]
+    before = [fields(None), fields(image, adapter=["silent"])]
+    after = [fields(image), fields(image, adapter=["silent"], prompt="Half a"), fields(other, adapter=["silent"])]
     for unasked in before:
         assert all(is_skipped(value) for value in one(page.analyze_again(visitor(), *unasked)))
     analyze(page, image)
@@ -210,7 +213,7 @@ def test_stop_stops_the_work_and_keeps_what_is_shown(uploads: Path):
     assert (stopped.go["interactive"], stopped.stop["interactive"]) == (True, False)
     final = list(views)[-1]
     assert "Stopped" in final.notice["sentence"]
-    assert is_skipped(final.panes)
+    assert is_skipped(final.viewer)
     wait_for(lambda: backend.closed_early == 1)
 
 
@@ -230,7 +233,7 @@ def test_a_new_analysis_stops_the_one_before(uploads: Path):
     page = page_over(backend)
     before = page.analyze(visitor(), *fields(upload(uploads)))
     next(before), next(before)
-    after = page.analyze(visitor(), *fields(upload(uploads), adapter="silent"))
+    after = page.analyze(visitor(), *fields(upload(uploads), adapter=["silent"]))
     next(after)
     assert list(before)[-1:] == []
     assert list(after)[-1].notice is None
@@ -238,9 +241,8 @@ def test_a_new_analysis_stops_the_one_before(uploads: Path):
 
 def test_visits_do_not_see_each_other(page: Any, uploads: Path):
     done = analyze(page, upload(uploads), visitor("one"))[-1]
-    (view,) = look(page, done, visitor("two"))
-    assert "no longer kept" in view.notice["sentence"]
-    assert Exports(page.service).numbers(done.key, done.controls, visitor("two"))[0] is None
+    assert "no longer kept" in one(record(page, done, visitor("two"))).notice["sentence"]
+    assert Exports(page.service).numbers(done.key, look(page, done), visitor("two"))[0] is None
 
 
 def test_a_visit_that_ends_leaves_nothing(page: Any, uploads: Path):
@@ -263,18 +265,15 @@ def test_the_rate_limit_counts_work_not_cached_answers(uploads: Path):
     page = page_over(ScriptedBackend(), limits=Limits(requests_per_minute=2))
     image = upload(uploads)
     assert [analyze(page, image)[-1].notice for _ in range(4)] == [None] * 4
-    assert analyze(page, image, adapter="silent")[-1].notice is None
-    refused = analyze(page, image, adapter="vision-lora")[-1].notice
+    assert analyze(page, image, adapter=["silent"])[-1].notice is None
+    refused = analyze(page, image, adapter=["vision-lora"])[-1].notice
     assert "within a minute" in refused["sentence"]
-    assert analyze(page, image, visitor("two", "192.0.2.2"), adapter="vision-lora")[-1].notice is None
+    assert analyze(page, image, visitor("two", "192.0.2.2"), adapter=["vision-lora"])[-1].notice is None
 
 
 def test_hostile_words_travel_as_plain_values(page: Any, uploads: Path):
-    """Values are text for text nodes; only the bars hold markup, drawn from numbers alone."""
+    """Values are text for text nodes."""
     views = analyze(page, upload(uploads, "<script>.png"), prompt=f"{HOSTILE} {TEMPLATE}")
-    done = views[-1]
-    chips = next(row["chips"] for row in done.answers["rows"] if row["chips"])
-    assert HOSTILE in [chip["text"] for chip in chips]
-    for name in ("bar", "difference_bar"):
-        assert HOSTILE not in done.panes[name]["svg"]
-        assert "${" not in done.panes[name]["svg"]
+    shown = scene(page, views[-1])
+    assert f" {HOSTILE}" in [token["text"] for token in shown["tokens"]]
+    assert shown["prompt"] == f"{HOSTILE} {TEMPLATE}"

@@ -14,6 +14,7 @@ from tests.conftest import picture
 from tests.inference.service.events import (
     FIRST_ANSWER,
     analyze,
+    look,
     upload,
     visitor,
 )
@@ -22,8 +23,7 @@ from tests.scripted_backend import comparison as scripted
 
 
 def saved_numbers(page: Any, done: Any, folder: Path, **changes: Any) -> Comparison:
-    controls = {"choice": done.controls["choice"] | changes}
-    file, refused = Exports(page.service).numbers(done.key, controls, visitor())
+    file, refused = Exports(page.service).numbers(done.key, look(page, done, **changes), visitor())
     assert refused is None
     path = folder / file["name"]
     path.write_bytes(base64.b64decode(file["source"].partition(",")[2]))
@@ -50,7 +50,7 @@ def test_the_saved_numbers_hold_what_was_shown_and_the_heads_of_the_token_that_w
 
 def test_a_saved_file_is_named_after_adapter_token_and_layer(page: Any, uploads: Path):
     done = analyze(page, upload(uploads))[-1]
-    controls = {"choice": done.controls["choice"] | {"token": FIRST_ANSWER, "layer": 2, "head": 1}}
+    controls = look(page, done, token=FIRST_ANSWER, layer=2, head=1)
     exports = Exports(page.service)
     picture_, _ = exports.pictures(done.key, controls, visitor())
     numbers, _ = exports.numbers(done.key, controls, visitor())
@@ -61,8 +61,8 @@ def test_a_saved_file_is_named_after_adapter_token_and_layer(page: Any, uploads:
 def test_the_saved_pictures_are_a_png(page: Any, uploads: Path):
     done = analyze(page, upload(uploads))[-1]
     exports = Exports(page.service)
-    first, _ = exports.pictures(done.key, done.controls, visitor())
-    second, _ = exports.pictures(done.key, done.controls, visitor())
+    first, _ = exports.pictures(done.key, look(page, done), visitor())
+    second, _ = exports.pictures(done.key, look(page, done), visitor())
     assert base64.b64decode(first["source"].partition(",")[2]).startswith(b"\x89PNG")
     assert second["serial"] > first["serial"]
-    assert exports.pictures("", done.controls, visitor())[0] is None
+    assert exports.pictures("", look(page, done), visitor())[0] is None

@@ -1,128 +1,199 @@
-"""Looking around in a result: nothing runs that need not, nothing shown is older than what is shown already."""
+"""Looking around in a result: by its ticket, beside the queue, running nothing; heads are recorded by a replay, once."""
 
-import threading
+import io
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
+from PIL import Image
+from starlette.testclient import TestClient
 
-from inference.records import Comparison
-from inference.service import view as page_view
-from tests.inference.service.events import (
-    FIRST_ANSWER,
-    analyze,
-    is_skipped,
-    look,
-    one,
-    upload,
-    visitor,
-)
+from inference.service.tickets import EVERYONE
+from inference.settings import Settings
+from tests.built_page import build_handlers, build_server_of
+from tests.inference.service.events import FIRST_ANSWER, analyze, look, one, page_over, record, scene, upload, visitor
 from tests.scripted_backend import ANSWER, LAYERS, ScriptedBackend
+from tests.visualize.read_body import read_body
+from visualize.heads_body import heads_body
+from visualize.scene import scene_json
+from visualize.stack_body import stack_body
+from visualize.stack_choice import StackChoice
 
 
-def test_another_layer_is_another_picture_and_runs_nothing(page: Any, backend: ScriptedBackend, uploads: Path):
+@pytest.fixture
+def client(page: Any) -> Iterator[TestClient]:
+    """The routes over the page's own service."""
+    with TestClient(build_server_of(page.service), raise_server_exceptions=False) as client:
+        yield client
+
+
+def ask(client: TestClient, done: Any, name: str, **query: Any) -> Any:
+    return client.get(f"/visits/{done.viewer['ticket']}/{name}", params=query)
+
+
+def refused(answer: Any, status: int, code: str) -> str:
+    assert (answer.status_code, answer.json()["error"]["code"]) == (status, code), answer.text
+    return str(answer.json()["error"]["message"])
+
+
+def test_the_scene_the_stacks_and_the_heads_are_what_drawing_makes_of_the_result(
+    page: Any, client: TestClient, uploads: Path
+):
     done = analyze(page, upload(uploads))[-1]
-    for layer in range(LAYERS):
-        (view,) = look(page, done, layer=layer)
-        assert f"layer {layer} " in view.panes["panes"][0]["caption"]
-    (window,) = look(page, done, layer=0, window=2)
-    assert "layers 0–2 (mean)" in window.panes["panes"][0]["caption"]
+    comparison = page.service.looked_at(done.viewer["ticket"]).comparison
+    assert ask(client, done, "scene").json() == scene_json(comparison)
+    for query, choice in (
+        ({"token": "6"}, StackChoice(6)),
+        ({"token": "6-8", "window": 1}, StackChoice((6, 8), window=1)),
+        ({"token": str(FIRST_ANSWER), "head": 2, "view": "sink-masked"}, StackChoice(5, head=2, view="sink-masked")),
+        ({"token": "5", "head": "max", "against": "find-red"}, StackChoice(5, head="max", against="find-red")),
+        ({"token": "7", "view": "contrast"}, StackChoice(7, view="contrast")),
+    ):
+        answer = ask(client, done, "stack", **query)
+        assert answer.content == stack_body(comparison, choice)
+        assert answer.headers["cache-control"].startswith("private")
+    answer = ask(client, done, "heads", token="5", layer=3)
+    assert answer.content == heads_body(comparison, StackChoice(5), 3)
+
+
+def test_the_photo_is_the_results_at_most_1920_pixels_long(page: Any, client: TestClient, uploads: Path):
+    done = analyze(page, upload(uploads))[-1]
+    own = page.service.looked_at(done.viewer["ticket"]).comparison.image
+    answer = ask(client, done, "photo")
+    shown = np.asarray(Image.open(io.BytesIO(answer.content)).convert("RGB")).astype(float)
+    assert shown.shape == own.shape
+    assert np.abs(shown - own).mean() < 12  # of noise, the hardest to compress
+    buffer = io.BytesIO()
+    Image.new("RGB", (2_400, 600), (30, 90, 200)).save(buffer, "PNG")
+    large = analyze(page, upload(uploads, "large.png", content=buffer.getvalue()))[-1]
+    assert Image.open(io.BytesIO(ask(client, large, "photo").content)).size == (1_920, 480)
+
+
+def test_every_layer_of_a_stack_is_there_and_runs_nothing(
+    page: Any, client: TestClient, backend: ScriptedBackend, uploads: Path
+):
+    done = analyze(page, upload(uploads))[-1]
+    body = read_body(ask(client, done, "stack", token="6").content)
+    assert body.header["frames"] == LAYERS
     assert len(backend.requests) == 1
 
 
-def test_a_head_of_another_token_is_recorded_once(page: Any, backend: ScriptedBackend, uploads: Path):
+def test_heads_of_another_token_are_recorded_once_and_only_when_asked_for(
+    page: Any, client: TestClient, backend: ScriptedBackend, uploads: Path
+):
     done = analyze(page, upload(uploads))[-1]
     token = FIRST_ANSWER + 2
-    views = look(page, done, token=token, head=1)
-    assert views[0].notice["kind"] == "busy"
-    assert f"token {token} " in views[-1].panes["panes"][0]["caption"]
-    assert "head 1" in views[-1].panes["panes"][0]["caption"]
-    asked = backend.requests[-1]
-    ids = tuple(each for each in range(1_000 + FIRST_ANSWER, 1_000 + FIRST_ANSWER + len(ANSWER) + 1))
-    assert (asked.answer, asked.focus) == (ids, (token,))
-    assert [row["text"] for row in views[-1].answers["rows"]] == ["".join(ANSWER)] * 2
-    look(page, done, token=token, head=2)
-    look(page, done, token=token, head="max")
+    asked = {"token": str(token), "head": 1}
+    refused(ask(client, done, "stack", **asked), 409, "not_recorded")
+    refused(ask(client, done, "heads", token=str(token)), 409, "not_recorded")
+    refused(ask(client, done, "scene", token=str(token)), 409, "not_recorded")
+    assert len(backend.requests) == 1
+    busy, recorded = record(page, done, token=token, head=1)
+    assert busy.notice["kind"] == "busy"
+    assert (recorded.key, recorded.viewer["focus"]) == (done.key, [token, token])
+    request = backend.requests[-1]
+    assert (request.answer, request.focus) == (tuple(range(1_005, 1_005 + len(ANSWER) + 1)), (token,))
+    assert ask(client, recorded, "stack", **asked).status_code == 200
+    shown = ask(client, recorded, "scene", token=str(token)).json()
+    assert shown["recorded"] == [token]
+    assert [row["text"] for row in shown["answers"]] == ["".join(ANSWER)] * 2
+    record(page, done, token=token, head="max")
     assert len(backend.requests) == 2
-    assert look(page, done, token=token, head=1)[-1].panes["heads"]
 
 
-def test_the_numbers_are_those_of_the_records(page: Any, uploads: Path):
+def test_heads_of_a_range_are_the_mean_over_it(page: Any, client: TestClient, backend: ScriptedBackend, uploads: Path):
     done = analyze(page, upload(uploads))[-1]
-    comparison = page.service.results.get("one", done.key).comparison
-    choice = done.controls["choice"]
-    share = [each.image_share[choice["token"], choice["layer"]].mean() for each in comparison.recordings]
-    row = done.numbers["rows"][0]
-    assert [float(value) for value in row["values"]] == pytest.approx([100 * each for each in share], rel=0.01)
-    assert float(row["delta"].split()[0].replace("−", "-")) == pytest.approx(100 * (share[1] - share[0]), rel=0.01)
+    recorded = record(page, done, token=[6, 8], head=0)[-1]
+    assert backend.requests[-1].focus == (6, 7, 8)
+    assert ask(client, recorded, "stack", token="6-8", head=0).status_code == 200
+
+
+def test_a_shipped_result_is_everyones_and_its_other_heads_are_the_visitors(backend: ScriptedBackend):
+    page = build_handlers(Settings(), lambda: backend)
+    opening = page.opening()
+    assert page.service.tickets.owner(opening.viewer["ticket"]) == (EVERYONE, opening.key)
+    assert scene(page, opening)["variants"] == ["base", "find-red"]
+
+
+def test_a_ticket_ends_with_its_visit(page: Any, client: TestClient, uploads: Path):
+    done = analyze(page, upload(uploads))[-1]
+    assert ask(client, done, "scene").status_code == 200
+    page.leave(visitor())
+    for name in ("scene", "photo", "stack", "heads"):
+        assert "no longer kept" in refused(ask(client, done, name, token="6"), 404, "not_found")
+    refused(client.get("/visits/guess/scene"), 404, "not_found")
+    refused(client.get("/visits/../api/none"), 404, "not_found")
+
+
+@pytest.mark.parametrize(
+    ("query", "words"),
+    [
+        ({}, "There is no token"),
+        ({"token": "x"}, "token must be a 0-based index, or first-last"),
+        ({"token": "6-8-9"}, "token must be"),
+        ({"token": "8-6"}, "first ≤ last"),
+        ({"token": "-1"}, "token must be"),
+        ({"token": "999999999"}, "token must be"),
+        ({"token": "99"}, "token 99 does not exist"),
+        ({"token": "0-99"}, "token 99 does not exist"),
+        ({"token": "6", "head": "best"}, "head must be"),
+        ({"token": "5", "head": "9"}, "head 9 does not exist"),
+        ({"token": "6", "view": "x"}, "view must be"),
+        ({"token": "5", "view": "contrast", "head": 1}, "contrast view subtracts"),
+        ({"token": "6", "window": "99"}, "window must be"),
+        ({"token": "6", "window": "-1"}, "window must be"),
+        ({"token": "6", "against": "../x"}, "is not in this comparison"),
+        ({"token": "6", "path": "/etc"}, "Unknown field"),
+    ],
+)
+def test_a_look_that_does_not_exist_is_a_sentence(
+    page: Any, client: TestClient, uploads: Path, query: dict[str, Any], words: str
+):
+    answer = ask(client, analyze(page, upload(uploads))[-1], "stack", **query)
+    assert 400 <= answer.status_code < 500
+    assert words in answer.json()["error"]["message"] + answer.json()["error"]["hint"]
 
 
 @pytest.mark.parametrize(
     "changes",
     [
         {"layer": 99},
-        {"layer": -1},
         {"layer": "2"},
-        {"layer": True},
         {"token": 99},
-        {"head": 9},
-        {"head": "best"},
+        {"token": [3]},
+        {"token": [1, 2, 3]},
+        {"token": {"a": 1}},
         {"head": [1]},
-        {"view": "x"},
         {"view": []},
-        {"view": "contrast", "head": 1},
-        {"opacity": 2},
         {"opacity": float("nan")},
         {"percentile": 5},
-        {"colormap": "jet"},
         {"colormap": {}},
-        {"diverging": "viridis"},
         {"window": 99},
+        {"against": "nobody"},
+        {"adapter": ["find-red"]},
     ],
 )
 def test_a_choice_that_does_not_exist_is_a_sentence(page: Any, uploads: Path, changes: dict[str, Any]):
     done = analyze(page, upload(uploads))[-1]
-    final = look(page, done, **changes)[-1]
+    final = record(page, done, **changes)[-1]
     assert final.notice["kind"] == "error"
     assert "inside the tool" not in final.notice["sentence"]
-    assert is_skipped(final.panes)
 
 
-@pytest.mark.parametrize("controls", [None, "", [], {"choice": None}, {"choice": {}}, {"choice": {"layer": 1}}])
-def test_a_browser_that_sends_nonsense_gets_a_sentence(page: Any, uploads: Path, controls: Any):
+@pytest.mark.parametrize("sent", [None, "", [], {"choice": None}, {"choice": {}}, {"choice": {"layer": 1}}])
+def test_a_browser_that_sends_nonsense_gets_a_sentence(page: Any, uploads: Path, sent: Any):
     done = analyze(page, upload(uploads))[-1]
-    (view,) = page.look(done.key, controls, visitor())
+    view = one(page.record(done.key, sent, visitor()))
     assert view.notice["kind"] == "error"
     assert "inside the tool" not in view.notice["sentence"]
 
 
-def test_every_drawing_says_when_it_was_asked_for(page: Any, uploads: Path):
+def test_looking_waits_for_nobodys_analysis(uploads: Path):
+    backend = ScriptedBackend()
+    page = page_over(backend)
     done = analyze(page, upload(uploads))[-1]
-    stamps = [done.panes["stamp"]] + [look(page, done, layer=layer)[-1].panes["stamp"] for layer in (1, 2)]
-    assert stamps == sorted(stamps)
-    assert len(set(stamps)) == 3
-    assert done.answers["stamp"] == done.panes["stamp"] == done.numbers["stamp"]
-
-
-def test_a_late_drawing_carries_the_older_stamp(page: Any, uploads: Path, monkeypatch: pytest.MonkeyPatch):
-    """The browser shows nothing older than what it shows: a drawing that ends late was still asked for earlier."""
-    done = analyze(page, upload(uploads))[-1]
-    real, started, go_on = page_view.draw, threading.Event(), threading.Event()
-
-    def slow(comparison: Comparison, choice: Any) -> Any:
-        if choice.layer == 1:
-            started.set()
-            assert go_on.wait(10)
-        return real(comparison, choice)
-
-    monkeypatch.setattr(page_view, "draw", slow)
-    late: list[Any] = []
-    thread = threading.Thread(target=lambda: late.extend(look(page, done, layer=1)))
-    thread.start()
-    assert started.wait(10)
-    (newer,) = look(page, done, layer=2)
-    result = analyze(page, upload(uploads), adapter="silent")[-1]
-    go_on.set()
-    thread.join()
-    assert "layer 1 " in one(late).panes["panes"][0]["caption"]
-    assert one(late).panes["stamp"] < newer.panes["stamp"] < result.panes["stamp"]
+    with TestClient(build_server_of(page.service)) as client, page.service.queue.place():
+        assert ask(client, done, "stack", token="6").status_code == 200
+    assert look(page, done)
