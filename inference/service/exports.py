@@ -46,7 +46,8 @@ class Exports:
             written = result = self._service.kept(session, key)
             choice = Choice.read(choice_of(controls), result.comparison)
             if ending == "npz" or not choice.is_recorded(result.comparison):
-                result = self._service.with_heads(session, result, choice.focus(result.comparison), address=address_of(request))
+                focus = choice.focus(result.comparison)
+                result = self._service.with_heads(session, result, focus, address=address_of(request))
             name = choice.file_name(result.comparison, ending)
             source = encode(result.comparison, choice, written.comparison)
         except VisualizerError as error:

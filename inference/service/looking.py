@@ -15,8 +15,6 @@ from PIL import Image
 from pydantic import BaseModel, BeforeValidator, ConfigDict, StrictStr
 from starlette.requests import Request
 from starlette.responses import Response
-from visualize.stack_body import stack_body
-from visualize.stack_choice import StackChoice
 
 from inference.errors import SelectionError
 from inference.records import Comparison
@@ -24,6 +22,9 @@ from inference.service.analysis import AnalysisService
 from inference.service.schema import Expected, Index, number_of, parse
 from visualize.heads_body import heads_body
 from visualize.reduce import View
+from visualize.scene import scene_json
+from visualize.stack_body import stack_body
+from visualize.stack_choice import StackChoice
 
 #: Longest side of the photo that the page draws on, in pixels; pictures to keep are drawn on the original.
 PHOTO_SIDE = 1_920

@@ -8,26 +8,15 @@ A step is measured in the browser: from the slider's event to the frame after al
 recording is that of `looking_server.py`: 36 layers × 32 heads × 34 × 60 cells, 64 tokens, a photo of 1,920 × 1,080.
 """
 
-import argparse
 import os
-import shutil
 import socket
-import statistics
 import subprocess
 import sys
-import tempfile
-import time
-import urllib.error
-import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
-import numpy as np
 import psutil
-from PIL import Image
-from playwright.sync_api import Page, sync_playwright
 
 ROOT = Path(__file__).parents[2]
 SERVER = Path(__file__).with_name("looking_server.py")

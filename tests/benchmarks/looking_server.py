@@ -25,7 +25,8 @@ from inference.settings import Limits
 LAYERS, HEADS, GRID, TOKENS, PROMPT = 36, 32, (34, 60), 64, 24
 MODEL = ModelInfo("synthetic", "", "Qwen3-VL", LAYERS, HEADS, 3, 4, 16, 2, "float32", "cpu", "0")
 ADAPTERS = tuple(
-    AdapterInfo(name, "made up", "LoRA", 8, 16.0, ("q_proj",), False, 1_024, "synthetic") for name in ("first", "second")
+    AdapterInfo(name, "made up", "LoRA", 8, 16.0, ("q_proj",), False, 1_024, "synthetic")
+    for name in ("first", "second")
 )
 
 

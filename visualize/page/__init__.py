@@ -5,7 +5,8 @@ It knows records and drawing, no widget and no browser; `page.js` and `page.css`
 
 from pathlib import Path
 
-from visualize.data_url import Json, data_url
+from visualize.data_url import data_url
+from visualize.json_values import Json
 from visualize.page.choice import Choice, opening_choice
 from visualize.page.notices import adapter_lines, notice, progress_notice, refusal
 from visualize.page.pictures import draw

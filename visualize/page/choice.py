@@ -71,7 +71,7 @@ class Choice:
         check_colormap(choice.diverging, signed=True)
         choice.selection(comparison)
         choice.pair(comparison)
-        return replace(choice, **{name: getattr(choice, name) is True for name in ("smooth", "fade", "log")})
+        return replace(choice, smooth=choice.smooth is True, fade=choice.fade is True, log=choice.log is True)
 
     def selection(self, comparison: Comparison) -> Selection:
         """The layers, tokens, head and view that `panes` takes.

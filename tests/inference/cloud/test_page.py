@@ -10,7 +10,7 @@ from inference.settings import Cloud
 from tests.built_page import build_handlers
 from tests.conftest import wait_until
 from tests.inference.cloud.conftest import EXACT, SpawnedCalls
-from tests.inference.service.events import analyze, scene, upload
+from tests.inference.service.events import analyze, scene, upload, visitor
 
 SETTINGS = Settings(backend="modal", model="demo", cloud=Cloud(modal_app=EXACT))
 
@@ -50,7 +50,10 @@ def test_after_a_failure_what_was_shown_stays_and_the_next_analysis_is_answered(
     assert (failed.notice["kind"], failed.notice["sentence"]) == ("error", "Modal does not answer.")
     assert failed.go["interactive"]
     assert scene(page, done)["variants"] == ["base", "find-red"]
-    assert scene(page, analyze(page, upload(uploads), adapter=["find-circle"])[-1])["variants"] == ["base", "find-circle"]
+    assert scene(page, analyze(page, upload(uploads), adapter=["find-circle"])[-1])["variants"] == [
+        "base",
+        "find-circle",
+    ]
 
 
 def test_where_it_cannot_be_opened_the_page_says_why_and_a_reload_tries_again(connect):
