@@ -3,7 +3,7 @@
 Nothing is drawn before it is asked for: a pane holds what its picture is drawn from.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -102,6 +102,7 @@ def panes(
     *,
     base: str | None = None,
     adapter: str | None = None,
+    variants: Sequence[str | None] | None = None,
     colormap: str | None = None,
     diverging: str | None = None,
     opacity: float = 0.6,
@@ -119,9 +120,11 @@ def panes(
         selection: layer, token, head and view.
         base: the variant on the left; None is the base model.
         adapter: the variant on the right; None shows the left one alone.
+        variants: instead of both: the left one, the right one, and others that only share their scale and sinks.
         colormap: sequential map of base and adapter, see `palette`; not used by the contrast view, which is signed.
         diverging: map of signed pictures (difference, contrast).
-        opacity, smooth, fade: see `overlay`.
+        opacity, smooth: see `overlay`.
+        fade: let the photo through where the difference is small, see `overlay`; the variants' pictures never fade.
         log: logarithmic colours for base and adapter; signed pictures stay linear.
         percentile: 50–100, where the colour scales are clipped; 100 clips nothing.
         boxes: `(top, left, bottom, right)` to mark, in pixels of the photo drawn on.
@@ -130,7 +133,8 @@ def panes(
     Raises:
         SelectionError: a variant, layer, head, token, view or option that this comparison does not have.
     """
-    variants = [base] if adapter is None else [base, adapter]
+    if variants is None:
+        variants = [base] if adapter is None else [base, adapter]
     shown = stack(
         comparison,
         selection.token,
@@ -143,7 +147,7 @@ def panes(
     )
     photo = rgb_photo(comparison.image) if original_image is None else _fitting(original_image, comparison.image_size)
 
-    def pane(numbers: PaneStack) -> Pane:
+    def pane(numbers: PaneStack, *, fade: bool = False) -> Pane:
         limits, sinks = numbers.limits[0], shown.sinks[0]
         table = check_colormap(diverging if limits.signed else colormap, signed=limits.signed)
         marks = Marks(numbers.peaks[0], sinks, boxes)
@@ -151,15 +155,16 @@ def panes(
         measures = numbers.measures[0] if numbers.measures else None
         return Pane(numbers.variant, drawing, numbers.captions[0], numbers.alts[0], numbers.peaks[0], measures)
 
-    left, *right = map(pane, shown.variants)
-    faded = ("Colours fade where values are low: there they are paler than on the bar.",) if fade else ()
-    recordings = [comparison.recording(name) for name in variants]
+    left, *right = map(pane, shown.variants[:2])
+    difference = next((pane(numbers, fade=fade) for numbers in shown.differences), None)
+    faded = ("Colours of the difference fade towards 0: there they are paler than on the bar.",)
+    recordings = [comparison.recording(name) for name in variants[:2]]
     return Panes(
         shown,
         left,
         next(iter(right), None),
-        next(map(pane, shown.differences), None),
-        shown.notes[0] + faded,
+        difference,
+        shown.notes[0] + (faded if fade and difference else ()),
         comparison.prompt,
         tuple((variant_name(recording), recording.answer) for recording in recordings),
     )

@@ -18,12 +18,11 @@ def draw(comparison: Comparison, choice: Choice, *, written: Comparison | None =
     Raises:
         SelectionError: see `panes`.
     """
-    left, *right = choice.pair(comparison)
+    pair = choice.pair(comparison)
     drawn = panes(
         comparison,
         choice.selection(comparison),
-        base=left,
-        adapter=right[0] if right else None,
+        variants=pair if len(pair) == 1 else [*pair, *_others(comparison, pair)],
         colormap=choice.colormap,
         diverging=choice.diverging,
         opacity=choice.opacity,
@@ -35,4 +34,9 @@ def draw(comparison: Comparison, choice: Choice, *, written: Comparison | None =
     if written is None:
         return drawn
     own = {recording.adapter: recording.answer for recording in written.recordings}
-    return replace(drawn, answers=tuple((name or "base", own[name]) for name in (left, *right)))
+    return replace(drawn, answers=tuple((name or "base", own[name]) for name in pair))
+
+
+def _others(comparison: Comparison, pair: tuple[str | None, ...]) -> list[str | None]:
+    """The variants that are not drawn: all of a result share one scale, so that none changes it by coming into view."""
+    return [recording.adapter for recording in comparison.recordings if recording.adapter not in pair]

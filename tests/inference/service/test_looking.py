@@ -1,4 +1,4 @@
-"""Looking around in a result: by its ticket, beside the queue, running nothing; heads are recorded once, by a replay."""
+"""Looking around in a result: by its ticket, beside the queue; heads are recorded once, by a replay."""
 
 import io
 from collections.abc import Iterator

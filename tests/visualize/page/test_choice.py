@@ -1,13 +1,14 @@
-"""The page's controls as one checked value, and where a new result opens."""
+"""What the viewer says is looked at, as one checked value, and the pictures of it that a person keeps."""
 
-from dataclasses import asdict
+from dataclasses import asdict, replace
 
+import numpy as np
 import pytest
 
 from inference.errors import SelectionError
 from tests.visualize.factory import LAYERS, comparison, recording, tokens
-from visualize import Selection, opening
-from visualize.page import Choice, opening_choice, variants
+from visualize import Selection, opening, panes
+from visualize.page import Choice, draw, opening_choice
 
 
 @pytest.fixture
@@ -22,10 +23,13 @@ def test_what_a_browser_sends_is_read_and_what_it_leaves_out_is_usual(pair):
         "window": 1,
         "head": 1,
         "view": "sink-masked",
+        "against": "find-red",
+        "adapter": "base",
         "colormap": "magma",
         "diverging": "PuOr_r",
         "opacity": 0.25,
         "smooth": False,
+        "fade": True,
         "log": True,
         "percentile": 95,
     }
@@ -37,10 +41,13 @@ def test_what_a_browser_sends_is_read_and_what_it_leaves_out_is_usual(pair):
         "window": 0,
         "head": "mean",
         "view": "raw",
+        "against": "",
+        "adapter": "",
         "colormap": "viridis",
         "diverging": "RdBu_r",
         "opacity": 0.6,
         "smooth": True,
+        "fade": False,
         "log": False,
         "percentile": 100.0,
     }
@@ -48,8 +55,15 @@ def test_what_a_browser_sends_is_read_and_what_it_leaves_out_is_usual(pair):
 
 @pytest.mark.parametrize("value", [1, "true", None, "yes"])
 def test_a_switch_is_on_only_where_it_is_true(pair, value):
-    read = Choice.read({"layer": 0, "token": 3, "smooth": value, "log": value}, pair)
-    assert (read.smooth, read.log) == (value is None, False)  # what is not sent is usual
+    read = Choice.read({"layer": 0, "token": 3, "smooth": value, "log": value, "fade": value}, pair)
+    assert (read.smooth, read.log, read.fade) == (value is None, False, False)  # what is not sent is usual
+
+
+def test_a_range_of_tokens_is_read_from_a_list(pair):
+    choice = Choice.read({"layer": 0, "token": [7, 8]}, pair)
+    assert choice.token == (7, 8)
+    assert choice.focus(pair) == (7, 8)
+    assert Choice.read({"layer": 0, "token": 7}, pair).focus(pair) == (7,)
 
 
 @pytest.mark.parametrize(
@@ -60,8 +74,11 @@ def test_a_switch_is_on_only_where_it_is_true(pair, value):
         ({"layer": "1"}, "layer must be a whole number; not '1'"),
         ({"layer": True}, "layer must be a whole number"),
         ({"layer": None}, "layer must be a whole number"),
-        ({"token": None}, "token must be a whole number"),
-        ({"token": 1.0}, "token must be a whole number"),
+        ({"token": None}, "token must be a 0-based index"),
+        ({"token": 1.0}, "token must be a 0-based index"),
+        ({"token": [8, 7]}, "first ≤ last"),
+        ({"against": "nobody"}, "'nobody' is not in this comparison; it has base, find-red"),
+        ({"adapter": 3}, "3 is not in this comparison"),
         ({"window": 1.5}, "window must be a whole number"),
         ({"window": False}, "window must be a whole number"),
         ({"window": LAYERS}, "does not exist"),
@@ -115,15 +132,8 @@ def test_single_heads_are_there_only_for_the_token_that_all_variants_recorded():
     assert Choice(0, 3).is_recorded(one)
 
 
-def test_a_result_opens_where_opening_says_with_the_colours_of_before(pair):
-    liked = {"colormap": "magma", "diverging": "PuOr_r", "opacity": 0.3, "smooth": False, "log": True, "percentile": 95}
-    elsewhere = {"layer": 0, "token": 2, "window": 1, "head": "max", "view": "contrast"}
-    layer, token = opening(pair, None, "find-red")
-    assert (layer, token) != (0, 2)
-    assert opening_choice(pair) == Choice(layer, token)
-    assert opening_choice(pair, liked | elsewhere) == Choice(layer, token, **liked)
-    assert opening_choice(pair, {"opacity": 7, "log": True}) == Choice(layer, token)
-    assert opening_choice(pair, "nonsense") == Choice(layer, token)
+def test_a_result_opens_where_opening_says(pair):
+    assert opening_choice(pair) == Choice(*opening(pair, None, "find-red"))
 
 
 def test_one_variant_opens_in_the_middle_on_the_first_answer_token():
@@ -132,10 +142,58 @@ def test_one_variant_opens_in_the_middle_on_the_first_answer_token():
     assert opening_choice(own) == Choice(2, 7)
 
 
-def test_the_first_two_variants_stand_side_by_side():
-    assert variants(comparison(recording(), recording("a"), recording("b"))) == (None, "a")
-    assert variants(comparison(recording("b"), recording("a"))) == ("b", "a")
-    assert variants(comparison(recording("b"))) == ("b", None)
+@pytest.mark.parametrize(
+    ("against", "adapter", "shown"),
+    [
+        ("", "", (None, "a")),
+        ("", "b", (None, "b")),
+        ("a", "", ("a", None)),
+        ("a", "b", ("a", "b")),
+        ("b", "base", ("b", None)),
+        ("b", "b", ("b",)),
+    ],
+)
+def test_two_variants_stand_side_by_side(against, adapter, shown):
+    three = comparison(recording(), recording("a", seed=1), recording("b", seed=2))
+    choice = Choice(1, 7, against=against, adapter=adapter)
+    assert choice.pair(three) == shown
+    drawn = draw(three, choice)
+    assert tuple(name for name, _ in drawn.answers) == tuple(name or "base" for name in shown)
+    assert Choice(0, 7).pair(comparison(recording("b"))) == ("b",)
+
+
+def test_pictures_to_keep_are_drawn_as_chosen_on_the_photo_itself(pair):
+    choice = Choice(2, 8, window=1, view="sink-masked", colormap="magma", diverging="PuOr_r", opacity=0.3, smooth=False)
+    drawn = draw(pair, replace(choice, log=True, percentile=95, fade=True))
+    expected = panes(
+        pair,
+        Selection((1, 3), 8, "mean", "sink-masked"),
+        adapter="find-red",
+        colormap="magma",
+        diverging="PuOr_r",
+        opacity=0.3,
+        smooth=False,
+        log=True,
+        percentile=95,
+        fade=True,
+    )
+    for pane, other in zip(drawn, expected, strict=True):
+        np.testing.assert_array_equal(np.asarray(pane.image), np.asarray(other.image))
+        assert (pane.image.height, pane.image.width) == pair.image_size
+        assert pane.caption == other.caption
+
+
+def test_all_variants_of_a_result_share_one_scale_whichever_two_are_drawn():
+    loud = recording("loud", seed=3, maps=np.full((10, 4, 3, 3, 5), 0.06))
+    three = comparison(recording(), recording("a", seed=1), loud)
+    tops = [draw(three, Choice(1, 7, adapter=name)).base.drawing.limits.high for name in ("a", "loud")]
+    assert tops[0] == tops[1]
+
+
+def test_a_replayed_answer_is_not_what_was_written(pair):
+    given = replace(pair, recordings=tuple(replace(each, answer=None, answer_ids=()) for each in pair.recordings))
+    assert draw(given, Choice(0, 7)).answers == (("base", None), ("find-red", None))
+    assert draw(given, Choice(0, 7), written=pair).answers == (("base", "red circle"), ("find-red", "red circle"))
 
 
 def test_a_saved_file_is_named_after_what_is_looked_at(pair):
