@@ -30,7 +30,7 @@ from inference.service.routes import TITLE, app_kwargs
 from inference.service.schema import BASE, MOST_ADAPTERS, NEW_TOKENS, PROMPT, PageForm
 from inference.service.view import View
 from inference.settings import Limits
-from visualize.page import FOLDER, Json
+from visualize.page import FOLDER, VIEWER, Json
 
 FONT = ["system-ui", "-apple-system", "Segoe UI", "Roboto", "sans-serif"]
 REPLAYS = [
@@ -80,7 +80,7 @@ class Visualizer(gr.Blocks):
             "share": settings.share,
             "auth": tuple(settings.auth.split(":", 1)) if settings.auth else None,
             "theme": gr.themes.Base(font=FONT, font_mono=["ui-monospace", "monospace"]),
-            "css_paths": FOLDER / "page.css",
+            "css_paths": [FOLDER / "page.css", VIEWER / "viewer.css"],
             "app_kwargs": app_kwargs(self.service),
             "max_file_size": 2 * settings.limits.max_upload_bytes,  # up to there the refusal is our own sentence
             "max_threads": settings.limits.queue_length + 40,
@@ -251,10 +251,10 @@ def _open(settings: Settings) -> Backend:
 
 
 _KEYS = "Enter analyzes, Shift+Enter starts a new line."
-_ANOTHER_QUESTION = "() => window.attentionPage?.viewer?.stale(true)"
+_ANOTHER_QUESTION = "() => window.attentionPage?.ask?.()"
 _HEADER = """<h1>LoRA Attention Visualizer</h1><p>Where Qwen3-VL looks, before and after an adapter.</p>"""
 _PROGRAMS = '<p class="lav-programs">For programs: <a href="docs" target="_blank">HTTP routes</a></p>'
-_EXAMPLES_HEAD = '<p class="lav-head">examples</p>'
+_EXAMPLES_HEAD = '<p class="lav-group">examples</p>'
 
 demo = build(parse(sys.argv[1:], os.environ) if __name__ == "__main__" else Settings.from_environment(os.environ))
 

@@ -78,6 +78,7 @@ const loadViewer = async () => {
   const { createViewer } = await import(`${root()}/viewer/viewer.js`);
   const viewer = createViewer(element);
   viewer.on((choice) => tell({ choice }));
+  page.ask = () => viewer.stale(true, "These pictures belong to the question before: press Analyze for the new one.");
   return viewer;
 };
 const tell = (value, event) => {
@@ -110,6 +111,7 @@ const lookAt = async ({ ticket, key, focus }) => {
   page.viewer = viewer;
   if (focus && page.shown === key) viewer.update(scene, { key, source });
   else viewer.show(scene, source, { key, keep: page.shown !== undefined });
+  viewer.stale(false);
   page.shown = key;
 };
 

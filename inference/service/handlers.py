@@ -19,7 +19,7 @@ from inference.request import Request
 from inference.service.analysis import POLL, AnalysisService
 from inference.service.examples import Example
 from inference.service.results import Result, digest
-from inference.service.schema import BASE, PageForm, answer_of, choice_of
+from inference.service.schema import BASE, PageForm, choice_of, with_answer
 from inference.service.session import Session
 from inference.service.status import status_json
 from inference.service.uploads import address_of, uploaded
@@ -186,10 +186,10 @@ class Handlers:
             yield view._replace(status=self.status(), stop=active(False))
 
     def replay(self, key: object, look: object, request: gr.Request) -> Iterator[View]:
-        """Replay an edited answer through the variants of a result."""
+        """Replay an edited answer, or another variant's, through the variants of a result."""
         session = self._session(request)
         try:
-            asked = replace(self.service.kept(session, key).request, answer=answer_of(look), focus=None)
+            asked = with_answer(self.service.kept(session, key).request, look)
         except VisualizerError as error:
             yield View(notice=refusal(error))
             return

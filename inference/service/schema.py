@@ -6,7 +6,7 @@ It knows no web framework and no engine. A visitor names the operator's adapters
 import base64
 import binascii
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from reprlib import repr as shortened
 from typing import Annotated, Any, Literal, TypeVar, get_args
 
@@ -227,16 +227,21 @@ def choice_of(look: object) -> object:
     return look.get("choice") if isinstance(look, Mapping) else None
 
 
-def answer_of(look: object) -> str:
-    """The answer that a person edited.
+def with_answer(request: Request, look: object) -> Request:
+    """The same question with another answer replayed: a text that a person wrote, or a variant's own answer.
 
     Raises:
-        PromptError: none, or no text.
+        PromptError: neither.
+        InputError: a variant that was not asked.
     """
     answer = look.get("answer") if isinstance(look, Mapping) else None
-    if not isinstance(answer, str) or not answer.strip():
+    given = answer if isinstance(answer, Mapping) else {}
+    text, variant = given.get("text"), given.get("variant")
+    if isinstance(variant, str):
+        return replace(request, answer=None, answer_from=_variant(variant), focus=None)
+    if not isinstance(text, str) or not text.strip():
         raise PromptError("There is no answer to replay.", "Write one.")
-    return answer
+    return replace(request, answer=text, focus=None)
 
 
 def parse(model: type[Model], values: Mapping[str, object]) -> Model:

@@ -103,13 +103,17 @@ def test_one_variant_alone_is_shown_alone(page: Any, uploads: Path):
 
 def test_an_edited_answer_is_replayed_through_the_same_variants(page: Any, backend: ScriptedBackend, uploads: Path):
     done = analyze(page, upload(uploads))[-1]
-    replayed = list(page.replay(done.key, look(page, done) | {"answer": "A blue square"}, visitor()))[-1]
+    replayed = list(page.replay(done.key, look(page, done) | {"answer": {"text": "A blue square"}}, visitor()))[-1]
     assert replayed.key != done.key
     asked = backend.requests[-1]
     assert (asked.answer, asked.adapters, asked.prompt) == ("A blue square", (None, "find-red"), "What is here?")
-    for nothing in (None, {}, {"answer": " "}, {"answer": ["x"]}):
+    own = list(page.replay(done.key, {"answer": {"variant": "base"}}, visitor()))[-1]
+    assert (backend.requests[-1].answer, backend.requests[-1].answer_from) == (None, None)
+    assert own.key not in (done.key, replayed.key)
+    assert "nobody" in list(page.replay(done.key, {"answer": {"variant": "nobody"}}, visitor()))[-1].notice["sentence"]
+    for nothing in (None, {}, {"answer": "x"}, {"answer": {"text": " "}}, {"answer": {"text": ["x"]}}):
         assert "no answer to replay" in one(page.replay(done.key, nothing, visitor())).notice["sentence"]
-    assert "no longer kept" in one(page.replay(done.key, {"answer": "x"}, visitor("two"))).notice["sentence"]
+    assert "no longer kept" in one(page.replay(done.key, {"answer": {"text": "x"}}, visitor("two"))).notice["sentence"]
 
 
 def test_what_a_careful_colleague_would_say_is_said(page: Any, uploads: Path):
