@@ -268,6 +268,14 @@ def test_warnings_say_which_variants_are_alike(three):
     assert scene_json(comparison(different[0], *alike))["warnings"] == [
         "b and base look at exactly the same places: every difference is 0."
     ]
+    even = np.full((len(tokens()), LAYERS, HEADS, *GRID), 0.5 / 15)
+    barely = even.copy()
+    barely[7, :, :, 0, 0] += 1e-6
+    barely[7, :, :, 2, 3] -= 1e-6
+    close = [wrote(recording("b", maps=barely), "b", ()), different[2]]
+    assert scene_json(comparison(wrote(recording(maps=even), "", ()), *close))["warnings"] == [
+        "Differences between b and base are within rounding noise: do not read anything into their pattern."
+    ]
     same = [wrote(each, "red", ()) for each in three.recordings]
     assert scene_json(comparison(*same))["warnings"] == [
         "All answers are the same: what changed, if anything, is only where the model looked."
