@@ -30,6 +30,7 @@ def test_a_header_of_any_length_is_followed_by_maps_at_a_multiple_of_8_bytes(wor
     assert (8 + length) % 8 == 0
     assert made[8 : 8 + length].decode().rstrip(" ").endswith("}")
     np.testing.assert_array_equal(back, maps)
+    assert words.encode() in made or not words.isprintable()  # UTF-8 as it is, not as escapes of twice the length
 
 
 def test_panes_frames_rows_and_columns_keep_their_places():
