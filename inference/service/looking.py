@@ -5,6 +5,7 @@ need it is refused as not recorded.
 """
 
 import asyncio
+import gzip
 import io
 import json
 from collections.abc import Callable
@@ -95,23 +96,25 @@ class Looking:
         photo = Image.fromarray(self._service.looked_at(ticket).comparison.image)
         photo.thumbnail((PHOTO_SIDE, PHOTO_SIDE), Image.Resampling.LANCZOS)
         buffer = io.BytesIO()
-        photo.save(buffer, "WEBP", quality=90, method=2)
-        return Response(buffer.getvalue(), media_type="image/webp", headers=_KEPT)
+        photo.save(buffer, "JPEG", quality=90)  # WebP is smaller, and takes fifteen times as long
+        return Response(buffer.getvalue(), media_type="image/jpeg", headers=_KEPT)
 
     def _scene(self, ticket: str, sent: dict[str, str]) -> Response:
         written = self._service.looked_at(ticket).comparison
         focus = parse(LookQuery, sent).focus if sent else None
         comparison = self._service.looked_at(ticket, focus).comparison
-        content = json.dumps(scene_json(comparison, written=written, families=self._service.families()))
-        return Response(content, media_type="application/json", headers=_KEPT)
+        scene = scene_json(comparison, written=written, families=self._service.families())
+        return _packed(json.dumps(scene).encode(), "application/json")
 
     def _stack(self, ticket: str, sent: dict[str, str]) -> Response:
         query = parse(LookQuery, sent)
-        return _bytes(stack_body(self._compared(ticket, query, single=query.head != "mean"), query.choice()))
+        comparison = self._compared(ticket, query, single=query.head != "mean")
+        return _packed(stack_body(comparison, query.choice()), "application/octet-stream")
 
     def _heads(self, ticket: str, sent: dict[str, str]) -> Response:
         query = parse(LookQuery, sent)
-        return _bytes(heads_body(self._compared(ticket, query, single=True), query.choice(), query.layer))
+        comparison = self._compared(ticket, query, single=True)
+        return _packed(heads_body(comparison, query.choice(), query.layer), "application/octet-stream")
 
     def _compared(self, ticket: str, query: LookQuery, *, single: bool) -> Comparison:
         return self._service.looked_at(ticket, query.focus if single else None).comparison
@@ -124,5 +127,6 @@ def _in_a_thread(answer: Callable[[str, dict[str, str]], Response]) -> Callable[
     return route
 
 
-def _bytes(body: bytes) -> Response:
-    return Response(body, media_type="application/octet-stream", headers=_KEPT)
+def _packed(body: bytes, media_type: str) -> Response:
+    """A body that every browser unpacks; at the lowest level it costs 10 ms and saves a third."""
+    return Response(gzip.compress(body, 1), media_type=media_type, headers=_KEPT | {"Content-Encoding": "gzip"})

@@ -54,6 +54,7 @@ def test_the_scene_the_stacks_and_the_heads_are_what_drawing_makes_of_the_result
         answer = ask(client, done, "stack", **query)
         assert answer.content == stack_body(comparison, choice)
         assert answer.headers["cache-control"].startswith("private")
+        assert answer.headers["content-encoding"] == "gzip"
     answer = ask(client, done, "heads", token="5", layer=3)
     assert answer.content == heads_body(comparison, StackChoice(5), 3)
 
@@ -65,6 +66,7 @@ def test_the_photo_is_the_results_at_most_1920_pixels_long(page: Any, client: Te
     shown = np.asarray(Image.open(io.BytesIO(answer.content)).convert("RGB")).astype(float)
     assert shown.shape == own.shape
     assert np.abs(shown - own).mean() < 12  # of noise, the hardest to compress
+    assert answer.headers["content-type"] == "image/jpeg"
     buffer = io.BytesIO()
     Image.new("RGB", (2_400, 600), (30, 90, 200)).save(buffer, "PNG")
     large = analyze(page, upload(uploads, "large.png", content=buffer.getvalue()))[-1]
@@ -75,8 +77,9 @@ def test_every_layer_of_a_stack_is_there_and_runs_nothing(
     page: Any, client: TestClient, backend: ScriptedBackend, uploads: Path
 ):
     done = analyze(page, upload(uploads))[-1]
-    body = read_body(ask(client, done, "stack", token="6").content)
-    assert body.header["frames"] == LAYERS
+    header, maps = read_body(ask(client, done, "stack", token="6").content)
+    assert header["frames"] == LAYERS
+    assert list(maps) == ["base", "find-red", "find-red − base"]
     assert len(backend.requests) == 1
 
 
