@@ -73,6 +73,12 @@ def test_with_fewer_pixels_than_cells_a_pixel_is_the_mean_of_what_it_covers(size
     np.testing.assert_allclose(resize(values, size, smooth=smooth), means, atol=1e-6)
 
 
+def test_with_fewer_pixels_than_cells_bands_join_without_a_seam_either():
+    values = np.random.default_rng(3).random((600, 1), dtype=np.float32)  # two cells to a pixel, more than one band
+    means = values.reshape(300, 2, 1).mean(axis=1)
+    np.testing.assert_allclose(resize(values, (300, 1)), means, atol=1e-6)
+
+
 def test_a_one_pixel_picture_holds_the_mean_of_the_map():
     values = np.arange(15, dtype=np.float32).reshape(3, 5)
     assert resize(values, (1, 1)).item() == pytest.approx(7)
