@@ -155,7 +155,7 @@ def _faults(node: ast.AST) -> Iterator[None]:
             yield
             node.value = value
         case ast.Constant(value=int() | float() as value):
-            node.value = value + 1 if isinstance(value, int) else value * 2
+            node.value = value * 2 if isinstance(value, float) and value else value + 1
             yield
             node.value = value
         case ast.Constant(value=str() as value) if value.strip():
