@@ -128,6 +128,8 @@ def _left_out(node: ast.AST) -> Iterator[ast.AST]:
         yield node
     if isinstance(node, ast.Call) and ast.unparse(node.func) in ("cast", "TypeAlias"):
         yield node.args[0]
+    if isinstance(node, ast.Compare) and isinstance(node.ops[0], ast.In | ast.NotIn):
+        yield from (part for part in node.comparators if isinstance(part, ast.Tuple))  # whose order says nothing
 
 
 def _faults(node: ast.AST) -> Iterator[None]:
@@ -191,7 +193,7 @@ def _faults(node: ast.AST) -> Iterator[None]:
                 node.keywords = keywords[:gone] + keywords[gone + 1 :]
                 yield
             node.keywords = keywords
-        case ast.Tuple(elts=[first, second]) if isinstance(node.ctx, ast.Load):
+        case ast.Tuple(elts=[first, second]) if isinstance(node.ctx, ast.Load) and ast.dump(first) != ast.dump(second):
             node.elts = [second, first]
             yield
             node.elts = [first, second]

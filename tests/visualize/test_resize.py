@@ -6,7 +6,7 @@ import pytest
 from PIL import Image
 
 from visualize import resize
-from visualize.resize import BAND_ROWS, centre_of
+from visualize.resize import BAND_ROWS, bands, centre_of
 
 SIZES = [(400, 600), (600, 400), (97, 1024), (1024, 97)]
 GRIDS = [(3, 5), (24, 40)]
@@ -119,6 +119,13 @@ def test_resizing_a_difference_is_the_difference_of_the_resized():
     first, second = np.random.default_rng(3).random((2, 3, 5), dtype=np.float32)
     apart = resize(second, (31, 47)) - resize(first, (31, 47))
     np.testing.assert_allclose(resize(second - first, (31, 47)), apart, atol=1e-6)
+
+
+def test_smooth_is_usual():
+    values = np.random.default_rng(5).random((3, 5), dtype=np.float32)
+    smooth = np.asarray(resize(values, (60, 100), smooth=True))
+    np.testing.assert_array_equal(resize(values, (60, 100)), smooth)
+    np.testing.assert_array_equal(np.concatenate([band for _, band in bands(values, (60, 100))]), smooth)
 
 
 def test_bands_join_without_a_seam():
