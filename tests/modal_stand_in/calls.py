@@ -134,7 +134,7 @@ class Calls:
         idle = self.idle_seconds(container)
 
         def following() -> Input | bool:
-            if container.retired or container.gone:  # a dead container's last call may still wait, and must take nothing
+            if container.retired or container.gone:  # a dead one's last call may still wait, and must take nothing
                 return True
             return pool.pending.popleft() if pool.pending else False
 
