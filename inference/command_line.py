@@ -43,9 +43,9 @@ def settings_parser(prog: str, description: str, *, without: Collection[str] = (
         without: names of settings that this program does not have.
     """
     parser = _Parser(prog=prog, description=description, formatter_class=_OneLine, allow_abbrev=False)
-    for each in _flags(Settings) + _flags(Limits):
-        if each.name not in without:
-            _add(parser, each)
+    for field in _flags(Settings) + _flags(Limits):
+        if field.name not in without:
+            _add(parser, field)
     return parser
 
 
@@ -111,25 +111,26 @@ class _OneLine(argparse.HelpFormatter):
 
 
 def _flags(owner: type[Settings] | type[Limits]) -> list[Field[Any]]:
-    return [each for each in fields(owner) if each.metadata.get("flag")]
+    return [field for field in fields(owner) if field.metadata.get("flag")]
 
 
 def _names(owner: type[Settings] | type[Limits]) -> list[str]:
-    return [each.name for each in _flags(owner)]
+    return [field.name for field in _flags(owner)]
 
 
-def _add(parser: argparse.ArgumentParser, each: Field[Any]) -> None:
-    flag = "--" + each.name.replace("_", "-")
-    shown: dict[str, Any] = {"default": argparse.SUPPRESS, "help": _help(each)}
-    if each.type is bool:
+def _add(parser: argparse.ArgumentParser, field: Field[Any]) -> None:
+    flag = "--" + field.name.replace("_", "-")
+    shown: dict[str, Any] = {"default": argparse.SUPPRESS, "help": _help(field)}
+    if field.type is bool:
         parser.add_argument(flag, action=argparse.BooleanOptionalAction, **shown)
-    elif get_origin(each.type) is tuple:
+    elif get_origin(field.type) is tuple:
         parser.add_argument(flag, action="append", metavar="NAME=SOURCE", **shown)
-    elif get_origin(each.type) is Literal:
-        parser.add_argument(flag, choices=get_args(each.type), **shown)
+    elif get_origin(field.type) is Literal:
+        parser.add_argument(flag, choices=get_args(field.type), **shown)
     else:
-        kind = each.type if each.type in (int, float) else str
-        parser.add_argument(flag, type=kind, metavar=_METAVARS.get(each.name, "N" if kind is int else "VALUE"), **shown)
+        kind = field.type if field.type in (int, float) else str
+        metavar = _METAVARS.get(field.name, "N" if kind is int else "VALUE")
+        parser.add_argument(flag, type=kind, metavar=metavar, **shown)
 
 
 _METAVARS = {
@@ -140,8 +141,8 @@ _METAVARS = {
 }
 
 
-def _help(each: Field[Any]) -> str:
-    default = each.default if each.default is not MISSING else None
-    stated = "" if default in (None, "", ()) or each.type is bool else f"; default {default}"
-    text = f"{each.metadata['help']} [{environment_variable(each.name)}{stated}]"
+def _help(field: Field[Any]) -> str:
+    default = field.default if field.default is not MISSING else None
+    stated = "" if default in (None, "", ()) or field.type is bool else f"; default {default}"
+    text = f"{field.metadata['help']} [{environment_variable(field.name)}{stated}]"
     return text.replace("%", "%%")

@@ -348,10 +348,10 @@ class Comparison:
         Raises:
             SelectionError: it was not part of the request.
         """
-        for each in self.recordings:
-            if each.adapter == adapter:
-                return each
-        have = ", ".join(each.adapter or "base" for each in self.recordings)
+        for recording in self.recordings:
+            if recording.adapter == adapter:
+                return recording
+        have = ", ".join(recording.adapter or "base" for recording in self.recordings)
         raise SelectionError(f"{adapter or 'base'!r} is not in this comparison; it has {have}.")
 
     def save(self, path: str | Path, *, float16: bool = False) -> None:

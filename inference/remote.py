@@ -152,7 +152,7 @@ def catalog(model: str = MODEL) -> dict[str, Any]:
     """
     from inference.model.facts import read_model_facts
 
-    with _said():
+    with _only_known_errors():
         _look_again()
         infos = _adapter_catalog(model).describe()
         gpus = " or ".join(CLOUD.modal_gpu)
@@ -223,7 +223,7 @@ class RemoteEngine:
         Raises:
             ModelError: it cannot be loaded.
         """
-        with _said():
+        with _only_known_errors():
             info: ModelInfo = self._opening().result().model_info()
         return info
 
@@ -248,10 +248,10 @@ class RemoteEngine:
         Raises:
             VisualizerError: whatever went wrong, as the member of the tree that fits.
         """
-        with _Telling(channel) as telling:
-            telling.say("hello", version=VERSION)
-            result = self._answer(packed, telling.say)
-            telling.say("packed", bytes=len(result))
+        with _EventSender(channel) as sender:
+            sender.send("hello", version=VERSION)
+            result = self._answer(packed, sender.send)
+            sender.send("packed", bytes=len(result))
         return result
 
     @modal.method()
@@ -301,7 +301,7 @@ class RemoteEngine:
         """Answer a packed request; `say` is told what happens, and ends the work by raising."""
         answered = False
         try:
-            with _said():
+            with _only_known_errors():
                 self._wait_until_open(say)
                 request = unpack_request(packed)
                 _look_again_for(request.adapters, self.model)
@@ -334,37 +334,37 @@ class RemoteEngine:
         opened.result()
 
 
-class _Telling:
-    """Says what happens into a queue partition, from a thread of its own: whoever says something never waits.
+class _EventSender:
+    """Puts what happens into a queue partition, from a thread of its own: whoever sends an event never waits.
 
-    What is said while a message is under way travels together with the next. A message that cannot be delivered is
+    What is sent while a message is under way travels together with the next. A message that cannot be delivered is
     dropped: the result does not depend on it.
     """
 
     def __init__(self, channel: str) -> None:
         self._channel = channel
-        self._said: SimpleQueue[dict[str, Any] | None] = SimpleQueue()
-        self._thread = Thread(target=self._deliver, name="telling", daemon=True)
+        self._waiting: SimpleQueue[dict[str, Any] | None] = SimpleQueue()
+        self._thread = Thread(target=self._deliver, name="events", daemon=True)
 
-    def __enter__(self) -> "_Telling":
+    def __enter__(self) -> "_EventSender":
         self._thread.start()
         return self
 
     def __exit__(self, *error: object) -> None:
-        self._said.put(None)
+        self._waiting.put(None)
         self._thread.join(timeout=2)
 
-    def say(self, kind: str, **values: Any) -> None:
-        self._said.put({"kind": kind, **values})
+    def send(self, kind: str, **values: Any) -> None:
+        self._waiting.put({"kind": kind, **values})
 
     def _deliver(self) -> None:
         while True:
             try:
-                messages = [self._said.get(timeout=ALIVE_SECONDS)]
+                messages = [self._waiting.get(timeout=ALIVE_SECONDS)]
             except Empty:
                 messages = [{"kind": "alive"}]
-            while not self._said.empty():
-                messages.append(self._said.get())
+            while not self._waiting.empty():
+                messages.append(self._waiting.get())
             words = [message for message in messages if message is not None]
             try:
                 if words:
@@ -376,7 +376,7 @@ class _Telling:
 
 
 @contextlib.contextmanager
-def _said() -> Iterator[None]:
+def _only_known_errors() -> Iterator[None]:
     """Let only members of the error tree out of the container; anything else is our bug, and stays in the log.
 
     Raises:

@@ -42,10 +42,10 @@ class Limits:
     requests_per_minute: int = _setting(60, "analyses over HTTP per address and minute")
 
     def __post_init__(self) -> None:
-        for each in fields(self):
-            value = getattr(self, each.name)
+        for setting in fields(self):
+            value = getattr(self, setting.name)
             if not (math.isfinite(value) and value > 0):
-                raise InputError(f"{each.name} must be a positive number, not {value!r}.")
+                raise InputError(f"{setting.name} must be a positive number, not {value!r}.")
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,10 +81,10 @@ class Cloud:
 
     def __post_init__(self) -> None:
         ranges = {"modal_min_containers": 0, "modal_scaledown_window": 2, "modal_max_containers": 1}
-        for each in fields(self):
-            value = getattr(self, each.name)
-            if each.type in (int, float) and not (math.isfinite(value) and value >= ranges.get(each.name, 1)):
-                raise InputError(f"{each.name} must be {ranges.get(each.name, 1)} or more, not {value!r}.")
+        for setting in fields(self):
+            value = getattr(self, setting.name)
+            if setting.type in (int, float) and not (math.isfinite(value) and value >= ranges.get(setting.name, 1)):
+                raise InputError(f"{setting.name} must be {ranges.get(setting.name, 1)} or more, not {value!r}.")
         if self.modal_scaledown_window > 3_600:
             raise InputError(f"modal_scaledown_window must be 2–3,600 seconds, not {self.modal_scaledown_window}.")
         if self.modal_min_containers > self.modal_max_containers:
@@ -145,10 +145,10 @@ class Settings:
     cloud: Cloud = field(default_factory=Cloud)
 
     def __post_init__(self) -> None:
-        for each in fields(self):
-            if get_origin(each.type) is Literal and getattr(self, each.name) not in get_args(each.type):
-                choices = ", ".join(get_args(each.type))
-                raise InputError(f"{each.name} must be one of {choices}; not {getattr(self, each.name)!r}.")
+        for setting in fields(self):
+            if get_origin(setting.type) is Literal and getattr(self, setting.name) not in get_args(setting.type):
+                choices = ", ".join(get_args(setting.type))
+                raise InputError(f"{setting.name} must be one of {choices}; not {getattr(self, setting.name)!r}.")
         least = {"eager_layer_bytes": 1, "tile_bytes": 0, "result_cache_bytes": 0}
         for name, bound in (least | {"adapter_cache_bytes": -1, "kept_bytes": -1}).items():
             if getattr(self, name) < bound:
@@ -192,10 +192,10 @@ def _is_space_with_token(environ: Mapping[str, str]) -> bool:
 
 def _read(owner: type[Limits] | type[Cloud] | type[Settings], environ: Mapping[str, str]) -> dict[str, Any]:
     values: dict[str, Any] = {}
-    for each in fields(owner):
-        text = environ.get(environment_variable(each.name), "")
-        if text and not is_dataclass(each.type):
-            values[each.name] = _parse(each.name, each.type, text)
+    for setting in fields(owner):
+        text = environ.get(environment_variable(setting.name), "")
+        if text and not is_dataclass(setting.type):
+            values[setting.name] = _parse(setting.name, setting.type, text)
     return values
 
 

@@ -130,6 +130,8 @@ def _left_out(node: ast.AST) -> Iterator[ast.AST]:
         yield node
     if isinstance(node, ast.Call) and ast.unparse(node.func) in ("cast", "TypeAlias"):
         yield node.args[0]
+    if isinstance(node, ast.Compare) and isinstance(node.ops[0], ast.In | ast.NotIn):
+        yield from (part for part in node.comparators if isinstance(part, ast.Tuple))  # whose order says nothing
 
 
 def _faults(node: ast.AST) -> Iterator[None]:
@@ -157,7 +159,7 @@ def _faults(node: ast.AST) -> Iterator[None]:
             yield
             node.value = value
         case ast.Constant(value=int() | float() as value):
-            node.value = value + 1 if isinstance(value, int) else value * 2
+            node.value = value * 2 if isinstance(value, float) and value else value + 1
             yield
             node.value = value
         case ast.Constant(value=str() as value) if value.strip():
@@ -193,7 +195,7 @@ def _faults(node: ast.AST) -> Iterator[None]:
                 node.keywords = keywords[:gone] + keywords[gone + 1 :]
                 yield
             node.keywords = keywords
-        case ast.Tuple(elts=[first, second]) if isinstance(node.ctx, ast.Load):
+        case ast.Tuple(elts=[first, second]) if isinstance(node.ctx, ast.Load) and ast.dump(first) != ast.dump(second):
             node.elts = [second, first]
             yield
             node.elts = [first, second]

@@ -94,8 +94,8 @@ def _look_below(search: Search, folder: Path, depth: int, *, quiet: bool) -> Non
         return
     places, skipped = len(search.places), len(search.skipped)
     _look_into(search, folder, depth + 1)
-    said = search.skipped[skipped:]
-    if len(search.places) == places and all(entry.reason == _NOTHING for entry in said):
+    noted = search.skipped[skipped:]
+    if len(search.places) == places and all(entry.reason == _NOTHING for entry in noted):
         del search.skipped[skipped:]  # one line for the folder, not one for each below it
         if not quiet:
             _skip(search, folder, _NOTHING)

@@ -132,7 +132,15 @@ class Calls:
         container.ready = True
         pool = self.pool(container.function_id)
         idle = self.idle_seconds(container)
-        found = await pool.bell.until(lambda: container.retired or (pool.pending and pool.pending.popleft()), idle)
+
+        def following() -> Input | bool:
+            if container.retired or container.gone:  # a dead one's last call may still wait, and must take nothing
+                return True
+            return pool.pending.popleft() if pool.pending else False
+
+        found = await pool.bell.until(following, idle)
+        if container.gone:
+            return KILL_SWITCH
         if not isinstance(found, Input):
             minimum = container.function.autoscaler_settings.min_containers
             if not container.retired and (container.running or len(pool.live) <= minimum):

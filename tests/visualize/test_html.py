@@ -262,6 +262,11 @@ def test_letters_that_the_typeface_lacks_are_written_as_code_points():
     assert drawable("Δ − red 猫") == "Δ − red ⟨U+732B⟩"
 
 
+def test_titles_are_bold_and_other_words_are_not():
+    assert typeface(20, bold=True).getname() == ("DejaVu Sans", "Bold")
+    assert typeface(14).getname() == ("DejaVu Sans", "Book")
+
+
 def test_wrapped_lines_fit_and_lose_nothing():
     font = typeface(14)
     text = "a short word and " + "x" * 300 + " end"

@@ -83,6 +83,11 @@ def test_leading_axes_are_kept_and_equal_the_maps_one_by_one():
         assert together.shape == (2, 3)
         for index in np.ndindex(2, 3):
             assert together[index] == pytest.approx(float(measure(first[index], second[index])))
+    for measure in (in_box_mass, attention_ratio):
+        together = measure(first, (21, 39, 45, 61), (60, 100))
+        assert together.shape == (2, 3)
+        for index in np.ndindex(2, 3):
+            assert together[index] == pytest.approx(float(measure(first[index], (21, 39, 45, 61), (60, 100))))
 
 
 def test_a_row_without_attention_on_the_image_has_no_entropy_and_no_divergence():

@@ -159,6 +159,13 @@ def test_hidden_cells_show_the_photo_and_do_not_darken_their_neighbours():
     assert np.abs(picture[~inside] - even[~inside]).max() <= 3  # one step of colour, from rounding the weights
 
 
+def test_a_pixel_of_which_half_is_hidden_is_coloured():
+    hidden = np.array([[True, False]])
+    grey = np.full((1, 1, 3), 128, np.uint8)
+    assert (pixels(overlay(grey, np.ones((1, 2), np.float32), UNIT, hidden=hidden)) != 128).any()
+    assert (pixels(overlay(grey, np.ones((1, 2), np.float32), UNIT, hidden=~np.zeros((1, 2), bool))) == 128).all()
+
+
 def test_an_image_smaller_than_its_hidden_cell_still_draws():
     picture = overlay(photo((1, 1)), np.ones((3, 5), np.float32), UNIT, hidden=np.ones((3, 5), bool))
     np.testing.assert_array_equal(pixels(picture), photo((1, 1)))

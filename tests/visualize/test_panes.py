@@ -6,7 +6,7 @@ from PIL import Image
 
 from inference.errors import SelectionError
 from tests.visualize.factory import GRID, HEADS, LAYERS, comparison, photo, recording, tokens
-from visualize import Selection, difference, number, numbers_line, overlay, panes, sheet, sink_cells
+from visualize import Selection, colour_bar, difference, number, numbers_line, overlay, panes, sheet, sink_cells
 from visualize.measures import js_divergence
 
 AT = Selection(2, 7)
@@ -126,6 +126,14 @@ def test_equal_variants_have_a_difference_of_exactly_0_that_says_so():
     assert "all 0" in shown.difference.caption
     assert any("equal" in note for note in shown.notes)
     assert len({tuple(pixel) for pixel in np.asarray(shown.difference.bar).reshape(-1, 3)}) > 100  # still a bar
+
+
+def test_a_panes_bar_has_the_colours_of_its_picture():
+    shown = panes(comparison(), AT, adapter="find-red", colormap="magma", diverging="PuOr_r")
+    for pane, colormap in zip(shown, ("magma", "magma", "PuOr_r"), strict=True):
+        np.testing.assert_array_equal(
+            np.asarray(pane.bar), np.asarray(colour_bar(pane.drawing.limits, colormap=colormap))
+        )
 
 
 @pytest.mark.parametrize("view", VIEWS)

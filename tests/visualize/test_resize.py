@@ -6,7 +6,7 @@ import pytest
 from PIL import Image
 
 from visualize import resize
-from visualize.resize import BAND_ROWS, centre_of
+from visualize.resize import BAND_ROWS, bands, centre_of
 
 SIZES = [(400, 600), (600, 400), (97, 1024), (1024, 97)]
 GRIDS = [(3, 5), (24, 40)]
@@ -73,6 +73,12 @@ def test_with_fewer_pixels_than_cells_a_pixel_is_the_mean_of_what_it_covers(size
     np.testing.assert_allclose(resize(values, size, smooth=smooth), means, atol=1e-6)
 
 
+def test_with_fewer_pixels_than_cells_bands_join_without_a_seam_either():
+    values = np.random.default_rng(3).random((600, 1), dtype=np.float32)  # two cells to a pixel, more than one band
+    means = values.reshape(300, 2, 1).mean(axis=1)
+    np.testing.assert_allclose(resize(values, (300, 1)), means, atol=1e-6)
+
+
 def test_a_one_pixel_picture_holds_the_mean_of_the_map():
     values = np.arange(15, dtype=np.float32).reshape(3, 5)
     assert resize(values, (1, 1)).item() == pytest.approx(7)
@@ -113,6 +119,13 @@ def test_resizing_a_difference_is_the_difference_of_the_resized():
     first, second = np.random.default_rng(3).random((2, 3, 5), dtype=np.float32)
     apart = resize(second, (31, 47)) - resize(first, (31, 47))
     np.testing.assert_allclose(resize(second - first, (31, 47)), apart, atol=1e-6)
+
+
+def test_smooth_is_usual():
+    values = np.random.default_rng(5).random((3, 5), dtype=np.float32)
+    smooth = np.asarray(resize(values, (60, 100), smooth=True))
+    np.testing.assert_array_equal(resize(values, (60, 100)), smooth)
+    np.testing.assert_array_equal(np.concatenate([band for _, band in bands(values, (60, 100))]), smooth)
 
 
 def test_bands_join_without_a_seam():

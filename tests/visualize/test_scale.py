@@ -69,7 +69,9 @@ def test_an_all_zero_map_has_empty_limits_that_say_so_and_divide_by_nothing(log)
 @pytest.mark.parametrize("log", [True, False])
 def test_however_small_the_values_the_largest_is_1_and_0_is_0(top, log):
     values = np.float32([top, 0])
-    np.testing.assert_allclose(shared_limits(values[None], log=log).place(values), [1, 0], atol=1e-5)
+    places = shared_limits(values[None], log=log).place(values)
+    np.testing.assert_allclose(places, [1, 0], atol=1e-5)
+    assert places.dtype == np.float32
 
 
 @pytest.mark.parametrize("percentile", [0, 49, 101, math.nan])
@@ -84,7 +86,8 @@ def test_signed_values_have_no_scale_from_0():
 
 
 @pytest.mark.parametrize(
-    "arguments", [(1, 0), (-1, 2), (0, math.inf), (math.nan, 1), (0, 1, True), (-1, 1, True), (0, 1, False, "%")]
+    "arguments",
+    [(1, 0), (0.5, -0.5), (-1, 2), (0, math.inf), (math.nan, 1), (0, 1, True), (-1, 1, True), (0, 1, False, "%")],
 )
 def test_limits_out_of_order_cannot_be_made(arguments):
     with pytest.raises(SelectionError):

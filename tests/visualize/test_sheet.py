@@ -109,8 +109,19 @@ def test_a_long_prompt_and_long_answers_are_four_lines_each():
     short = sheet(panes(answered((60, 100)), AT, adapter="find-red"))
     tall = sheet(panes(long, AT, adapter="find-red"))
     assert tall.height - short.height == 19 * 9
+    first, *_ = wrap("Prompt: “" + "why " * 100, typeface(14), 3 * 560 + 2 * 28)
+    assert holds_text(tall, (28, 28), first, fill=INK)
     one = sheet(panes(answered((60, 100), left=None, right=None), AT, adapter="find-red"))
     assert short.height - one.height == 19 * 2
+
+
+def test_long_notes_are_broken_where_the_sheet_ends():
+    note = "why " * 200
+    picture = sheet(replace(panes(answered((60, 100)), AT, adapter="find-red"), notes=(note,)))
+    lines = wrap(note, typeface(14), 3 * 560 + 2 * 28)
+    assert len(lines) > 1
+    for index, line in enumerate(lines):
+        assert holds_text(picture, (28, picture.height - 28 - 19 * (len(lines) - index)), line, fill=SOFT)
 
 
 def test_a_strangers_words_stay_on_their_line():

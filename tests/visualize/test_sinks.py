@@ -59,6 +59,19 @@ def test_a_window_averages_its_layers_before_judging():
     np.testing.assert_array_equal(sink_cells(found, (0, 1)), low >= 8 * mean.mean())
 
 
+@pytest.mark.parametrize(("times", "is_sink"), [(8.1, True), (7.9, False)])
+@pytest.mark.parametrize("window", [(0, 1), (1, 2), (2, 3), (1, 1)])
+def test_a_windows_other_layers_do_not_count(window, times, is_sink):
+    """Layers of very different attention: the even share of one is nothing beside another's."""
+    plain = recording(grid=GRID)
+    each_layer = np.array([1e-3, 0.4, 1e-5, 0.2], np.float32)[:, None, None] / 24
+    background = np.broadcast_to(each_layer, plain.background.shape).astype(np.float32)
+    background_low = np.zeros_like(background)
+    background_low[:, 1, 2] = times * background[:, 1, 2]
+    found = sink_cells(replace(plain, background=background, background_low=background_low, background_rows=4), window)
+    assert np.argwhere(found).tolist() == [[1, 2]] * is_sink
+
+
 def test_no_cell_is_a_sink_where_too_few_rows_or_no_attention_tell():
     row = tokens()
     dark = recording(row=row, maps=np.zeros((len(row), 2, 3, *GRID)), grid=GRID)

@@ -252,6 +252,13 @@ def test_captions_and_alternative_texts_say_what_is_shown_in_each_layer(sinking)
             )
 
 
+def test_a_long_name_is_whole_in_the_caption():
+    name = "qwen3-vl-8b-screens-r64-all-linear-lr2e-5.epoch-3.checkpoint-120"
+    shown = stack(comparison(recording(), recording(name, seed=1)), 7, layers=(1,))
+    assert f" · {name} · " in shown.variants[1].captions[0]
+    assert f" · {name} − base · " in shown.differences[0].captions[0]
+
+
 def test_the_caption_of_a_difference_names_the_path_that_read_the_adapter():
     mixed = comparison(recording(), replace(recording("a", seed=1), attention="rows"))
     made = stack(mixed, TOKEN, layers=[0])
