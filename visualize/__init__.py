@@ -8,6 +8,7 @@
 """
 
 from visualize import measures
+from visualize.animation import animation
 from visualize.bar import colour_bar, colour_bar_svg
 from visualize.caption import caption
 from visualize.change import change_per_token, layer_of_largest_change, token_of_largest_change
@@ -45,6 +46,7 @@ __all__ = [
     "RankedHead",
     "Selection",
     "Stack",
+    "animation",
     "answer_indices",
     "caption",
     "change_per_token",

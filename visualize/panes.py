@@ -3,7 +3,7 @@
 Nothing is drawn before it is asked for: a pane holds what its picture is drawn from.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -83,7 +83,7 @@ class Panes:
     @property
     def change(self) -> Change | None:
         """The difference in numbers; None where there is no difference."""
-        return self.stack.differences[0].changes[0] if self.stack.differences else None
+        return self.stack.differences[0].changes[0] if self.difference else None
 
     @property
     def sinks(self) -> Cells:
@@ -101,6 +101,7 @@ def panes(
     *,
     base: str | None = None,
     adapter: str | None = None,
+    beside: Sequence[str | None] = (),
     colormap: str | None = None,
     diverging: str | None = None,
     opacity: float = 0.6,
@@ -118,6 +119,8 @@ def panes(
         selection: layer, token, head and view.
         base: the variant on the left; None is the base model.
         adapter: the variant on the right; None shows the left one alone.
+        beside: variants that are not shown, but whose values count for the colour scales: pictures of several adapters
+            that are looked at one after another then share one scale. The two that are shown may be among them.
         colormap: sequential map of base and adapter, see `palette`; not used by the contrast view, which is signed.
         diverging: map of signed pictures (difference, contrast).
         opacity, smooth, fade: see `overlay`.
@@ -136,7 +139,7 @@ def panes(
         head=selection.head,
         view=selection.view,
         layers=(selection.layer,),
-        variants=variants,
+        variants=[*variants, *(name for name in beside if name not in variants)],
         log=log,
         percentile=percentile,
     )
@@ -150,14 +153,14 @@ def panes(
         measures = numbers.measures[0] if numbers.measures else None
         return Pane(numbers.variant, drawing, numbers.captions[0], numbers.alts[0], numbers.peaks[0], measures)
 
-    left, *right = map(pane, shown.variants)
+    left, *right = map(pane, shown.variants[: len(variants)])
     faded = ("Colours fade where values are low: there they are paler than on the bar.",) if fade else ()
     recordings = [comparison.recording(name) for name in variants]
     return Panes(
         shown,
         left,
         next(iter(right), None),
-        next(map(pane, shown.differences), None),
+        next(map(pane, shown.differences[: len(variants) - 1]), None),
         shown.notes[0] + faded,
         comparison.prompt,
         tuple((variant_name(recording), recording.answer) for recording in recordings),
