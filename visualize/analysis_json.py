@@ -5,13 +5,15 @@ from typing import Any, cast
 
 from inference.records import AdapterInfo, Comparison, ModelInfo
 from visualize.caption import variant_name
-from visualize.data_url import Json, data_url
+from visualize.data_url import data_url
+from visualize.json_values import Json
 from visualize.marks import Marks
 from visualize.opening import middle_layer
 from visualize.overlay import overlay
-from visualize.reduce import Head, TokenChoice, View, answer_indices
+from visualize.reduce import Head, View
 from visualize.scale import ColourLimits
 from visualize.stack import Stack, stack
+from visualize.token_choice import TokenChoice, answer_indices
 
 
 def analysis_json(
@@ -87,7 +89,7 @@ def _map(shown: Stack, index: int) -> dict[str, Json]:
         "adapter": pane.variant,
         "layer": cast(int, selection.layer),
         "head": selection.head,
-        "token": selection.token,
+        "token": list(selection.token) if isinstance(selection.token, tuple) else selection.token,
         "heatmap": pane.maps[0].tolist(),
         "image_share": None if selection.head == "max" else pane.measures[0].image_share,
     }

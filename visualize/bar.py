@@ -9,6 +9,7 @@ from matplotlib.ticker import MaxNLocator
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw
 
+from visualize.json_values import Json
 from visualize.palette import check_colormap, colour_table
 from visualize.scale import ColourLimits, number
 from visualize.typeface import typeface
@@ -103,6 +104,23 @@ def unit_line(limits: ColourLimits) -> str:
     log = " · logarithmic" if limits.log else ""
     clipped = f" · clipped at percentile {limits.percentile:g}" if limits.percentile < 100 else ""
     return limits.unit_words + log + clipped
+
+
+def limits_json(limits: ColourLimits) -> dict[str, Json]:
+    """A colour scale for whoever draws it elsewhere: its ends, what kind it is, and what its bar says.
+
+    `ticks` are (place 0–1, text) pairs; `line` stands under the bar; `words` say the ends in a sentence.
+    """
+    return {
+        "low": limits.low,
+        "high": limits.high,
+        "log": limits.log,
+        "signed": limits.signed,
+        "empty": limits.empty,
+        "words": limits.words(),
+        "line": unit_line(limits),
+        "ticks": [[round(place, 4), text] for place, text in ticks(limits)],
+    }
 
 
 def _strip(limits: ColourLimits, colormap: str | None) -> NDArray[np.uint8]:

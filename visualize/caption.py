@@ -10,13 +10,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 from inference.records import Recording, Token
-from visualize.reduce import Layer, Selection, token_indices
-from visualize.scale import ColourLimits
+from visualize.reduce import Layer, Selection
+from visualize.token_choice import token_indices
+
+#: Stands in a line where the words of the colour limits belong, as long as the scale is not chosen. No word of a model
+#: or a person holds it: `plain` writes what cannot be printed as escapes.
+LIMITS = "\0"
 
 _LONGEST = 40
 
 
-def caption(model: str, variant: str, recording: Recording, selection: Selection, limits: ColourLimits) -> str:
+def caption(model: str, variant: str, recording: Recording, selection: Selection, limits: str) -> str:
     """One line: model, variant, token, layer, head, view, limits with unit, and the path that read the attention.
 
     Args:
@@ -24,7 +28,7 @@ def caption(model: str, variant: str, recording: Recording, selection: Selection
         variant: what the map belongs to, e.g. `base`, `find-red` or `find-red − base`.
         recording: the tokens and path of what is shown.
         selection: layer, token, head and view.
-        limits: the colour scale.
+        limits: the words of the colour scale, see `ColourLimits.words`.
 
     Raises:
         SelectionError: a token this recording does not have.
@@ -36,7 +40,7 @@ def caption(model: str, variant: str, recording: Recording, selection: Selection
         layer_words(selection.layer),
         f"head {selection.head}",
         f"view {selection.view}",
-        limits.words(),
+        limits,
         f"{recording.attention} attention",
     ]
     return " · ".join(parts)
@@ -84,9 +88,10 @@ def heading(recordings: Sequence[Recording], selection: Selection) -> str:
     Raises:
         SelectionError: a token that a recording does not have.
     """
-    role = recordings[0].tokens[token_indices(recordings[0], selection.token)[0]].role
+    roles = [recordings[0].tokens[index].role for index in token_indices(recordings[0], selection.token)]
+    verbs = dict.fromkeys("predicting" if role in ("answer", "end") else "reading" for role in roles)
     words = dict.fromkeys(_heading_token(recording, selection) for recording in recordings)
-    token = f"{'Predicting' if role in ('answer', 'end') else 'Reading'} {' and '.join(words)}"
+    token = f"{' and '.join(verbs).capitalize()} {' and '.join(words)}"
     named = {"mean": "mean of all heads", "max": "maximum over heads"}
     head = named.get(str(selection.head), f"head {selection.head}")
     return f"{token} · {layer_words(selection.layer)} · {head} · {selection.view} view"

@@ -6,12 +6,61 @@ or off it in one number from 0 to 1, and a layer that barely sees the image cann
 renormalised map. A token's change is the mean over layers.
 """
 
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
 import numpy as np
 
 from inference.errors import SelectionError
 from inference.records import Comparison, Recording
 from visualize.measures import Measure, row_divergence
-from visualize.reduce import answer_indices, token_indices
+from visualize.token_choice import answer_indices, token_indices
+
+
+@dataclass(frozen=True, slots=True)
+class LargestChange:
+    """Where variants differ most: which variant from the first one, at which token, in which layer."""
+
+    variant: str
+    token: int
+    layer: int
+
+
+def row_changes(base: Recording, adapter: Recording, tokens: Sequence[int] | None = None) -> Measure:
+    """How much the rows of some tokens differ between two variants, layer by layer.
+
+    Args:
+        base, adapter: recordings of the same tokens; the measure is symmetric.
+        tokens: indices; None is every token.
+
+    Returns:
+        `(tokens, layers)` in bits, 0–1, of the head-mean rows.
+
+    Raises:
+        SelectionError: the variants replayed different tokens.
+    """
+    check_same_tokens(base, adapter)
+    chosen = range(len(base.tokens)) if tokens is None else tokens
+    # one token at a time: float64 maps of all at once would be many times the recording
+    return np.stack([row_divergence(base.by_token[token], adapter.by_token[token]) for token in chosen])
+
+
+def largest_change(changes: Mapping[str, Measure], tokens: Sequence[int]) -> LargestChange | None:
+    """Where variants differ most from the first: the token by its mean over layers, then its layer.
+
+    Args:
+        changes: per variant, `(tokens, layers)` as `row_changes` gives them, of the tokens that count.
+        tokens: their indices.
+
+    Returns:
+        The first where several are equal; None where nothing differs.
+    """
+    means = {variant: rows.mean(axis=1) for variant, rows in changes.items()}
+    if not any(mean.any() for mean in means.values()):
+        return None
+    variant = max(means, key=lambda name: float(means[name].max()))
+    row = int(means[variant].argmax())
+    return LargestChange(variant, tokens[row], int(changes[variant][row].argmax()))
 
 
 def change_per_token(base: Recording, adapter: Recording) -> Measure:
@@ -27,9 +76,7 @@ def change_per_token(base: Recording, adapter: Recording) -> Measure:
     Raises:
         SelectionError: the variants replayed different tokens, or there is no answer token.
     """
-    check_same_tokens(base, adapter)
-    indices = list(token_indices(base, "answer"))
-    return np.asarray(row_divergence(base.by_token[indices], adapter.by_token[indices]).mean(axis=1))
+    return np.asarray(row_changes(base, adapter, token_indices(base, "answer")).mean(axis=1))
 
 
 def token_of_largest_change(comparison: Comparison, base: str | None, adapter: str | None) -> int:
@@ -59,8 +106,7 @@ def layer_of_largest_change(comparison: Comparison, base: str | None, adapter: s
         SelectionError: see `token_of_largest_change`; or the token does not exist.
     """
     first, second = pair_of(comparison, base, adapter)
-    token_indices(first, token)
-    return int(row_divergence(first.by_token[token], second.by_token[token]).argmax())
+    return int(row_changes(first, second, token_indices(first, token)).argmax())
 
 
 def pair_of(comparison: Comparison, base: str | None, adapter: str | None) -> tuple[Recording, Recording]:

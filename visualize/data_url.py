@@ -2,12 +2,9 @@
 
 import base64
 import io
-from typing import Literal, TypeAlias
+from typing import Literal
 
 from PIL import Image
-
-#: Plain values that survive JSON.
-Json: TypeAlias = "bool | int | float | str | list[Json] | dict[str, Json] | None"
 
 
 def data_url(picture: Image.Image, kind: Literal["JPEG", "PNG"], *, quality: int = 90, subsampling: int = 2) -> str:

@@ -3,9 +3,12 @@
 import math
 from dataclasses import dataclass
 
+import numpy as np
+
 from inference.records import FloatArray, Recording
-from visualize.measures import effective_cells, entropy, image_share, js_divergence, row_divergence
-from visualize.reduce import Head, TokenChoice, token_indices
+from visualize.measures import Measure, entropy, image_share, js_divergence, row_divergence
+from visualize.reduce import Head
+from visualize.token_choice import TokenChoice, token_indices
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,20 +43,22 @@ class Change:
     row_divergence: float
 
 
-def measures_of(weights: FloatArray, head: Head) -> Measures:
-    """The numbers of one variant's map, `(grid_h, grid_w)`, as the raw view shows it."""
-    share = math.nan if head == "max" else float(image_share(weights))
-    return Measures(share, float(entropy(weights)), float(effective_cells(weights)))
+def measures_of(weights: FloatArray, head: Head) -> tuple[Measures, ...]:
+    """The numbers of one variant's maps, `(layers, grid_h, grid_w)`, as the raw view shows them; one per layer."""
+    spread = entropy(weights)
+    return tuple(map(Measures, _of_rows(image_share(weights), head), spread.tolist(), np.exp(spread).tolist()))
 
 
-def change_of(base: FloatArray, adapter: FloatArray, head: Head) -> Change:
-    """The numbers of two variants' maps, `(grid_h, grid_w)` each, as the raw view shows them."""
-    first, second = measures_of(base, head), measures_of(adapter, head)
-    return Change(
-        float(js_divergence(base, adapter)),
-        second.image_share - first.image_share,
-        second.entropy - first.entropy,
-        math.nan if head == "max" else float(row_divergence(base, adapter)),
+def changes_of(base: FloatArray, adapter: FloatArray, head: Head) -> tuple[Change, ...]:
+    """The numbers of two variants' maps, `(layers, grid_h, grid_w)` each, as the raw view shows them; one per layer."""
+    return tuple(
+        map(
+            Change,
+            js_divergence(base, adapter).tolist(),
+            _of_rows(image_share(adapter) - image_share(base), head),
+            (entropy(adapter) - entropy(base)).tolist(),
+            _of_rows(row_divergence(base, adapter), head),
+        )
     )
 
 
@@ -68,3 +73,8 @@ def probability_of(recording: Recording, token: TokenChoice) -> float | None:
     if len(indices) > 1 or indices[0] not in replayed:
         return None
     return math.exp(float(recording.logprobs[replayed.index(indices[0])]))
+
+
+def _of_rows(values: Measure, head: Head) -> list[float]:
+    """Numbers of whole rows, per layer; a maximum over heads is no row."""
+    return [math.nan] * len(values) if head == "max" else list(values.tolist())

@@ -5,7 +5,8 @@ from collections.abc import Sequence
 
 from inference.records import Comparison
 from visualize.caption import variant_name
-from visualize.reduce import Selection, token_indices
+from visualize.reduce import Selection
+from visualize.token_choice import token_indices
 
 _LONGEST = 64  # letters of one part, as many as an adapter's name may have
 

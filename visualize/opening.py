@@ -1,8 +1,8 @@
 """Decide where a result opens: which layer and token stand first, on the page, in a notebook, for a program."""
 
 from inference.records import Comparison, Recording
-from visualize.change import change_per_token, layer_of_largest_change, token_of_largest_change
-from visualize.reduce import answer_indices
+from visualize.change import LargestChange, largest_change, row_changes
+from visualize.token_choice import answer_indices
 
 
 def opening(comparison: Comparison, base: str | None, adapter: str | None) -> tuple[int, int]:
@@ -25,10 +25,17 @@ def opening(comparison: Comparison, base: str | None, adapter: str | None) -> tu
     """
     first, second = comparison.recording(base), comparison.recording(adapter)
     answered = answer_indices(first.tokens)
-    if answered and comparison.tokens and change_per_token(first, second).any():
-        token = token_of_largest_change(comparison, base, adapter)
-        return layer_of_largest_change(comparison, base, adapter, token), token
-    return middle_layer(first), answered[0] if answered else len(first.tokens) - 1
+    if not answered or not comparison.tokens:
+        return opens_on(first, None)
+    return opens_on(first, largest_change({"": row_changes(first, second, answered)}, answered))
+
+
+def opens_on(recording: Recording, most: LargestChange | None) -> tuple[int, int]:
+    """(layer, token) of the largest change; where nothing differs, as `opening` says."""
+    if most is not None:
+        return most.layer, most.token
+    answered = answer_indices(recording.tokens)
+    return middle_layer(recording), answered[0] if answered else len(recording.tokens) - 1
 
 
 def middle_layer(recording: Recording) -> int:

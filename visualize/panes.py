@@ -21,7 +21,8 @@ from visualize.measures import Box
 from visualize.overlay import rgb_photo
 from visualize.palette import check_colormap
 from visualize.reduce import Selection
-from visualize.stack import Cell, Cells, PaneStack, Stack, stack
+from visualize.side_by_side import Cells
+from visualize.stack import Cell, PaneStack, Stack, stack
 
 Photo = Image.Image | NDArray[np.uint8]
 

@@ -12,6 +12,7 @@ import numpy as np
 from inference.records import Recording
 from visualize.measures import image_share, row_divergence
 from visualize.reduce import Layer, check_layers
+from visualize.scale import number
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,6 +29,12 @@ class RankedHead:
     head: int
     score: float
     unit: Literal["bits", "share"]
+
+    @property
+    def words(self) -> str:
+        """The head and its score as people read them: `head 3 · changed 0.0212 bits`."""
+        score = number(self.score, self.unit)
+        return f"head {self.head} · " + (f"changed {score} bits" if self.unit == "bits" else f"{score} % on the image")
 
 
 def rank_heads(recordings: Sequence[Recording], layer: Layer) -> tuple[RankedHead, ...]:

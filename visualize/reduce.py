@@ -5,17 +5,24 @@ What neither holds is an error that names the request which would record it, nev
 """
 
 from dataclasses import dataclass
-from typing import Any, Literal, get_args
+from typing import Literal, get_args
 
 import numpy as np
 from numpy.typing import NDArray
 
 from inference.errors import SelectionError
-from inference.records import FloatArray, Recording, Token
+from inference.records import FloatArray, Recording
 from visualize.sinks import check_sinks_known, sink_cells
+from visualize.token_choice import (
+    TokenChoice,
+    check_range,
+    check_token_choice,
+    heads_recorded,
+    is_index,
+    token_indices,
+)
 
 Layer = int | tuple[int, int]
-TokenChoice = int | Literal["answer", "focus"]
 Head = int | Literal["mean", "max"]
 View = Literal["raw", "sink-masked", "contrast"]
 
@@ -26,10 +33,12 @@ class Selection:
 
     Args:
         layer: 0-based index, or a window `(first, last)`, both included, whose layers are averaged.
-        token: index into the recording's tokens; `"answer"` is the mean over the tokens with role answer (the end token
-            is not one of them); `"focus"` the mean over the recording's `focus`.
+        token: index into the recording's tokens; a range `(first, last)`, both included, is the mean over it;
+            `"answer"` the mean over the tokens with role answer (the end token is not one of them); `"focus"` the mean
+            over the recording's `focus`.
         head: `"mean"` or `"max"` over the heads of each layer, or one 0-based head. `"max"` and one head exist only for
-            the tokens in the recording's `focus`. A window takes the maximum in each layer, then the mean over layers.
+            exactly the tokens of the recording's `focus`. A window takes the maximum in each layer, then the mean over
+            layers.
         view: `"raw"` is the attention itself; `"sink-masked"` the same without the sink cells; `"contrast"` the row
             minus the mean of the other rows before the shown answer (signed, and head means only: the background has no
             heads). Of several tokens each has its own contrast, and their mean is shown.
@@ -45,13 +54,12 @@ class Selection:
 
     def __post_init__(self) -> None:
         window = self.layer if isinstance(self.layer, tuple) else (self.layer, self.layer)
-        if len(window) != 2 or not all(_index(each) for each in window) or window[0] > window[1]:
+        if len(window) != 2 or not all(is_index(each) for each in window) or window[0] > window[1]:
             raise SelectionError(
                 f"layer must be a 0-based index or a window (first, last) with first ≤ last; not {self.layer!r}."
             )
-        if self.token not in ("answer", "focus") and not _index(self.token):
-            raise SelectionError(f"token must be a 0-based index, 'answer' or 'focus'; not {self.token!r}.")
-        if self.head not in ("mean", "max") and not _index(self.head):
+        check_token_choice(self.token)
+        if self.head not in ("mean", "max") and not is_index(self.head):
             raise SelectionError(f"head must be 'mean', 'max' or a 0-based index; not {self.head!r}.")
         if self.view not in get_args(View):
             raise SelectionError(f"view must be one of {', '.join(get_args(View))}; not {self.view!r}.")
@@ -115,29 +123,6 @@ def difference(adapter_map: FloatArray, base_map: FloatArray) -> FloatArray:
     return (adapter_map.astype(np.float64) - base_map).astype(np.float32)
 
 
-def answer_indices(tokens: tuple[Token, ...]) -> tuple[int, ...]:
-    """Indices of the tokens with role answer; where the answer is empty, the end token's."""
-    answer = tuple(index for index, token in enumerate(tokens) if token.role == "answer")
-    return answer or tuple(index for index, token in enumerate(tokens) if token.role == "end")
-
-
-def token_indices(recording: Recording, token: TokenChoice) -> tuple[int, ...]:
-    """The indices that a selection's `token` stands for.
-
-    Raises:
-        SelectionError: an index past the last token, or an answer without tokens.
-    """
-    if token == "focus":
-        return recording.focus
-    if token == "answer":
-        indices = answer_indices(recording.tokens)
-        if not indices:
-            raise SelectionError("This recording has no answer tokens.", "Choose a prompt token.")
-        return indices
-    _check_range("token", token, len(recording.tokens))
-    return (token,)
-
-
 def check_layers(layer: Layer, count: int) -> slice:
     """The slice of layers that `layer` stands for, if the model has them.
 
@@ -145,7 +130,7 @@ def check_layers(layer: Layer, count: int) -> slice:
         SelectionError: a layer past the last.
     """
     layers = Selection(layer).layers
-    _check_range("layer", layers.stop - 1, count)
+    check_range("layer", layers.stop - 1, count)
     return layers
 
 
@@ -162,8 +147,8 @@ def _raw(recording: Recording, selection: Selection) -> NDArray[np.float64]:
         rows = recording.by_token[list(tokens), layers]  # (chosen tokens, chosen layers, grid_h, grid_w)
         return np.asarray(rows.mean(axis=(0, 1), dtype=np.float64))
     if selection.head != "max":
-        _check_range("head", selection.head, recording.by_head.shape[1])
-    if set(tokens) != set(recording.focus):
+        check_range("head", selection.head, recording.by_head.shape[1])
+    if not heads_recorded(recording, selection.token):
         raise SelectionError(
             f"Single heads are recorded for tokens {_listed(recording.focus)} only; asked for {_listed(tokens)}.",
             f"Send a new request with focus=({', '.join(map(str, tokens))},), or choose head mean.",
@@ -193,17 +178,6 @@ def _background(recording: Recording, selection: Selection) -> NDArray[np.float6
         row = 0 if own is None else recording.by_token[own, selection.layers].mean(axis=0, dtype=np.float64)
         backgrounds.append((count * whole - row) / others)
     return np.asarray(np.mean(backgrounds, axis=0))
-
-
-def _index(value: Any) -> bool:
-    return isinstance(value, (int, np.integer)) and not isinstance(value, bool) and bool(value >= 0)
-
-
-def _check_range(what: str, value: int, count: int) -> None:
-    if value >= count:
-        raise SelectionError(
-            f"{what} {value} does not exist: this result has {what}s 0–{count - 1}.", "Choose one of them."
-        )
 
 
 def _listed(indices: tuple[int, ...]) -> str:

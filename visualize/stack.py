@@ -14,21 +14,21 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
-from numpy.typing import NDArray
 
 from inference.errors import SelectionError
 from inference.records import Comparison, FloatArray, Recording
-from visualize.caption import alternative_text, caption, heading, variant_name
-from visualize.figures import Change, Measures, change_of, measures_of, probability_of
+from visualize.caption import LIMITS, alternative_text, caption, heading, variant_name
+from visualize.figures import Change, Measures, changes_of, measures_of, probability_of
+from visualize.layer_limits import layer_limits
 from visualize.measures import peak_cell
 from visualize.notes import stack_notes
 from visualize.rank_heads import RankedHead, rank_heads
-from visualize.reduce import Head, Layer, Selection, TokenChoice, View, difference, select, token_indices
-from visualize.scale import ColourLimits, diverging_limits, shared_limits
-from visualize.sinks import sink_cells
+from visualize.reduce import Head, Layer, Selection, View
+from visualize.scale import ColourLimits
+from visualize.side_by_side import Cells, recordings_of, side_by_side
+from visualize.token_choice import TokenChoice, heads_recorded
 
 Cell = tuple[int, int]
-Cells = NDArray[np.bool_]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -42,8 +42,8 @@ class PaneStack:
         limits: per layer, the values at the ends of the colour scale.
         peaks: per layer, (row, column) of the largest value (of the largest change, for a difference); None where no
             value is above 0: a contrast in which no cell gets more than the background has no peak.
-        captions: per layer, one line, see `caption`.
-        alts: per layer, one sentence for those who cannot see the picture.
+        lines: per layer, the caption, with `LIMITS` in place of the words of the limits.
+        sentences: per layer, one sentence for those who cannot see the picture, with `LIMITS` in it, too.
         measures: per layer, of a variant; empty for a difference.
         changes: per layer, of a difference; empty for a variant.
         probability: 0–1, that the variant gives to the shown token; None for a word of the prompt, a mean over tokens,
@@ -54,11 +54,24 @@ class PaneStack:
     maps: FloatArray
     limits: tuple[ColourLimits, ...]
     peaks: tuple[Cell | None, ...]
-    captions: tuple[str, ...]
-    alts: tuple[str, ...]
+    lines: tuple[str, ...]
+    sentences: tuple[str, ...]
     measures: tuple[Measures, ...] = ()
     changes: tuple[Change, ...] = ()
     probability: float | None = None
+
+    @property
+    def captions(self) -> tuple[str, ...]:
+        """Per layer, one line, see `caption`."""
+        return self._filled(self.lines)
+
+    @property
+    def alts(self) -> tuple[str, ...]:
+        """Per layer, one sentence for those who cannot see the picture."""
+        return self._filled(self.sentences)
+
+    def _filled(self, lines: tuple[str, ...]) -> tuple[str, ...]:
+        return tuple(line.replace(LIMITS, each.words()) for line, each in zip(lines, self.limits, strict=True))
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -87,6 +100,39 @@ class Stack:
         """The cells that a layer's pictures leave uncoloured, `(grid_h, grid_w)` bool; None where there are none."""
         return _hidden(self.selections[index], self.sinks[index])
 
+    def scaled(self, *, log: bool = False, percentile: float = 100.0) -> "Stack":
+        """The same numbers on other colour scales, with the notes that belong to them; see `stack`.
+
+        Raises:
+            SelectionError: a percentile outside 50–100.
+        """
+        view = self.selections[0].view
+        shared, signed = layer_limits(
+            [pane.maps for pane in self.variants],
+            [pane.maps for pane in self.differences],
+            signed=view == "contrast",
+            hidden=self.sinks if view == "sink-masked" else None,
+            log=log,
+            percentile=percentile,
+        )
+        notes = [
+            stack_notes(
+                selection,
+                shared[index],
+                self.sinks[index],
+                log=log,
+                own_answers=len(self.variants) > 1 and not self.differences,
+                equal=bool(signed) and signed[index].empty,
+            )
+            for index, selection in enumerate(self.selections)
+        ]
+        return replace(
+            self,
+            variants=tuple(replace(pane, limits=shared) for pane in self.variants),
+            differences=tuple(replace(pane, limits=signed) for pane in self.differences),
+            notes=tuple(notes),
+        )
+
 
 def stack(
     comparison: Comparison,
@@ -112,77 +158,49 @@ def stack(
     Raises:
         SelectionError: a variant, layer, head, token, view or percentile that this comparison does not have.
     """
-    recordings = _recordings(comparison, variants)
+    recordings = recordings_of(comparison, variants)
     chosen = range(recordings[0].by_head.shape[0]) if layers is None else layers
     selections = tuple(Selection(layer, token, head, view) for layer in chosen)
     if not selections:
         raise SelectionError("A stack of no layers shows nothing.", "Choose at least one layer.")
-    layered = [_layer(comparison, recordings, selection, log, percentile) for selection in selections]
-    ranked = [_heads(comparison, recordings, selection) for selection in selections]
-    base = recordings[0]
-    probabilities = [probability_of(each, token) if comparison.tokens else None for each in recordings]
-    shown = tuple(
-        _pane(comparison, layered, variant_name(recording), recording, index, probabilities[index])
-        for index, recording in enumerate(recordings)
-    )
-    differences = tuple(
-        _pane(comparison, layered, f"{variant_name(recording)} − {variant_name(base)}", recording, index)
-        for index, recording in enumerate(recordings[1:] if comparison.tokens else (), len(recordings))
-    )
-    return Stack(
-        selections,
-        shown,
-        differences,
-        np.stack([layer.sinks for layer in layered]),
-        tuple(ranked),
-        tuple(heading(recordings, selection) for selection in selections),
-        tuple(_notes(layer, bool(comparison.tokens), log) for layer in layered),
-    )
+    shown = side_by_side(comparison, recordings, selections)
+    raw = [replace(selection, view="raw") for selection in selections]
+    weights = shown if view == "raw" else side_by_side(comparison, recordings, raw)
+    model, names = comparison.model.id, [variant_name(recording) for recording in recordings]
+    panes, differences = [], []
+    for name, recording, maps, rows in zip(names, recordings, shown.variants, weights.variants, strict=True):
+        pane = _pane(model, name, recording, selections, maps, shown.sinks)
+        probability = probability_of(recording, token) if comparison.tokens else None
+        panes.append(replace(pane, measures=measures_of(rows, head), probability=probability))
+    for index, maps in enumerate(shown.differences, 1):
+        name = f"{names[index]} − {names[0]}"
+        pane = _pane(model, name, recordings[index], selections, maps, shown.sinks, is_change=True)
+        changes = changes_of(weights.variants[0], weights.variants[index], head)
+        differences.append(replace(pane, changes=changes))
+    heads = tuple(_heads(comparison, recordings, selection) for selection in selections)
+    headings = tuple(heading(recordings, selection) for selection in selections)
+    made = Stack(selections, tuple(panes), tuple(differences), shown.sinks, heads, headings, ())
+    return made.scaled(log=log, percentile=percentile)
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class _Layer:
-    """All panes of one layer: maps and limits of the variants, then of the differences."""
-
-    selection: Selection
-    sinks: Cells
-    maps: list[FloatArray]
-    limits: list[ColourLimits]
-    measures: list[Measures]
-    changes: list[Change]
-
-
-def _recordings(comparison: Comparison, variants: Sequence[str | None] | None) -> tuple[Recording, ...]:
-    if variants is None:
-        return comparison.recordings
-    recordings = tuple(comparison.recording(name) for name in variants)
-    if not recordings or len({id(recording) for recording in recordings}) < len(recordings):
-        raise SelectionError(
-            f"Variants side by side must differ; got {', '.join(map(variant_name, recordings)) or 'none'}.",
-            "Choose each variant once.",
-        )
-    return recordings
-
-
-def _layer(
-    comparison: Comparison, recordings: Sequence[Recording], selection: Selection, log: bool, percentile: float
-) -> _Layer:
-    sinks = np.logical_or.reduce([sink_cells(recording, selection.layer) for recording in recordings])
-    hidden = _hidden(selection, sinks)
-    maps = [select(recording, selection, sinks=sinks) for recording in recordings]
-    if selection.view == "contrast":
-        shared = diverging_limits(*maps, percentile=percentile)
-    else:
-        shared = shared_limits(*maps, percentile=percentile, log=log, hidden=hidden)
-    raw = replace(selection, view="raw")
-    weights = maps if selection.view == "raw" else [select(recording, raw) for recording in recordings]
-    measured = [measures_of(each, selection.head) for each in weights]
-    deltas = [difference(each, maps[0]) for each in maps[1:]] if comparison.tokens else []
-    changes = [change_of(weights[0], weights[index], selection.head) for index in range(1, len(deltas) + 1)]
-    limits = [shared] * len(maps)
-    if deltas:
-        limits += [diverging_limits(*deltas, percentile=percentile, hidden=hidden)] * len(deltas)
-    return _Layer(selection, sinks, [*maps, *deltas], limits, measured, changes)
+def _pane(
+    model: str,
+    name: str,
+    recording: Recording,
+    selections: Sequence[Selection],
+    maps: FloatArray,
+    sinks: Cells,
+    *,
+    is_change: bool = False,
+) -> PaneStack:
+    peaks, lines, sentences = [], [], []
+    for selection, heat, cells in zip(selections, maps, sinks, strict=True):
+        peak = peak_cell(np.abs(heat) if is_change else heat, _hidden(selection, cells))
+        line = caption(model, name, recording, selection, LIMITS)
+        peaks.append(peak)
+        lines.append(line)
+        sentences.append(alternative_text(line, peak, cells, is_change=is_change))
+    return PaneStack(name, maps, (), tuple(peaks), tuple(lines), tuple(sentences))
 
 
 def _hidden(selection: Selection, sinks: Cells) -> Cells | None:
@@ -190,50 +208,7 @@ def _hidden(selection: Selection, sinks: Cells) -> Cells | None:
 
 
 def _heads(comparison: Comparison, recordings: Sequence[Recording], selection: Selection) -> tuple[RankedHead, ...]:
-    shown = recordings if comparison.tokens else recordings[:1]  # rows of different words are not compared
-    if any(set(token_indices(each, selection.token)) != set(each.focus) for each in recordings):
+    if not all(heads_recorded(each, selection.token) for each in recordings):
         return ()
-    return rank_heads(shown, selection.layer)
-
-
-def _pane(
-    comparison: Comparison,
-    layered: Sequence[_Layer],
-    name: str,
-    recording: Recording,
-    index: int,
-    probability: float | None = None,
-) -> PaneStack:
-    of_variants = len(layered[0].measures)
-    is_change = index >= of_variants
-    captions, peaks, alts = [], [], []
-    for layer in layered:
-        heat = layer.maps[index]
-        peak = peak_cell(np.abs(heat) if is_change else heat, _hidden(layer.selection, layer.sinks))
-        line = caption(comparison.model.id, name, recording, layer.selection, layer.limits[index])
-        peaks.append(peak)
-        captions.append(line)
-        alts.append(alternative_text(line, peak, layer.sinks, is_change=is_change))
-    return PaneStack(
-        name,
-        np.stack([layer.maps[index] for layer in layered]),
-        tuple(layer.limits[index] for layer in layered),
-        tuple(peaks),
-        tuple(captions),
-        tuple(alts),
-        () if is_change else tuple(layer.measures[index] for layer in layered),
-        tuple(layer.changes[index - of_variants] for layer in layered) if is_change else (),
-        probability,
-    )
-
-
-def _notes(layer: _Layer, same_words: bool, log: bool) -> tuple[str, ...]:
-    several = len(layer.measures) > 1
-    return stack_notes(
-        layer.selection,
-        layer.limits[0],
-        layer.sinks,
-        log=log,
-        own_answers=several and not same_words,
-        equal=several and same_words and layer.limits[-1].empty,
-    )
+    # rows of different words are not compared
+    return rank_heads(recordings if comparison.tokens else recordings[:1], selection.layer)

@@ -5,7 +5,8 @@ It knows records and drawing, no widget and no browser; `page.js` and `page.css`
 
 from pathlib import Path
 
-from visualize.data_url import Json, data_url
+from visualize.data_url import data_url
+from visualize.json_values import Json
 from visualize.page.answers import answers_json
 from visualize.page.choice import Choice, opening_choice, variants
 from visualize.page.notices import adapter_lines, notice, progress_notice, refusal

@@ -1,17 +1,14 @@
 """Decide what the page says of the answers: who wrote what, each token's share of attention, what to beware of."""
 
-from typing import Literal
-
 from inference.records import Comparison, Recording, Role
+from visualize.answers import legend, replayed_by, warnings
 from visualize.caption import variant_name
 from visualize.change import change_per_token
-from visualize.data_url import Json
+from visualize.json_values import Json
 from visualize.page.choice import Choice
 from visualize.tokens import chips
 
 _PROMPT_CHIPS = 48  # more prompt words than this are not legible as chips
-#: Largest change of a token, in bits, that rounding alone can make.
-NOISE, NOISE_HALF = 1e-9, 1e-4  # in float32; in bfloat16 and float16
 
 
 def answers_json(comparison: Comparison, choice: Choice, written: Comparison) -> dict[str, Json]:
@@ -23,7 +20,7 @@ def answers_json(comparison: Comparison, choice: Choice, written: Comparison) ->
         written: the result in which the variants wrote their answers; the same, or the one before a click.
     """
     rows: list[Json] = []
-    replayed = _replayed(comparison, written)
+    replayed = replayed_by(comparison, written)
     for recording, own in zip(comparison.recordings, written.recordings, strict=True):
         is_replayed = not comparison.tokens or own.adapter == replayed
         rows.append(
@@ -36,21 +33,13 @@ def answers_json(comparison: Comparison, choice: Choice, written: Comparison) ->
         )
     first = comparison.recordings[0]
     words = sum(token.role == "prompt" for token in first.tokens)
+    later = comparison.recordings[1:] if comparison.tokens else ()
     return {
         "rows": rows,
         "question": _chips(comparison, first, choice, ("prompt",)) if words <= _PROMPT_CHIPS else None,
-        "warnings": _warnings(comparison, written),
-        "legend": _legend(comparison),
+        "warnings": list(warnings(comparison, written, [change_per_token(first, each) for each in later])),
+        "legend": legend(comparison),
     }
-
-
-def _replayed(comparison: Comparison, written: Comparison) -> str | Literal[False] | None:
-    """Whose answer the tokens are; False where nobody of these wrote them."""
-    ids = tuple(token.id for token in comparison.tokens if token.role in ("answer", "end"))
-    for recording in reversed(written.recordings):
-        if recording.answer_ids == ids:
-            return recording.adapter
-    return False
 
 
 def _chips(comparison: Comparison, recording: Recording, choice: Choice, roles: tuple[Role, ...]) -> Json:
@@ -68,26 +57,3 @@ def _chips(comparison: Comparison, recording: Recording, choice: Choice, roles: 
         }
         for same in zip(*rows, strict=True)
     ]
-
-
-def _legend(comparison: Comparison) -> str:
-    names = [variant_name(each) for each in comparison.recordings]
-    if len(names) == 1 or not comparison.tokens:
-        return "Under each token: its share of attention on the image."
-    return f"Under each token: its share of attention on the image, {names[0]} → {names[1]}."
-
-
-def _warnings(comparison: Comparison, written: Comparison) -> list[Json]:
-    warnings: list[Json] = []
-    answers = [each.answer for each in written.recordings]
-    if len(answers) > 1 and answers[0] is not None and answers[0] == answers[1]:
-        warnings.append("Both answers are the same: what changed, if anything, is only where the model looked.")
-    warnings += written.notes
-    if len(comparison.recordings) > 1 and comparison.tokens:
-        change = change_per_token(comparison.recordings[0], comparison.recordings[1])
-        noise = NOISE if comparison.model.dtype == "float32" else NOISE_HALF
-        if not change.any():
-            warnings.append("The two variants look at exactly the same places: every difference is 0.")
-        elif change.max() < noise:
-            warnings.append("These differences are within rounding noise: do not read anything into their pattern.")
-    return warnings

@@ -2,7 +2,7 @@
 
 from inference.errors import VisualizerError
 from inference.records import AdapterInfo, AnswerToken, Progress
-from visualize.data_url import Json
+from visualize.json_values import Json
 
 
 def notice(kind: str, sentence: str, hint: str = "") -> Json:

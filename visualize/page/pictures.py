@@ -8,13 +8,13 @@ from PIL import Image
 from inference.records import Comparison
 from visualize.bar import colour_bar_svg
 from visualize.caption import plain
-from visualize.data_url import Json, data_url
+from visualize.data_url import data_url
+from visualize.json_values import Json
 from visualize.page.choice import Choice, variants
 from visualize.palette import DIVERGING, SEQUENTIAL
 from visualize.panes import Pane, Panes, panes
-from visualize.rank_heads import RankedHead
 from visualize.reduce import View
-from visualize.scale import ColourLimits, number
+from visualize.scale import ColourLimits
 
 LONGEST_SIDE = 760  # of a picture in the page, in pixels
 
@@ -69,7 +69,7 @@ def panes_json(drawn: Panes) -> dict[str, Json]:
         "bar": _bar(shared.limits, shared.colormap),
         "difference_bar": _bar(signed.limits, signed.colormap) if signed else None,
         "sides": [f"{pane.variant} looks more" for pane in drawn.stack.variants],
-        "heads": [[head.head, _head_words(head)] for head in drawn.stack.heads[0]],
+        "heads": [[head.head, head.words] for head in drawn.stack.heads[0]],
     }
 
 
@@ -101,8 +101,3 @@ def _pane_json(pane: Pane) -> Json:
 
 def _bar(limits: ColourLimits, colormap: str) -> Json:
     return {"svg": colour_bar_svg(limits, colormap=colormap), "words": limits.words(), "signed": limits.signed}
-
-
-def _head_words(ranked: RankedHead) -> str:
-    score = number(ranked.score, ranked.unit)
-    return f"head {ranked.head} · " + (f"changed {score} bits" if ranked.unit == "bits" else f"{score} % on the image")
