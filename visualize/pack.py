@@ -37,6 +37,7 @@ def packed(body: bytes) -> bytes:
         if pane["difference"]:
             later = variants[pane["of"]]
             values = bits[[later, 0]].view(np.float16).astype(np.float64) * scales[[later, 0]]
+            values = values.astype(np.float32).astype(np.float64)  # as a browser holds them
             block = _distance(block, _nearly(values[0] - values[1], scales[index]))
         parts.append(np.ascontiguousarray(block).view(np.uint8).reshape(-1, 2)[:, ::-1].T.tobytes())
     deflate = zlib.compressobj(9, zlib.DEFLATED, -zlib.MAX_WBITS)
@@ -48,7 +49,7 @@ def _nearly(values: NDArray[np.float64], scales: NDArray[np.float64]) -> _Bits:
     scaled = np.divide(values, scales, out=np.zeros(values.shape), where=scales > 0).astype(np.float32)
     whole = scaled.view(np.uint32).astype(np.int64)
     magnitude = np.clip((((whole & 0x7FFFFFFF) + 0x1000) >> 13) - (112 << 10), 0, 0x7BFF)  # the exponents' biases
-    return (magnitude | whole >> 31 << 15).astype(np.uint16)
+    return np.asarray(magnitude | whole >> 31 << 15, dtype=np.uint16)
 
 
 def _distance(bits: _Bits, near: _Bits) -> _Bits:
