@@ -4,6 +4,8 @@ The browser computes no measure: it picks a layer, resizes its numbers, colours 
 `map_bytes` says how the body is laid out.
 """
 
+import itertools
+
 from inference.records import Comparison
 from visualize.bar import limits_json
 from visualize.json_values import Json, finite
@@ -83,13 +85,15 @@ def _pane(pane: PaneStack, of: str, *, signed: bool, is_change: bool) -> dict[st
 def _scales(shown: Stack) -> dict[str, Json]:
     """Per way to place values on colours, each layer's limits and the notes that belong to them."""
     made: dict[str, Json] = {}
+    said: dict[ColourLimits, Json] = {}  # a signed scale is the same whether a logarithm was asked for or not
     for log in (False, True):
         for percentile in PERCENTILES:
             scaled = shown.scaled(log=log, percentile=percentile)
-            differences = scaled.differences[0].limits if scaled.differences else None
+            shared, *others = (panes[0].limits for panes in (scaled.variants, scaled.differences) if panes)
+            said |= {each: limits_json(each) for each in {*shared, *itertools.chain(*others)} - said.keys()}
             made[f"{log:d}-{percentile}"] = {
-                "shared": [limits_json(limits) for limits in scaled.variants[0].limits],
-                "difference": None if differences is None else [limits_json(limits) for limits in differences],
+                "shared": [said[each] for each in shared],
+                "difference": [said[each] for each in others[0]] if others else None,
                 "notes": [list(notes) for notes in scaled.notes],
             }
     return made

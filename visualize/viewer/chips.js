@@ -1,0 +1,160 @@
+// Decides how answers are shown: a row per variant, its tokens as chips with shares and a strip of change over layers.
+// Hovering a chip previews its token, a click pins it, shift and a click make a range.
+
+import { ends } from "./choice.js";
+import { make, mark, words, write } from "./element.js";
+
+const SVG = "http://www.w3.org/2000/svg";
+const LINGER = 120; // ms on a chip before its token is previewed
+
+/** @typedef {{ index: number, variants: string[], button: HTMLButtonElement, bars: HTMLElement[], share: HTMLElement }} Chip */
+/** @typedef {{ choose: (change: Change) => void, preview: (token: number | null) => void, replay: (answer: { text: string } | { variant: string }) => void }} Acts */
+
+/** @param {Acts} acts */
+export function createChips(acts) {
+  const rows = make("div", { class: "lav-rows" });
+  const folds = make("div", { class: "lav-folds" });
+  const legend = make("p", { class: "lav-legend" });
+  const warnings = make("ul", { class: "lav-warnings" });
+  const most = make("div", { class: "lav-most" });
+  const element = make("section", { class: "lav-card lav-answers", "aria-label": "Answers" },
+    make("div", { class: "lav-top" }, make("h3", {}, "Answers"), most), rows, folds, legend, warnings);
+  /** @type {Chip[]} */
+  let chips = [];
+  /** @type {Choice | null} */
+  let choice = null;
+  let lingering = 0;
+  let pinned = "";
+  let adapter = "";
+
+  /** @param {number} index @param {boolean} shift */
+  function pin(index, shift) {
+    clearTimeout(lingering);
+    acts.preview(null);
+    if (!shift || !choice) return acts.choose({ token: index });
+    const from = ends(choice.token)[0];
+    acts.choose({ token: from === index ? index : [Math.min(from, index), Math.max(from, index)] });
+  }
+
+  /** @param {Scene} scene @param {SceneToken} token @param {string[]} variants */
+  function chipOf(scene, token, variants) {
+    const bars = variants.map(() => make("i"));
+    const share = make("small");
+    const changes = scene.changes[adapter]?.[token.index];
+    const star = scene.most_changed?.token === token.index;
+    const button = make("button", {
+      type: "button", class: `lav-chip lav-${token.role}`, "aria-pressed": "false", "data-token": token.index,
+      onclick: (/** @type {MouseEvent} */ event) => pin(token.index, event.shiftKey),
+      onpointerenter: (/** @type {PointerEvent} */ event) => {
+        if (event.pointerType !== "mouse") return;
+        clearTimeout(lingering);
+        lingering = setTimeout(() => acts.preview(token.index), LINGER);
+      },
+    }, make("span", { class: "lav-text" }, words(token.label), star && make("span", { class: "lav-star", title: "the token that changed most" }, "★")),
+    make("span", { class: "lav-shares", "aria-hidden": "true" }, ...bars), share, changes && sparkline(changes, highest(scene)));
+    chips.push({ index: token.index, variants, button, bars, share });
+    return button;
+  }
+
+  /** @param {Scene} scene @param {SceneToken[]} tokens @param {string[]} variants */
+  function rowOf(scene, tokens, variants) {
+    const row = make("div", { class: "lav-chips" }, ...tokens.map((token) => chipOf(scene, token, variants)));
+    row.addEventListener("pointerleave", () => {
+      clearTimeout(lingering);
+      acts.preview(null);
+    });
+    return row;
+  }
+
+  /** @param {Scene} scene @param {Source} source */
+  function build(scene, source) {
+    chips = [];
+    const variants = scene.own ? scene.variants.slice(0, 1) : scene.variants;
+    const of = (/** @type {string[]} */ ...roles) => scene.tokens.filter((token) => roles.includes(token.role));
+    const open = new Set([...folds.querySelectorAll("details[open]")].map((fold) => fold.getAttribute("data-fold")));
+    const isAnswer = (/** @type {SceneToken} */ { role }) => role === "answer" || role === "end";
+    rows.replaceChildren(...scene.answers.flatMap((answer) => {
+      const name = make("span", { class: "lav-variant" }, words(answer.variant), answer.replayed && make("small", {}, "replayed"));
+      const replay = !answer.replayed && answer.text !== null && source.replay && make("button", {
+        type: "button", class: "lav-small", title: `replay the answer of ${answer.variant} through all variants`, onclick: () => acts.replay({ variant: answer.variant }) }, "replay this");
+      const tokens = scene.own ? scene.own_tokens[answer.variant] : scene.tokens;
+      return [name, answer.replayed ? rowOf(scene, tokens.filter(isAnswer), scene.own ? [answer.variant] : variants) : make("div", { class: "lav-own" }, words(answer.text ?? "—"), replay)];
+    }));
+    if (!scene.answers.some((answer) => answer.replayed)) {
+      rows.append(make("span", { class: "lav-variant" }, "given", make("small", {}, "replayed")), rowOf(scene, scene.tokens.filter(isAnswer), variants));
+    }
+    const fold = (/** @type {string} */ title, /** @type {string[]} */ ...roles) => of(...roles).length > 0 &&
+      make("details", { class: "lav-fold", "data-fold": title, open: open.has(title) }, make("summary", {}, title), rowOf(scene, of(...roles), variants));
+    folds.replaceChildren(.../** @type {Node[]} */ ([fold("words of the question", "prompt"), fold("template and special tokens", "template"), source.replay && editor(scene, open.has("another answer"))].filter(Boolean)));
+    write(legend, scene.legend);
+    const told = [...scene.warnings, ...scene.notes];
+    warnings.replaceChildren(...told.map((warning) => make("li", {}, warning)));
+    warnings.hidden = !told.length;
+  }
+
+  /** @param {Scene} scene @param {boolean} open */
+  function editor(scene, open) {
+    const area = make("textarea", { rows: 2, dir: "auto", "aria-label": "The answer to replay" });
+    area.value = scene.tokens.filter((token) => token.role === "answer").map((token) => token.text).join("");
+    return make("details", { class: "lav-fold", "data-fold": "another answer", open }, make("summary", {}, "replay another answer"),
+      make("form", { class: "lav-editor", onsubmit: (/** @type {Event} */ event) => {
+        event.preventDefault();
+        if (area.value.trim()) acts.replay({ text: area.value });
+      } }, area, make("button", { type: "submit", class: "lav-small" }, "replay")));
+  }
+
+  return {
+    element,
+    most,
+    /** @param {Scene} scene @param {Source} source @param {string} of the adapter whose change is drawn */
+    show(scene, source, of) {
+      pinned = "";
+      adapter = of;
+      build(scene, source);
+    },
+    /** @param {Drawn} drawn what is shown; @param {Choice} pin what is chosen, which a preview leaves as it is */
+    draw({ scene, choice: shown }, pin) {
+      choice = pin;
+      element.style.setProperty("--lav-at", String((shown.layer + 0.5) / scene.layers));
+      const [first, last] = ends(pin.token);
+      const previewed = shown.token === pin.token ? -1 : ends(shown.token)[0];
+      for (const { index, variants, button, bars, share } of chips) {
+        if (button.closest("details:not([open])")) continue;
+        const text = variants.map((variant) => scene.shares[variant]?.[index]?.[shown.layer] ?? "").join(" → ");
+        write(share, `${text} %`);
+        bars.forEach((bar, at) => (bar.style.transform = `scaleX(${scene.bars[variants[at]]?.[index]?.[shown.layer] ?? 0})`));
+        button.classList.toggle("lav-previewed", index === previewed);
+      }
+      const key = String([first, last]);
+      if (key === pinned) return;
+      pinned = key;
+      for (const { index, button } of chips) mark(button, "aria-pressed", String(index >= first && index <= last));
+    },
+    /** Fill in what stands in folds that were just opened. @param {() => void} redraw */
+    onFold(redraw) {
+      folds.addEventListener("toggle", redraw, true);
+    },
+  };
+}
+
+/** @param {Scene} scene the largest change of any token of the answer, which all strips share */
+function highest(scene) {
+  const answer = scene.tokens.filter((token) => token.role === "answer" || token.role === "end");
+  return Math.max(1e-12, ...Object.values(scene.changes).flatMap((tokens) => answer.flatMap((token) => tokens[token.index] ?? [])));
+}
+
+/**
+ * Change over the layers, as a filled line; where the current layer is stands in `--lav-at`.
+ * @param {number[]} changes
+ * @param {number} most
+ */
+function sparkline(changes, most) {
+  const picture = document.createElementNS(SVG, "svg");
+  picture.setAttribute("viewBox", `0 0 ${changes.length} 10`);
+  picture.setAttribute("preserveAspectRatio", "none");
+  const path = document.createElementNS(SVG, "path");
+  const tops = changes.map((change, layer) => `H${layer}V${(10 - 10 * Math.min(1, change / most)).toFixed(2)}H${layer + 1}`);
+  path.setAttribute("d", `M0 10${tops.join("")}V10Z`);
+  picture.append(path);
+  return make("span", { class: "lav-spark", "aria-hidden": "true" }, picture);
+}

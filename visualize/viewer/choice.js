@@ -1,0 +1,108 @@
+// Decides what a choice may be and how it changes; it draws nothing and asks nobody.
+
+/**
+ * The choice after a change. The contrast view has no single heads: choosing it puts the head aside until another view
+ * is chosen, and choosing a head leaves it. The two sides are never the same variant: choosing the other's swaps them.
+ * @param {Choice} choice
+ * @param {Change} change
+ * @returns {Choice}
+ */
+export function settle(choice, change) {
+  const next = { ...choice, ...change };
+  if ("head" in change) {
+    next.aside = null;
+    if (next.view === "contrast" && next.head !== "mean" && !("view" in change)) next.view = "raw";
+  }
+  if (next.view === "contrast") {
+    if (next.head !== "mean") Object.assign(next, { aside: next.head, head: "mean" });
+  } else if (next.aside !== null && next.aside !== undefined) {
+    Object.assign(next, { head: next.aside, aside: null });
+  }
+  if (next.against === next.adapter && choice.against !== choice.adapter) {
+    if ("against" in change) Object.assign(next, { adapter: choice.against });
+    else Object.assign(next, { against: choice.adapter });
+  }
+  return Object.freeze(next);
+}
+
+/**
+ * The key of the stack that a choice shows; layer, colours and the shown adapter ask nobody.
+ * @param {Choice} choice
+ */
+export const stackKey = ({ token, head, view, window, against }) => JSON.stringify({ token, head, view, window, against });
+
+/**
+ * @param {TokenChoice} token
+ * @returns {[number, number]} first and last
+ */
+export const ends = (token) => (typeof token === "number" ? [token, token] : token);
+
+/**
+ * The token choice that stands for a run of tokens; of several that are no run, from the first to the last.
+ * @param {number[]} indices
+ * @returns {TokenChoice}
+ */
+export const runOf = (indices) => (indices.length > 1 ? [indices[0], indices[indices.length - 1]] : indices[0]);
+
+/**
+ * Whether the single heads of a token choice are there to be shown.
+ * @param {TokenChoice} token
+ * @param {Scene} scene
+ */
+export function isRecorded(token, scene) {
+  const [first, last] = ends(token);
+  return scene.recorded.length === last - first + 1 && scene.recorded.every((index, at) => index === first + at);
+}
+
+/**
+ * The nearest choice that a scene has: each part of `wanted` where it exists, else of the scene's opening.
+ * @param {Scene} scene
+ * @param {Change} wanted
+ * @returns {Choice}
+ */
+export function fitted(scene, wanted) {
+  const { tokens, layers, heads, variants } = scene;
+  const isIndex = (/** @type {unknown} */ value, /** @type {number} */ count) => Number.isInteger(value) && Number(value) >= 0 && Number(value) < count;
+  /** @type {Record<string, (value: any) => boolean>} */
+  const may = {
+    token: (value) => (Array.isArray(value) ? value.length === 2 && value[0] < value[1] && value.every((end) => isIndex(end, tokens.length)) : isIndex(value, tokens.length)),
+    layer: (value) => isIndex(value, layers),
+    window: (value) => scene.windows.includes(value),
+    head: (value) => value === "mean" || value === "max" || isIndex(value, heads),
+    view: (value) => scene.views.includes(value),
+    against: (value) => variants.includes(value),
+    adapter: (value) => variants.includes(value),
+    opacity: (value) => typeof value === "number" && value >= 0 && value <= 1,
+    colormap: (value) => scene.colormaps.includes(value),
+    diverging: (value) => scene.diverging.includes(value),
+    percentile: (value) => scene.percentiles.includes(value),
+    log: (value) => typeof value === "boolean",
+    smooth: (value) => typeof value === "boolean",
+    fade: (value) => typeof value === "boolean",
+    marks: (value) => typeof value === "boolean",
+  };
+  const kept = Object.fromEntries(Object.entries(wanted).filter(([name, value]) => may[name]?.(value)));
+  const next = { ...scene.opening, ...kept };
+  if (variants.length > 1 && next.against === next.adapter) {
+    const other = variants.find((variant) => variant !== next.against) ?? next.against;
+    if ("adapter" in kept) next.against = other;
+    else next.adapter = other;
+  }
+  if (next.view === "contrast") next.head = "mean";
+  return Object.freeze(next);
+}
+
+/**
+ * What of a choice still means the same in another scene: a token only where the same word stands.
+ * @param {Scene} before
+ * @param {Choice} choice
+ * @param {Scene} scene
+ * @returns {Change}
+ */
+export function kept(before, choice, scene) {
+  const [first, last] = ends(choice.token);
+  const same = [first, last].every((index) => scene.tokens[index]?.text === before.tokens[index]?.text && scene.tokens[index]?.role === before.tokens[index]?.role);
+  if (same) return choice;
+  const { token: _, ...rest } = choice;
+  return rest;
+}

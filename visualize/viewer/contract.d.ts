@@ -1,0 +1,206 @@
+// What Python sends and what the viewer is given. Types only: nothing of this file reaches a browser.
+
+type Head = "mean" | "max" | number;
+/** One token, or the mean over a range (first, last), both included. */
+type TokenChoice = number | [number, number];
+
+/** The whole state of looking; never changed in place. */
+interface Choice {
+  readonly token: TokenChoice;
+  readonly layer: number;
+  readonly window: number;
+  readonly head: Head;
+  readonly view: string;
+  readonly against: string;
+  readonly adapter: string;
+  readonly opacity: number;
+  readonly colormap: string;
+  readonly diverging: string;
+  readonly percentile: number;
+  readonly log: boolean;
+  readonly smooth: boolean;
+  readonly fade: boolean;
+  readonly marks: boolean;
+  /** The head that the contrast view has put aside: it has none of its own. */
+  readonly aside?: Head | null;
+}
+type Change = Partial<Choice>;
+
+interface Limits {
+  low: number;
+  high: number;
+  log: boolean;
+  signed: boolean;
+  empty: boolean;
+  words: string;
+  line: string;
+  ticks: [number, string][];
+}
+
+interface PaneHeader {
+  variant: string;
+  difference: boolean;
+  of: string;
+  scales: number[];
+  signed: boolean;
+  unit: string;
+  peaks: ([number, number] | null)[];
+  lines: string[];
+  alts: string[];
+}
+
+interface NumberRow {
+  label: string;
+  unit: string;
+  values: string[];
+  deltas: string[];
+}
+interface NumberTable {
+  columns: string[];
+  rows: NumberRow[];
+  changes: string[];
+}
+
+interface Scale {
+  shared: Limits[];
+  difference: Limits[] | null;
+  notes: string[][];
+}
+
+interface StackHeader {
+  grid: [number, number];
+  frames: number;
+  choice: { token: TokenChoice; head: Head; view: string; window: number; against: string; variants: string[] };
+  panes: PaneHeader[];
+  /** A value that was sent differs from the one computed by at most this fraction of itself. */
+  rounding: number;
+  hidden: boolean[];
+  sinks: number[][];
+  headings: string[];
+  numbers: NumberTable[];
+  heads: [number, string][][];
+  scale: Record<string, Scale>;
+  strip: {
+    measure: string;
+    unit: string;
+    changes: (number | null)[][];
+    words: string[][];
+    shared: Limits;
+    difference: Limits | null;
+  };
+}
+
+interface HeadsHeader {
+  grid: [number, number];
+  frames: number;
+  hidden: boolean;
+  sinks: number[];
+  layer: number;
+  heads: number[];
+  words: string[];
+  panes: { variant: string; difference: boolean; of: string; scales: number[]; signed: boolean }[];
+  shared: Limits;
+  difference: Limits | null;
+}
+
+/** A body that was read: its header, and per pane all frames as float32, frame after frame. */
+interface MapBody<Header> {
+  header: Header;
+  maps: Float32Array[];
+}
+type Stack = MapBody<StackHeader>;
+type Heads = MapBody<HeadsHeader>;
+
+interface SceneToken {
+  index: number;
+  text: string;
+  label: string;
+  role: "prompt" | "template" | "answer" | "end";
+}
+interface MatrixMeasure {
+  values: (number | null)[][];
+  texts: string[][];
+  limits: Limits;
+  label: string;
+}
+type MatrixName = "js" | "share" | "entropy";
+
+interface Scene {
+  grid: [number, number];
+  image_size: [number, number];
+  layers: number;
+  heads: number;
+  model: string;
+  variants: string[];
+  own: boolean;
+  families: Record<string, [string, number]>;
+  tokens: SceneToken[];
+  /** Per variant its own tokens, where each replayed its own answer; else empty. */
+  own_tokens: Record<string, SceneToken[]>;
+  shares: Record<string, string[][]>;
+  bars: Record<string, number[][]>;
+  changes: Record<string, number[][]>;
+  changes_mean: Record<string, number[]>;
+  most_changed: { token: number; layer: number; variant: string } | null;
+  matrix: Record<string, Record<MatrixName, MatrixMeasure>>;
+  matrix_token: number[];
+  answers: { variant: string; text: string | null; replayed: boolean }[];
+  prompt: string;
+  warnings: string[];
+  notes: string[];
+  legend: string;
+  views: string[];
+  colormaps: string[];
+  diverging: string[];
+  tables: Record<string, string>;
+  windows: number[];
+  percentiles: number[];
+  recorded: number[];
+  opening: Choice;
+}
+
+/** Where the numbers come from: the page's server, or the report's own file. */
+interface Source {
+  photo: string;
+  stack(choice: Choice): Promise<ArrayBuffer>;
+  heads?(choice: Choice, layer: number): Promise<ArrayBuffer>;
+  /** Ask the model for the single heads of a token; the answer comes as `update`. */
+  record?(token: TokenChoice): void;
+  /** Replay another answer: words given here, or those that a variant wrote. */
+  replay?(answer: { text: string } | { variant: string }): void;
+  /** Whether the choice is kept in the address. */
+  address?: boolean;
+}
+
+interface Shown {
+  key: string;
+  choice?: Change;
+  keep?: boolean;
+}
+
+interface Viewer {
+  show(scene: Scene, source: Source, shown: Shown): void;
+  update(scene: Scene, shown: { key: string; source?: Source }): void;
+  choose(change: Change): void;
+  choice(): Choice | null;
+  on(listener: (choice: Choice) => void): void;
+  busy(on: boolean): void;
+  stale(on: boolean, words?: string): void;
+  destroy(): void;
+}
+
+/** Which part of the photo a pane shows: `size` of its width and height from (left, top), as fractions. */
+interface Part {
+  left: number;
+  top: number;
+  size: number;
+}
+
+/** What is drawn now: a stack, the frame in it, and the choice that both belong to. */
+interface Drawn {
+  key: string;
+  scene: Scene;
+  choice: Choice;
+  stack: Stack;
+  frame: number;
+}

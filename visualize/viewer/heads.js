@@ -1,0 +1,112 @@
+// Decides how all heads of one layer are seen: small multiples in ranked order; asked for once they are opened.
+
+import { stackKey } from "./choice.js";
+import { coloursOf } from "./colours.js";
+import { make, mark, write } from "./element.js";
+import { panesOf } from "./scale.js";
+import { frameOf, hiddenCells, readBody } from "./stack.js";
+import { drawThumbnail, thumbnail } from "./thumbnail.js";
+
+const SETTLED = 120; // ms that a layer must stay before its heads are asked for
+const ROOM = 12;
+
+/**
+ * @param {(change: Change) => void} choose
+ */
+export function createHeads(choose) {
+  const summary = make("summary", {}, "all heads of this layer");
+  const about = make("p", { class: "lav-note" });
+  const grid = make("div", { class: "lav-heads", role: "group", "aria-label": "Heads of this layer, ranked" });
+  const element = make("details", { class: "lav-fold lav-all-heads" }, summary, about, grid);
+  /** @type {Source | null} */
+  let source = null;
+  /** @type {Drawn | null} */
+  let drawn = null;
+  /** @type {Map<string, Heads>} */
+  let kept = new Map();
+  let shown = "";
+  let timer = 0;
+
+  element.addEventListener("toggle", follow);
+
+  function follow() {
+    clearTimeout(timer);
+    if (!element.open || !drawn) return;
+    const key = keyOf(drawn.choice);
+    const heads = kept.get(key);
+    if (heads) return paint(heads, drawn);
+    timer = setTimeout(() => void ask(key), SETTLED);
+  }
+
+  /** @param {string} key */
+  async function ask(key) {
+    if (!drawn || !source?.heads) return;
+    const { choice } = drawn;
+    const asked = kept;
+    try {
+      /** @type {Heads} */
+      const heads = readBody(await source.heads(choice, choice.layer));
+      if (asked.size >= ROOM) asked.delete([...asked.keys()][0]);
+      asked.set(key, heads);
+    } catch (problem) {
+      if (asked === kept && drawn && keyOf(drawn.choice) === key) {
+        write(about, problem instanceof Error || isSaid(problem) ? problem.message : "The heads did not come.");
+        grid.replaceChildren();
+        shown = "";
+      }
+      return;
+    }
+    if (asked === kept && drawn && keyOf(drawn.choice) === key) follow();
+  }
+
+  /** @param {Heads} heads @param {Drawn} now */
+  function paint(heads, { choice, scene }) {
+    const key = JSON.stringify([keyOf(choice), choice.adapter, choice.colormap, choice.diverging]);
+    const { header } = heads;
+    if (key !== shown) {
+      const panes = panesOf(header, choice);
+      const pane = panes[panes.length - 1];
+      const { difference, signed, variant } = header.panes[pane];
+      const limits = (difference && header.difference) || header.shared;
+      const colours = coloursOf(scene, signed ? choice.diverging : choice.colormap);
+      const hidden = hiddenCells(header.grid, header.hidden, header.sinks);
+      grid.replaceChildren(...header.heads.map((head, frame) => {
+        const canvas = thumbnail();
+        drawThumbnail(canvas, frameOf(heads, pane, frame), header.grid, limits, colours, hidden);
+        return make("button", { type: "button", class: "lav-head-cell", "data-head": head, onclick: () => choose({ head }) },
+          canvas, make("span", {}, header.words[frame]));
+      }));
+      write(about, `Layer ${choice.layer}, ${variant}, one scale ${limits.words}; ranked by what each says.`);
+      shown = key;
+    }
+    for (const button of grid.children) mark(button, "aria-pressed", String(/** @type {HTMLElement} */ (button).dataset.head === String(choice.head)));
+  }
+
+  return {
+    element,
+    /** @param {Scene} scene @param {Source} from */
+    show(scene, from) {
+      const [height, width] = scene.image_size;
+      element.style.setProperty("--lav-ratio", String(Math.min(4, Math.max(0.4, width / height))));
+      source = from;
+      kept = new Map();
+      shown = "";
+      element.hidden = !from.heads;
+    },
+    /** @param {Drawn} next */
+    draw(next) {
+      drawn = next;
+      write(summary, `all heads of layer ${next.choice.layer}`);
+      follow();
+    },
+  };
+}
+
+/** @param {Choice} choice */
+const keyOf = (choice) => stackKey({ ...choice, head: "mean" }) + choice.layer;
+
+/**
+ * @param {unknown} problem
+ * @returns {problem is { message: string }}
+ */
+export const isSaid = (problem) => typeof problem === "object" && problem !== null && "message" in problem;

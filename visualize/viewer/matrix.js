@@ -1,0 +1,147 @@
+// Decides how "where did it change?" looks: one cell per layer and head, coloured on a scale from Python; a cell goes
+// to its layer and head. It is one stop of the keyboard: arrows move in it, Enter goes there.
+
+import { coloursOf } from "./colours.js";
+import { createBar } from "./colour_bar.js";
+import { make, mark, pen, write } from "./element.js";
+
+/** @type {readonly MatrixName[]} */
+const MEASURES = ["js", "share", "entropy"];
+
+/**
+ * @param {(layer: number, head: number) => void} go
+ */
+export function createMatrix(go) {
+  const canvas = make("canvas", { class: "lav-matrix-cells" });
+  const current = make("div", { class: "lav-matrix-mark lav-matrix-current", "aria-hidden": "true" });
+  const pointed = make("div", { class: "lav-matrix-mark lav-matrix-pointed", "aria-hidden": "true", hidden: true });
+  const field = make("div", { class: "lav-matrix-field", tabindex: 0, role: "application", "aria-roledescription": "matrix" }, canvas, current, pointed);
+  const said = make("p", { class: "lav-matrix-said", "aria-live": "polite" });
+  const choices = make("div", { class: "lav-tabs", role: "group", "aria-label": "Measure" });
+  const bar = createBar("lav-matrix-bar");
+  const element = make("section", { class: "lav-card lav-matrix", "aria-label": "Where did it change" }, make("h3", {}, "Where did it change?"), choices,
+    make("div", { class: "lav-matrix-frame" },
+      make("span", { class: "lav-matrix-y", "aria-hidden": "true" }, "head"), field,
+      make("span", { class: "lav-matrix-x", "aria-hidden": "true" }, "layer →")), said, bar.element);
+  /** @type {MatrixName} */
+  let measure = "js";
+  /** @type {Drawn | null} */
+  let drawn = null;
+  /** @type {MatrixMeasure | null} */
+  let painted = null;
+  let colours = /** @type {Uint8Array | null} */ (null);
+  /** @type {[number, number] | null} layer and head */
+  let cell = null;
+
+  const measured = () => drawn?.scene.matrix[drawn.choice.adapter]?.[measure] ?? null;
+
+  function paint() {
+    if (!drawn) return;
+    const { scene, choice } = drawn;
+    const matrix = measured();
+    element.hidden = !matrix;
+    if (!matrix) return;
+    const table = coloursOf(scene, matrix.limits.signed ? choice.diverging : choice.colormap);
+    if (painted === matrix && colours === table) return;
+    [painted, colours] = [matrix, table];
+    Object.assign(canvas, { width: scene.layers, height: scene.heads });
+    const image = new ImageData(scene.layers, scene.heads);
+    const { low, high, empty } = matrix.limits;
+    for (let layer = 0; layer < scene.layers; layer++) {
+      for (let head = 0; head < scene.heads; head++) {
+        const value = matrix.values[layer][head];
+        if (value === null) continue; // nothing on the image: left bare
+        const place = empty ? 0 : Math.min(255, Math.max(0, Math.floor(((value - low) / (high - low)) * 256)));
+        image.data.set([...table.subarray(3 * place, 3 * place + 3), 255], 4 * (head * scene.layers + layer));
+      }
+    }
+    pen(canvas).putImageData(image, 0, 0);
+    bar.draw(matrix.limits, table);
+    choices.replaceChildren(...MEASURES.filter((name) => scene.matrix[choice.adapter][name]).map((name) =>
+      make("button", { type: "button", "aria-pressed": String(name === measure), "data-measure": name, onclick: () => turnTo(name) }, scene.matrix[choice.adapter][name].label)));
+    mark(field, "aria-label", `${matrix.label} of every head (rows) of every layer (columns), ${choice.adapter} against ${scene.variants[0]}; ${matrix.limits.words}. Arrows move, Enter goes there.`);
+  }
+
+  /** @param {MatrixName} name */
+  function turnTo(name) {
+    measure = name;
+    paint();
+    /** @type {HTMLElement | null} */ (choices.querySelector(`[data-measure="${name}"]`))?.focus();
+    point(cell);
+  }
+
+  /** @param {HTMLElement} box @param {number} layer @param {number | null} head */
+  function place(box, layer, head) {
+    if (!drawn) return;
+    const { layers, heads } = drawn.scene;
+    box.style.left = `${(layer / layers) * 100}%`;
+    box.style.width = `${100 / layers}%`;
+    box.style.top = head === null ? "0" : `${(head / heads) * 100}%`;
+    box.style.height = head === null ? "100%" : `${100 / heads}%`;
+  }
+
+  /** @param {[number, number] | null} next */
+  function point(next) {
+    cell = next;
+    pointed.hidden = !next;
+    const matrix = measured();
+    if (!drawn || !matrix) return;
+    if (!next) return write(said, `of ${tokenWords(drawn.scene)}, ${drawn.choice.adapter} − ${drawn.scene.variants[0]} · point at a cell, click to go there`);
+    place(pointed, ...next);
+    write(said, `layer ${next[0]}, head ${next[1]}: ${matrix.label} ${matrix.texts[next[0]][next[1]]}`);
+  }
+
+  /** @param {PointerEvent | MouseEvent} event @returns {[number, number] | null} */
+  function cellAt(event) {
+    if (!drawn) return null;
+    const box = canvas.getBoundingClientRect();
+    const { layers, heads } = drawn.scene;
+    const layer = Math.floor(((event.clientX - box.left) / box.width) * layers);
+    const head = Math.floor(((event.clientY - box.top) / box.height) * heads);
+    return layer >= 0 && layer < layers && head >= 0 && head < heads ? [layer, head] : null;
+  }
+
+  field.addEventListener("pointermove", (event) => point(cellAt(event)));
+  field.addEventListener("pointerleave", () => point(null));
+  field.addEventListener("click", (event) => {
+    const at = cellAt(event);
+    if (at) go(...at);
+  });
+  field.addEventListener("keydown", (event) => {
+    if (!drawn) return;
+    const step = /** @type {Record<string, [number, number]>} */ ({ ArrowLeft: [-1, 0], ArrowRight: [1, 0], ArrowUp: [0, -1], ArrowDown: [0, 1] })[event.key];
+    const { layers, heads } = drawn.scene;
+    const [layer, head] = cell ?? [drawn.choice.layer, typeof drawn.choice.head === "number" ? drawn.choice.head : 0];
+    if (step) point([Math.min(layers - 1, Math.max(0, layer + step[0])), Math.min(heads - 1, Math.max(0, head + step[1]))]);
+    else if (event.key === "Enter") go(layer, head);
+    else if (event.key === "Escape") point(null);
+    else return;
+    event.preventDefault();
+    event.stopPropagation();
+  });
+
+  return {
+    element,
+    /** @param {Scene} scene */
+    show(scene) {
+      painted = null;
+      cell = null;
+      element.hidden = !Object.keys(scene.matrix).length;
+      field.style.setProperty("--lav-cells", String(scene.layers / scene.heads));
+    },
+    /** @param {Drawn} next */
+    draw(next) {
+      const first = drawn?.scene !== next.scene || drawn.choice.adapter !== next.choice.adapter;
+      drawn = next;
+      paint();
+      place(current, next.choice.layer, typeof next.choice.head === "number" ? next.choice.head : null);
+      if (first) point(null);
+    },
+  };
+}
+
+/** @param {Scene} scene */
+function tokenWords(scene) {
+  const texts = scene.matrix_token.map((index) => scene.tokens[index]?.label ?? "");
+  return texts.length > 1 ? `the mean of ${texts.length} tokens` : `“${texts[0] ?? ""}”`;
+}

@@ -1,0 +1,74 @@
+// Decides how long a stack is kept: under its own key, the least recently used leave first. Who asks late finds a late
+// stack under the key it was asked for, so it can never be drawn for another choice.
+
+import { stackKey } from "./choice.js";
+import { readBody } from "./stack.js";
+
+const ROOM = 24;
+
+/**
+ * @param {Source} source
+ * @param {(problem: unknown, choice: Choice) => void} failed
+ * @param {() => void} arrived
+ */
+export function createShelf(source, failed, arrived) {
+  /** @type {Map<string, Stack>} */
+  const kept = new Map();
+  /** @type {Set<string>} */
+  const asked = new Set();
+  /** @type {Set<string>} */
+  const refused = new Set();
+
+  /** @param {Choice} choice */
+  async function ask(choice) {
+    const key = stackKey(choice);
+    asked.add(key);
+    try {
+      /** @type {Stack} */
+      const stack = readBody(await source.stack(choice));
+      kept.set(key, stack);
+      for (const oldest of kept.keys()) {
+        if (kept.size <= ROOM) break;
+        kept.delete(oldest);
+      }
+    } catch (problem) {
+      refused.add(key);
+      failed(problem, choice);
+    } finally {
+      asked.delete(key);
+    }
+    arrived();
+  }
+
+  return {
+    /**
+     * The stack of a choice, if it is here; if not, it is asked for once.
+     * @param {Choice} choice
+     * @returns {Stack | undefined}
+     */
+    take(choice) {
+      const key = stackKey(choice);
+      const stack = kept.get(key);
+      if (stack) {
+        kept.delete(key);
+        kept.set(key, stack); // now the most recently used
+      } else if (!asked.has(key) && !refused.has(key)) void ask(choice);
+      return stack;
+    },
+    /**
+     * Ask for what may be looked at next, once nothing else is being asked.
+     * @param {Choice[]} choices
+     */
+    async ahead(choices) {
+      for (const choice of choices) {
+        const key = stackKey(choice);
+        if (asked.size) return;
+        if (!kept.has(key) && !refused.has(key)) await ask(choice);
+      }
+    },
+    /** Ask again for what was refused. */
+    retry() {
+      refused.clear();
+    },
+  };
+}

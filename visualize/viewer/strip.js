@@ -1,0 +1,84 @@
+// Decides how all layers are seen at a glance: small multiples on one scale, each with its change; a click goes there.
+
+import { coloursOf } from "./colours.js";
+import { make, mark, write } from "./element.js";
+import { panesOf } from "./scale.js";
+import { frameOf, hiddenCells } from "./stack.js";
+import { drawThumbnail, thumbnail } from "./thumbnail.js";
+
+/**
+ * @param {(change: Change) => void} choose
+ */
+export function createStrip(choose) {
+  const about = make("p", { class: "lav-about-strip" });
+  const row = make("div", { class: "lav-layers", role: "group", "aria-label": "All layers" });
+  const element = make("div", { class: "lav-strip-of-layers" }, about, row);
+  /** @type {{ button: HTMLButtonElement, canvas: HTMLCanvasElement, bar: HTMLElement, text: HTMLElement }[]} */
+  let layers = [];
+  /** @type {unknown[]} */
+  let painted = [];
+  let current = -1;
+
+  /** @param {number} count */
+  function build(count) {
+    layers = Array.from({ length: count }, (_, layer) => {
+      const canvas = thumbnail();
+      const bar = make("i");
+      const text = make("small");
+      const button = make("button", { type: "button", class: "lav-layer-cell", tabindex: -1, "data-layer": layer, onclick: () => choose({ layer }) },
+        canvas, make("span", { class: "lav-change" }, bar), make("span", { class: "lav-layer-number" }, String(layer)), text);
+      return { button, canvas, bar, text };
+    });
+    row.replaceChildren(...layers.map((layer) => layer.button));
+    current = -1;
+  }
+
+  /** @param {Drawn} drawn */
+  function paint({ stack, choice, scene }) {
+    const { header } = stack;
+    const { strip } = header;
+    const shown = panesOf(header, choice);
+    const pane = shown[shown.length - 1];
+    const { difference, signed } = header.panes[pane];
+    const limits = (difference && strip.difference) || strip.shared;
+    const later = header.choice.variants.filter((variant) => variant !== choice.against).indexOf(choice.adapter);
+    const changes = strip.changes[later] ?? [];
+    const most = Math.max(0, ...changes.map((change) => change ?? 0));
+    const colours = coloursOf(scene, signed ? choice.diverging : choice.colormap);
+    layers.forEach((layer, frame) => {
+      drawThumbnail(layer.canvas, frameOf(stack, pane, frame), header.grid, limits, colours, hiddenCells(header.grid, header.hidden[frame], header.sinks[frame]));
+      const words = strip.words[later]?.[frame] ?? "";
+      layer.bar.style.height = `${most ? ((changes[frame] ?? 0) / most) * 100 : 0}%`;
+      write(layer.text, words);
+      mark(layer.button, "aria-label", words ? `layer ${frame}: ${strip.measure} ${words} ${strip.unit}` : `layer ${frame}`);
+      layer.button.title = layer.button.ariaLabel ?? "";
+    });
+    element.classList.toggle("lav-unchanged", !changes.length);
+    write(about, `All layers: ${header.panes[pane].variant}, one scale ${limits.words}${changes.length ? ` · bars: ${strip.measure} in ${strip.unit}` : ""}`);
+  }
+
+  return {
+    element,
+    /** @param {Scene} scene */
+    show(scene) {
+      const [height, width] = scene.image_size;
+      element.style.setProperty("--lav-ratio", String(Math.min(4, Math.max(0.4, width / height))));
+      if (layers.length !== scene.layers) build(scene.layers);
+      painted = [];
+    },
+    /** @param {Drawn} drawn */
+    draw(drawn) {
+      const { choice, stack, frame } = drawn;
+      const now = [stack, choice.adapter, choice.colormap, choice.diverging];
+      if (now.some((part, index) => part !== painted[index])) paint(drawn);
+      painted = now;
+      if (current === frame) return;
+      if (layers[current]) mark(layers[current].button, "aria-pressed", "false");
+      mark(layers[frame].button, "aria-pressed", "true");
+      current = frame;
+      const { button } = layers[frame];
+      const beyond = row.scrollWidth > row.clientWidth;
+      if (beyond) row.scrollLeft = button.offsetLeft - (row.clientWidth - button.offsetWidth) / 2;
+    },
+  };
+}

@@ -1,0 +1,316 @@
+// Puts the parts together: one immutable choice, one function that changes it, one drawing per frame of the browser.
+// It does not know Gradio, reports or notebooks: it gets an element, a scene and a source.
+
+import { fromAddress, toAddress } from "./address.js";
+import { createChips } from "./chips.js";
+import { ends, fitted, isRecorded, kept, runOf, settle } from "./choice.js";
+import { createControls } from "./controls.js";
+import { make, write } from "./element.js";
+import { createHeads, isSaid } from "./heads.js";
+import { createHover } from "./hover.js";
+import { listenToKeys } from "./keys.js";
+import { createMatrix } from "./matrix.js";
+import { mostChangedButtons } from "./most_changed.js";
+import { createNumbers } from "./numbers.js";
+import { createPanes } from "./panes.js";
+import { createPhoto } from "./photo.js";
+import { createPlay } from "./play.js";
+import { createShelf } from "./shelf.js";
+import { createStrip } from "./strip.js";
+import { createZoom } from "./zoom.js";
+
+const REST = 250; // ms without a change after which the address is written and neighbours are asked for
+
+/**
+ * What is looked at: replaced as a whole by `show` and `update`.
+ * @typedef {object} Look
+ * @property {Scene} scene
+ * @property {Source} source
+ * @property {string} key
+ * @property {ReturnType<typeof createShelf>} shelf
+ * @property {ReturnType<typeof createPhoto>} photo
+ */
+
+/**
+ * @param {HTMLElement} root
+ * @param {{ auto?: boolean }} [options] auto: light or dark as the system is, where no page says which
+ * @returns {Viewer}
+ */
+export function createViewer(root, { auto = false } = {}) {
+  /** @type {Look | null} */
+  let look = null;
+  /** @type {Choice | null} */
+  let choice = null;
+  /** @type {number | null} */
+  let previewed = null;
+  /** @type {Drawn | null} */
+  let drawn = null;
+  let queued = 0;
+  let resting = 0;
+  let waiting = 0;
+  let recording = "";
+  let chipped = "";
+  /** @type {"layers" | "checkpoints"} */
+  let playing = "layers";
+  /** @type {((choice: Choice) => void)[]} */
+  const listeners = [];
+
+  const where = make("p", { class: "lav-where", "aria-live": "polite" });
+  const staleLine = make("p", { class: "lav-status-line lav-stale-line", role: "status" });
+  const status = make("p", { class: "lav-status-line", role: "status" });
+  const zoom = createZoom(queue);
+  const panes = createPanes(queue);
+  const hover = createHover(panes.frames, zoom.part);
+  const chips = createChips({ choose, preview, replay: (answer) => look?.source.replay?.(answer) });
+  const strip = createStrip(choose);
+  const numbers = createNumbers();
+  const heads = createHeads(choose);
+  const matrix = createMatrix((layer, head) => look && choose({ layer, head, token: runOf(look.scene.matrix_token) }));
+  const play = createPlay(step, (on) => {
+    controls.playing(on);
+    where.setAttribute("aria-live", on ? "off" : "polite"); // or every layer that flies by is read out
+  });
+  const controls = createControls({ choose, play: () => play.turn(!play.isOn()), speed: play.speed, through: (what) => (playing = what) });
+  const zoomButton = (/** @type {string} */ text, /** @type {string} */ label, /** @type {() => void} */ act) =>
+    make("button", { type: "button", class: "lav-small", "aria-label": label, title: label, onclick: act }, text);
+  const tools = make("div", { class: "lav-tools", role: "group", "aria-label": "Zoom" },
+    zoomButton("−", "zoom out (−)", () => zoom.by(1 / 1.5)), zoomButton("1:1", "whole photo (0)", zoom.whole), zoomButton("+", "zoom in (+)", () => zoom.by(1.5)));
+  const keysLine = make("p", { class: "lav-keys" }, ...[["←", "→", "layer"], ["↑", "↓", "head"], ["[", "]", "token"], ["space", "play"], ["+", "−", "0", "zoom"], ["shift + arrows", "cell"]].map((row) =>
+    make("span", {}, ...row.slice(0, -1).map((key) => make("kbd", {}, key)), ` ${row[row.length - 1]}`)));
+
+  for (const frame of panes.frames) {
+    frame.tabIndex = -1; // a click gives it the focus, and with it the wheel
+    zoom.attach(frame);
+  }
+  chips.onFold(queue);
+  root.classList.add("lav-viewer");
+  root.classList.toggle("lav-auto", auto);
+  root.hidden = true;
+  root.replaceChildren(chips.element,
+    make("section", { class: "lav-card lav-looking", "aria-label": "Pictures" },
+      make("div", { class: "lav-top" }, where, tools), staleLine, status, panes.element, hover.readout, strip.element, controls.element, heads.element, keysLine),
+    make("div", { class: "lav-below" }, matrix.element, numbers.element));
+
+  const silence = listenToKeys(root, {
+    ready: () => choice !== null && root.isConnected,
+    layer: (by) => look && choice && choose({ layer: Math.min(look.scene.layers - 1, Math.max(0, choice.layer + by)) }),
+    head(by) {
+      if (!choice) return;
+      const order = controls.order();
+      choose({ head: order[Math.min(order.length - 1, Math.max(0, order.indexOf(choice.head) + by))] });
+    },
+    token: (by) => look && choice && choose({ token: Math.min(look.scene.tokens.length - 1, Math.max(0, ends(choice.token)[by > 0 ? 1 : 0] + by)) }),
+    cell: hover.move,
+    play: () => play.turn(!play.isOn()),
+    zoom: (factor) => (factor ? zoom.by(factor) : zoom.whole()),
+    escape: hover.clear,
+  });
+  const follow = () => {
+    if (look?.source.address && choice) choose(fitted(look.scene, { ...choice, ...fromAddress(location.hash) }));
+  };
+  addEventListener("hashchange", follow);
+  addEventListener("resize", queue);
+
+  /** The one way in which a choice changes. @param {Change} change */
+  function choose(change) {
+    if (!choice) return;
+    choice = settle(choice, change);
+    write(status, "");
+    listeners.forEach((listener) => listener(/** @type {Choice} */ (choice)));
+    queue();
+  }
+
+  /** @param {number | null} token */
+  function preview(token) {
+    if (previewed === token) return;
+    previewed = token;
+    queue();
+  }
+
+  function queue() {
+    if (!queued) queued = requestAnimationFrame(draw);
+  }
+
+  /** @returns {Choice} what is to be drawn: the choice, or what a hovered chip previews of it */
+  function wanted() {
+    const chosen = /** @type {Choice} */ (choice);
+    if (previewed === null || !look) return chosen;
+    return { ...chosen, token: previewed, head: isRecorded(previewed, look.scene) ? chosen.head : "mean" };
+  }
+
+  function draw() {
+    queued = 0;
+    if (!look || !choice) return;
+    controls.draw(choice);
+    const { scene, source, key, shelf, photo } = look;
+    const shown = wanted();
+    const stack = isMissing(shown) ? undefined : shelf.take(shown);
+    wait(!stack);
+    if (!stack || !photo.loaded() || !panes.hasSize()) return;
+    const now = { key, scene, choice: shown, stack, frame: shown.layer };
+    const same = drawn?.stack === stack && drawn.frame === now.frame;
+    drawn = now;
+    panes.draw(now, photo.ground(...panes.size(), zoom.part()), zoom.part());
+    if (shown.adapter !== chipped) {
+      chipped = shown.adapter;
+      keepingFocus(() => chips.show(scene, source, chipped));
+      chips.most.replaceChildren(...mostChangedButtons(scene, shown.adapter, choose));
+    }
+    if (!same) {
+      write(where, stack.header.headings[now.frame]);
+      numbers.draw(now);
+      controls.offerHeads(stack.header.heads[now.frame]);
+      controls.draw(choice);
+    }
+    hover.draw(now);
+    chips.draw(now, choice);
+    strip.draw(now);
+    matrix.draw(now);
+    heads.draw(now);
+    clearTimeout(resting);
+    resting = setTimeout(rest, REST);
+  }
+
+  /**
+   * Single heads that were not recorded: the model is asked, or where nobody can be asked, the mean is shown.
+   * @param {Choice} shown
+   */
+  function isMissing(shown) {
+    if (!look || !choice || shown.head === "mean" || isRecorded(shown.token, look.scene)) return false;
+    const asked = JSON.stringify([look.key, shown.token]);
+    if (!look.source.record) {
+      choose({ head: "mean" });
+      write(status, "Single heads of this token are not recorded here; the mean of all heads is shown.");
+    } else if (recording !== asked) {
+      recording = asked;
+      write(status, "Recording the heads of this token…");
+      look.source.record(shown.token);
+    }
+    return true;
+  }
+
+  /** A picture that waits is dimmed once the wait can be seen. @param {boolean} on */
+  function wait(on) {
+    if (on && !waiting) waiting = setTimeout(() => panes.element.classList.add("lav-waiting"), 150);
+    if (on) return;
+    clearTimeout(waiting);
+    waiting = 0;
+    panes.element.classList.remove("lav-waiting");
+  }
+
+  /** Once nothing changes any more: the address, and what may be looked at next. */
+  function rest() {
+    if (!look || !choice || play.isOn()) return;
+    if (look.source.address) history.replaceState(history.state, "", `#${toAddress(choice)}`);
+    if (typeof choice.token !== "number" || choice.head !== "mean") return;
+    const { shelf, scene } = look;
+    const chosen = choice;
+    const near = [choice.token + 1, choice.token - 1].filter((token) => token >= 0 && token < scene.tokens.length);
+    void shelf.ahead(near.map((token) => ({ ...chosen, token })));
+  }
+
+  /** @returns {boolean} whether the step was made: not while what was asked before is still on its way */
+  function step() {
+    if (!look || !choice || drawn?.choice !== choice) return false;
+    const { scene } = look;
+    if (playing === "layers") choose({ layer: (choice.layer + 1) % scene.layers });
+    else {
+      const family = scene.families[choice.adapter]?.[0];
+      const { against } = choice;
+      const steps = scene.variants.filter((variant) => variant !== against && scene.families[variant]?.[0] === family)
+        .sort((one, other) => scene.families[one][1] - scene.families[other][1]);
+      choose({ adapter: steps[(steps.indexOf(choice.adapter) + 1) % steps.length] });
+    }
+    return true;
+  }
+
+  /** @param {unknown} problem @param {Choice} asked @param {Look} from */
+  function failed(problem, asked, from) {
+    if (look !== from) return;
+    const code = typeof problem === "object" && problem !== null && "code" in problem ? problem.code : "";
+    if (code === "not_recorded") return queue();
+    if (JSON.stringify(wanted().token) !== JSON.stringify(asked.token)) return; // a neighbour that nobody looks at
+    status.replaceChildren(isSaid(problem) ? String(problem.message) : "These numbers did not come.", " ",
+      make("button", { type: "button", class: "lav-small", onclick: () => {
+        write(status, "");
+        from.shelf.retry();
+        queue();
+      } }, "try again"));
+  }
+
+  /** @param {Scene} scene @param {Source} source @param {string} key @param {Look | null} before whose photo is the same */
+  function turnTo(scene, source, key, before) {
+    const photo = before?.source.photo === source.photo ? before.photo : createPhoto(source.photo);
+    /** @type {Look} */
+    const next = { scene, source, key, photo, shelf: createShelf(source, (problem, asked) => failed(problem, asked, next), queue) };
+    look = next;
+    photo.ready.then(queue, (/** @type {unknown} */ problem) => look === next && write(status, isSaid(problem) ? problem.message : ""));
+    chipped = "";
+    drawn = null;
+    previewed = null;
+    root.hidden = false;
+    keepingFocus(() => {
+      panes.show(scene);
+      strip.show(scene);
+      controls.show(scene);
+      matrix.show(scene);
+      heads.show(scene, source);
+    });
+    queue();
+  }
+
+  /** What had the focus is made anew: whoever works with the keyboard goes on from there. @param {() => void} make */
+  function keepingFocus(make) {
+    const active = document.activeElement;
+    const names = active instanceof HTMLElement && root.contains(active) ? Object.entries(active.dataset) : [];
+    make();
+    const name = names.find(([attribute]) => ["token", "choice", "most", "head"].includes(attribute));
+    if (!name || root.contains(document.activeElement)) return;
+    /** @type {HTMLElement | null} */ (root.querySelector(`[data-${name[0]}="${CSS.escape(name[1] ?? "")}"]`))?.focus({ preventScroll: true });
+  }
+
+  return {
+    show(scene, source, { key, choice: opening = {}, keep = false }) {
+      play.turn(false);
+      const first = look === null;
+      const still = keep && look && choice ? kept(look.scene, choice, scene) : {};
+      const named = first && source.address ? fromAddress(location.hash) : {};
+      choice = fitted(scene, { ...opening, ...still, ...named });
+      if (!isRecorded(choice.token, scene) && !("head" in named)) choice = settle(choice, { head: "mean" });
+      zoom.whole();
+      write(status, "");
+      turnTo(scene, source, key, look);
+      listeners.forEach((listener) => listener(/** @type {Choice} */ (choice)));
+    },
+    update(scene, { key, source }) {
+      if (!look || !choice) return;
+      choice = fitted(scene, choice);
+      recording = "";
+      write(status, "");
+      turnTo(scene, source ?? look.source, key, look);
+    },
+    choose,
+    choice: () => choice,
+    on: (listener) => void listeners.push(listener),
+    busy(on) {
+      root.classList.toggle("lav-busy", on);
+      root.setAttribute("aria-busy", String(on));
+    },
+    stale(on, words = "") {
+      root.classList.toggle("lav-stale", on);
+      write(staleLine, on ? words : "");
+    },
+    destroy() {
+      play.turn(false);
+      silence();
+      removeEventListener("hashchange", follow);
+      removeEventListener("resize", queue);
+      cancelAnimationFrame(queued);
+      clearTimeout(resting);
+      panes.destroy();
+      look = null;
+      choice = null;
+      root.replaceChildren();
+    },
+  };
+}
