@@ -25,6 +25,7 @@ from visualize.palette import DIVERGING, SEQUENTIAL, colour_table
 from visualize.panes import Pane, Panes, panes
 from visualize.rank_heads import RankedHead, rank_heads
 from visualize.reduce import Selection, difference, select
+from visualize.report import report_html
 from visualize.resize import resize
 from visualize.scale import ColourLimits, diverging_limits, number, shared_limits
 from visualize.scene import scene_json
@@ -35,7 +36,7 @@ from visualize.stack import PaneStack, Stack, stack
 from visualize.stack_body import stack_body
 from visualize.stack_choice import StackChoice
 from visualize.token_choice import answer_indices
-from visualize.tokens import Chip, chips, chips_html
+from visualize.tokens import Chip, chips
 
 __all__ = [
     "DIVERGING",
@@ -58,7 +59,6 @@ __all__ = [
     "caption",
     "change_per_token",
     "chips",
-    "chips_html",
     "colour_bar",
     "colour_bar_svg",
     "colour_table",
@@ -76,6 +76,7 @@ __all__ = [
     "overlay",
     "panes",
     "rank_heads",
+    "report_html",
     "resize",
     "scene_json",
     "select",

@@ -24,11 +24,8 @@ from visualize.viewer_bundle import FOLDER, bundle
 
 #: A report has at most so many bytes; what does not fit is left out, and said.
 LARGEST = 20_000_000
-#: The same of what stands in a notebook, which keeps it in its file.
-LARGEST_IN_NOTEBOOK = 8_000_000
 
 _WIDEST = 1_920  # longer side of the photo, in pixels
-_FRAME = 900  # height of a notebook's frame, in pixels
 _POLICY = "default-src 'none'; script-src 'unsafe-inline'; style-src 'unsafe-inline'; img-src data: blob:"
 
 
@@ -66,21 +63,10 @@ def report_html(
     return "".join([head, _words(contents), _numbers(contents), foot])
 
 
-def notebook_html(comparison: Comparison) -> str:
-    """The report in a frame of its own, as Jupyter, VS Code and Colab show it.
-
-    Args:
-        comparison: what was recorded.
-
-    Returns:
-        One `<iframe>`: its scripts run in a sandbox that sees nothing of the notebook.
-    """
-    document = report_html(comparison, largest=LARGEST_IN_NOTEBOOK)
-    title = escape(_title(comparison))
-    return (
-        f'<iframe title="{title}" sandbox="allow-scripts" width="100%" height="{_FRAME}" style="border:0" '
-        f'srcdoc="{escape(document)}"></iframe>'
-    )
+def title_of(comparison: Comparison) -> str:
+    """What a report is called: the model and the variants, on one line."""
+    names = ", ".join(variant_name(recording) for recording in comparison.recordings)
+    return f"Where {plain(comparison.model.id, most=100)} looks: {plain(names, most=200)}"
 
 
 def _around(comparison: Comparison, scene: Mapping[str, Json]) -> tuple[str, str]:
@@ -91,8 +77,8 @@ def _around(comparison: Comparison, scene: Mapping[str, Json]) -> tuple[str, str
         '<!doctype html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
         f'<meta http-equiv="Content-Security-Policy" content="{_POLICY}">\n'
         '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
-        f"<title>{escape(_title(comparison))}</title>\n<style>\n{styles}</style>\n</head>\n<body>\n"
-        f'<header class="report-head"><h1>{escape(_title(comparison))}</h1>{_facts(comparison)}</header>\n'
+        f"<title>{escape(title_of(comparison))}</title>\n<style>\n{styles}</style>\n</head>\n<body>\n"
+        f'<header class="report-head"><h1>{escape(title_of(comparison))}</h1>{_facts(comparison)}</header>\n'
         '<main id="viewer"></main>\n<noscript>A script draws the pictures: allow scripts in this file.</noscript>\n'
     )
     foot = (
@@ -100,11 +86,6 @@ def _around(comparison: Comparison, scene: Mapping[str, Json]) -> tuple[str, str
         f'<script type="module">\n{bundle("report")}\n</script>\n</body>\n</html>\n'
     )
     return head, foot
-
-
-def _title(comparison: Comparison) -> str:
-    names = ", ".join(variant_name(recording) for recording in comparison.recordings)
-    return f"Where {plain(comparison.model.id, most=100)} looks: {plain(names, most=200)}"
 
 
 def _facts(comparison: Comparison) -> str:
