@@ -54,9 +54,7 @@ def animation(
         first.save(buffer, "WebP", save_all=True, append_images=others, duration=stay, loop=0, quality=90)
     else:
         first, *others = [_with_256_colours(frame) for frame in (first, *others)]
-        first.save(
-            buffer, "GIF", save_all=True, append_images=others, duration=stay, loop=0, optimize=False, disposal=1
-        )
+        first.save(buffer, "GIF", save_all=True, append_images=others, duration=stay, loop=0)
     return buffer.getvalue()
 
 
