@@ -69,7 +69,7 @@ def scene_json(
         "matrix_token": recorded,
         "answers": _answers(comparison, written),
         "prompt": comparison.prompt,
-        "warnings": list(warnings(comparison, written, [rows.mean(axis=1) for rows in of_answer.values()])),
+        "warnings": list(warnings(comparison, written, {name: rows.mean(axis=1) for name, rows in of_answer.items()})),
         "notes": [note for note in comparison.notes if note not in written.notes],
         "legend": legend(comparison),
         "views": list(get_args(View)),

@@ -4,7 +4,7 @@ The browser computes no measure: it picks a layer, resizes its numbers, colours 
 `map_bytes` says how the body is laid out.
 """
 
-import itertools
+from functools import cache
 
 from inference.records import Comparison
 from visualize.bar import limits_json
@@ -85,15 +85,14 @@ def _pane(pane: PaneStack, of: str, *, signed: bool, is_change: bool) -> dict[st
 def _scales(shown: Stack) -> dict[str, Json]:
     """Per way to place values on colours, each layer's limits and the notes that belong to them."""
     made: dict[str, Json] = {}
-    said: dict[ColourLimits, Json] = {}  # a signed scale is the same whether a logarithm was asked for or not
+    said = cache(limits_json)  # a signed scale is the same whether a logarithm was asked for or not
     for log in (False, True):
         for percentile in PERCENTILES:
             scaled = shown.scaled(log=log, percentile=percentile)
-            shared, *others = (panes[0].limits for panes in (scaled.variants, scaled.differences) if panes)
-            said |= {each: limits_json(each) for each in {*shared, *itertools.chain(*others)} - said.keys()}
+            differences = scaled.differences[0].limits if scaled.differences else None
             made[f"{log:d}-{percentile}"] = {
-                "shared": [said[each] for each in shared],
-                "difference": [said[each] for each in others[0]] if others else None,
+                "shared": [said(each) for each in scaled.variants[0].limits],
+                "difference": None if differences is None else [said(each) for each in differences],
                 "notes": [list(notes) for notes in scaled.notes],
             }
     return made
