@@ -13,6 +13,7 @@ from urllib.parse import parse_qs, urlsplit
 
 from PIL import Image
 
+from inference.errors import SelectionError
 from inference.records import Comparison
 from visualize.heads_body import heads_body
 from visualize.reduce import View
@@ -105,8 +106,14 @@ def serve(comparison: Comparison) -> Iterator[ViewerServer]:
             query = {name: values[0] for name, values in parse_qs(parts.query).items()}
             server.asked.append(self.path)
             time.sleep(server.delay(self.path))
-            kind, body = server.answer(parts.path, query)
-            self.send_response(200)
+            status = 200
+            try:
+                kind, body = server.answer(parts.path, query)
+            except SelectionError as error:
+                status, kind = 409, "application/json"
+                said = {"code": "not_recorded", "message": error.message, "hint": error.hint}
+                body = json.dumps({"error": said}).encode()
+            self.send_response(status)
             self.send_header("Content-Type", kind)
             self.send_header("Content-Length", str(len(body)))
             self.end_headers()
