@@ -129,9 +129,8 @@ def drawn_by_python(shown: Comparison, numbers: Stack, index: int, *, opacity: f
     )
 
 
-@pytest.mark.parametrize("opacity", [0.6, 1.0])
 @pytest.mark.parametrize("size", [(400, 600), (1024, 97), (3, 2000)], ids=lambda size: f"{size[1]} × {size[0]}")
-def test_the_canvas_shows_what_python_draws(browser: Browser, size: tuple[int, int], opacity: float) -> None:
+def test_the_canvas_shows_what_python_draws(browser: Browser, size: tuple[int, int]) -> None:
     shown = comparison(with_sinks(seed=3), with_sinks("find-red", seed=4), image=photo(size))
     worst = 0
     for visit in opened(browser, shown):
@@ -139,6 +138,7 @@ def test_the_canvas_shows_what_python_draws(browser: Browser, size: tuple[int, i
             content=f".lav-viewer .lav-frame {{ width: {size[1]}px; height: {size[0]}px; aspect-ratio: auto; }}"
         )
         for view, smooth, log, percentile, fade in LOOKS:
+            opacity = (0.6, 1.0)[(smooth + log + (percentile < 100) + fade) % 2]  # each beside each of the others
             visit.choose(
                 view=view,
                 smooth=smooth,
@@ -340,7 +340,7 @@ def test_all_panes_zoom_together(viewer: Opened) -> None:
     assert all((viewer.pixels(index) != whole[index]).any() for index in range(3))
     styles = page.locator(".lav-cell").evaluate_all("(all) => all.map((one) => one.getAttribute('style'))")
     assert len(set(styles)) == 1
-    width = float(re.search(r"width: ([\d.]+)%", styles[0])[1])  # type: ignore[index]
+    width = float(re.search(r"width: ([\d.]+)%", styles[0])[1])
     assert width == pytest.approx(100 / 5 * 1.5**2, rel=1e-3)
     page.keyboard.press("0")
     page.keyboard.press("Escape")
@@ -382,9 +382,9 @@ def test_a_cell_of_the_matrix_goes_to_its_layer_and_head(viewer: Opened) -> None
     box = page.locator(".lav-matrix-field").bounding_box()
     assert box is not None
     spot = {"x": (2 + 0.5) * box["width"] / 4, "y": (1 + 0.5) * box["height"] / 3}
-    page.locator(".lav-matrix-field").hover(position=spot)  # type: ignore[arg-type]
+    page.locator(".lav-matrix-field").hover(position=spot)
     expect(page.locator(".lav-matrix-said")).to_contain_text("layer 2, head 1: JS divergence")
-    page.locator(".lav-matrix-field").click(position=spot)  # type: ignore[arg-type]
+    page.locator(".lav-matrix-field").click(position=spot)
     expect(page.locator(".lav-where")).to_contain_text("layer 2 · head 1")
     assert viewer.choice("token") == FIRST
 
@@ -419,6 +419,64 @@ def test_any_variant_stands_against_any_other(several: Opened) -> None:
     several.choose(against="counts")
     expect(several.canvases().first).to_have_attribute("data-variant", "counts")
     assert several.drawn("variant") == ["counts", "base", "base − counts"]
+
+
+def test_one_variant_is_one_picture_without_differences(browser: Browser) -> None:
+    for visit in opened(browser, comparison(recording())):
+        assert visit.drawn("variant") == ["base"]
+        expect(visit.page.locator(".lav-matrix, .lav-signed, .lav-missing")).to_have_count(3)
+        expect(visit.page.locator(":is(.lav-matrix, .lav-signed, .lav-missing):visible")).to_have_count(0)
+        visit.choose(layer=2, view="contrast")
+        expect(visit.page.locator(".lav-where")).to_contain_text("layer 2 · mean of all heads · contrast view")
+
+
+def test_own_answers_stand_in_rows_of_their_own_and_have_no_difference(browser: Browser) -> None:
+    rows = tokens(), tokens(answer=(" a", " blue", " star"))
+    shown = comparison(recording(row=rows[0]), recording("find-red", seed=1, row=rows[1]), own=True)
+    for visit in opened(browser, shown):
+        assert visit.drawn("variant") == ["base", "find-red"]
+        expect(visit.page.locator(".lav-missing")).to_be_visible()
+        texts = [chips.inner_text() for chips in visit.page.locator(".lav-rows .lav-chips").all()]
+        assert "circle" in texts[0]
+        assert "star" in texts[1]
+
+
+def test_an_old_result_is_dimmed_and_says_so(viewer: Opened) -> None:
+    viewer.page.evaluate("viewer.stale(true, 'This result is of the photo before.')")
+    expect(viewer.page.get_by_text("This result is of the photo before.")).to_be_visible()
+    assert float(viewer.page.locator(".lav-pictures").evaluate("(one) => getComputedStyle(one).opacity")) < 1
+    viewer.page.evaluate("viewer.stale(false)")
+    assert float(viewer.page.locator(".lav-pictures").evaluate("(one) => getComputedStyle(one).opacity")) == 1
+
+
+def test_numbers_that_do_not_come_can_be_asked_for_again(viewer: Opened) -> None:
+    page = viewer.page
+    cut = "source.stack = () => Promise.reject({ message: 'The line was cut.' })"
+    page.evaluate(f"() => {{ window.whole = source.stack; {cut}; }}")
+    viewer.choose(view="contrast")
+    expect(page.get_by_text("The line was cut.")).to_be_visible()
+    assert "raw view" in page.locator(".lav-where").inner_text()  # the picture that stands there says what it is
+    page.evaluate("() => { source.stack = whole; }")
+    page.get_by_role("button", name="try again").click()
+    expect(page.locator(".lav-where")).to_contain_text("contrast view")
+
+
+@pytest.mark.parametrize("width", [390, 1440, 2560])
+def test_nothing_is_wider_than_the_page_and_all_can_be_touched(browser: Browser, width: int) -> None:
+    with serve(
+        comparison(*[recording(name, seed=i) for i, name in enumerate((None, "a-long-name" * 5, "7"))])
+    ) as server:
+        context = browser.new_context(viewport={"width": width, "height": 900}, has_touch=width < 500)
+        page = context.new_page()
+        page.goto(server.address)
+        page.wait_for_selector("canvas[data-key]")
+        assert page.evaluate("document.documentElement.scrollWidth") <= width
+        if width < 500:
+            low = page.locator(":is(button, select, input, summary):visible").evaluate_all(
+                "(all) => all.filter((one) => one.getBoundingClientRect().height < 32).map((one) => one.outerHTML)"
+            )
+            assert [html for html in low if 'type="checkbox"' not in html] == []  # their labels are the target
+        context.close()
 
 
 def test_the_address_holds_the_choice(several: Opened) -> None:

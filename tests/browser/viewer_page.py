@@ -28,7 +28,7 @@ PAGE = """<!doctype html><html lang="en"><head><meta charset="utf-8"><title>view
 <meta name="viewport" content="width=device-width, initial-scale=1"><link rel="icon" href="data:,">
 <link rel="stylesheet" href="viewer/viewer.css">
 <style>body { margin: 12px; background: light-dark(#f7f7f5, #121416); color-scheme: light dark; }</style></head>
-<body><main><h1 hidden>viewer</h1><div id="viewer"></div></main><script type="module">
+<body><main><h1 style="font-size: 0; margin: 0">viewer</h1><div id="viewer"></div></main><script type="module">
 import { createViewer } from "./viewer/viewer.js";
 const bytes = async (path, values) => {
   const answer = await fetch(path + "?" + new URLSearchParams(values));

@@ -8,7 +8,7 @@ import { frameOf, hiddenCells, readBody } from "./stack.js";
 import { drawThumbnail, thumbnail } from "./thumbnail.js";
 
 const SETTLED = 120; // ms that a layer must stay before its heads are asked for
-const ROOM = 12;
+const HEADS_ROOM = 12;
 
 /**
  * @param {(change: Change) => void} choose
@@ -49,7 +49,7 @@ export function createHeads(choose, record) {
     try {
       /** @type {Heads} */
       const heads = readBody(await source.heads(choice, choice.layer));
-      if (asked.size >= ROOM) asked.delete([...asked.keys()][0]);
+      if (asked.size >= HEADS_ROOM) asked.delete([...asked.keys()][0]);
       asked.set(key, heads);
     } catch (problem) {
       if (asked === kept && drawn && keyOf(drawn.choice) === key) {

@@ -78,7 +78,8 @@ export function createStrip(choose) {
       if (layers[current]) mark(layers[current].button, "aria-pressed", "false");
       mark(layers[frame].button, "aria-pressed", "true");
       current = frame;
-      if (beyond) layers[frame].button.scrollIntoView({ block: "nearest", inline: "nearest" });
+      const { button } = layers[frame];
+      if (beyond) row.scrollLeft = button.offsetLeft - row.offsetLeft - (row.clientWidth - button.offsetWidth) / 2;
     },
   };
 }

@@ -3,7 +3,7 @@
 
 import { fromAddress, toAddress } from "./address.js";
 import { createChips } from "./chips.js";
-import { ends, fitted, isRecorded, kept, runOf, settle } from "./choice.js";
+import { ends, fitted, isRecorded, kept, runOf, settle, stackKey } from "./choice.js";
 import { createControls } from "./controls.js";
 import { make, write } from "./element.js";
 import { createHeads, isSaid } from "./heads.js";
@@ -65,7 +65,7 @@ export function createViewer(root, { auto = false } = {}) {
   const strip = createStrip(choose);
   const numbers = createNumbers();
   const heads = createHeads(choose, (token) => look?.source.record && record(token));
-  const matrix = createMatrix((layer, head) => look && choose({ layer, head, token: runOf(look.scene.matrix_token) }));
+  const matrix = createMatrix((layer, head) => look && choose({ layer, head, token: runOf(look.scene.matrix_token), against: look.scene.variants[0] }));
   const play = createPlay(step, (on) => {
     controls.playing(on);
     where.setAttribute("aria-live", on ? "off" : "polite"); // or every layer that flies by is read out
@@ -74,7 +74,7 @@ export function createViewer(root, { auto = false } = {}) {
   const zoomButton = (/** @type {string} */ text, /** @type {string} */ label, /** @type {() => void} */ act) =>
     make("button", { type: "button", class: "lav-small", "aria-label": label, title: label, onclick: act }, text);
   const tools = make("div", { class: "lav-tools", role: "group", "aria-label": "Zoom" },
-    zoomButton("−", "zoom out (−)", () => zoom.by(1 / 1.5)), zoomButton("fit", "whole photo (0)", zoom.whole), zoomButton("+", "zoom in (+)", () => zoom.by(1.5)));
+    zoomButton("−", "zoom out (−)", () => zoom.by(1 / 1.5)), zoomButton("fit", "fit the whole photo (0)", zoom.whole), zoomButton("+", "zoom in (+)", () => zoom.by(1.5)));
   const keysLine = make("p", { class: "lav-keys" }, ...[["←", "→", "layer"], ["↑", "↓", "head"], ["[", "]", "token"], ["space", "play"], ["+", "−", "0", "zoom"], ["shift + arrows", "cell"]].map((row) =>
     make("span", {}, ...row.slice(0, -1).map((key) => make("kbd", {}, key)), ` ${row[row.length - 1]}`)));
 
@@ -109,7 +109,7 @@ export function createViewer(root, { auto = false } = {}) {
     if (look?.source.address && choice) choose(fitted(look.scene, { ...choice, ...fromAddress(location.hash) }));
   };
   addEventListener("hashchange", follow);
-  addEventListener("resize", queue);
+  addEventListener("resize", panes.measure);
 
   /** The one way in which a choice changes. @param {Change} change */
   function choose(change) {
@@ -215,7 +215,8 @@ export function createViewer(root, { auto = false } = {}) {
 
   /** @returns {boolean} whether the step was made: not while what was asked before is still on its way */
   function step() {
-    if (!look || !choice || drawn?.choice !== wanted()) return false;
+    if (!look || !choice || !drawn || drawn.frame !== choice.layer || drawn.choice.adapter !== choice.adapter) return false;
+    if (stackKey(drawn.choice) !== stackKey(wanted())) return false;
     const { scene } = look;
     if (playing === "layers") choose({ layer: (choice.layer + 1) % scene.layers });
     else {
@@ -308,7 +309,7 @@ export function createViewer(root, { auto = false } = {}) {
       play.turn(false);
       silence();
       removeEventListener("hashchange", follow);
-      removeEventListener("resize", queue);
+      removeEventListener("resize", panes.measure);
       cancelAnimationFrame(queued);
       clearTimeout(resting);
       panes.destroy();
