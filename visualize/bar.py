@@ -127,9 +127,8 @@ def _strip(limits: ColourLimits, colormap: str | None) -> NDArray[np.uint8]:
 
 
 def _round_values(limits: ColourLimits) -> list[float]:
-    factor = 100 if limits.unit in ("share", "share difference") else 1  # round as people read them
-    low, high = limits.low * factor, limits.high * factor
+    """Round as stored is round as people read it: a percent is a power of ten."""
     if limits.log:
-        return [10.0**power / factor for power in range(-12, 4)]
-    steps = MaxNLocator(_MOST_BETWEEN + 1, steps=[1, 2, 2.5, 5, 10]).tick_values(low, high)
-    return [float(value) / factor for value in steps]
+        return [10.0**power for power in range(-14, 4)]
+    steps = MaxNLocator(_MOST_BETWEEN + 1, steps=[1, 2, 2.5, 5, 10]).tick_values(limits.low, limits.high)
+    return [float(value) for value in steps]

@@ -42,14 +42,13 @@ def stack_body(comparison: Comparison, choice: StackChoice) -> bytes:
         variants=choice.variants(comparison),
     )
     frames = range(len(shown.selections))
-    masked = choice.view == "sink-masked"
     header: dict[str, Json] = {
         "grid": list(comparison.grid),
         "frames": len(frames),
         "choice": choice.json(comparison),
         "rounding": ROUNDING,
         "panes": _panes(shown),
-        "hidden": [masked and bool(cells.any()) for cells in shown.sinks],
+        "hidden": [shown.hidden(index) is not None for index in frames],
         "sinks": [cells.ravel().nonzero()[0].tolist() for cells in shown.sinks],
         "headings": list(shown.headings),
         "numbers": [numbers_json(shown, index) for index in frames],
@@ -61,7 +60,7 @@ def stack_body(comparison: Comparison, choice: StackChoice) -> bytes:
 
 
 def _panes(shown: Stack) -> list[Json]:
-    signed = shown.selections[0].view == "contrast"
+    signed = shown.view == "contrast"
     panes = [_pane(pane, pane.variant, signed=signed, is_change=False) for pane in shown.variants]
     for index, pane in enumerate(shown.differences, 1):
         panes.append(_pane(pane, shown.variants[index].variant, signed=True, is_change=True))
@@ -101,12 +100,11 @@ def _scales(shown: Stack) -> dict[str, Json]:
 def _strip(shown: Stack) -> dict[str, Json]:
     """All layers at a glance: how much each changed, and the one scale of their small maps."""
     changes = [[change.js_divergence for change in pane.changes] for pane in shown.differences]
-    view = shown.selections[0].view
     shared, difference = pane_limits(
         [pane.maps for pane in shown.variants],
         [pane.maps for pane in shown.differences],
-        signed=view == "contrast",
-        hidden=shown.sinks if view == "sink-masked" else None,
+        signed=shown.view == "contrast",
+        hidden=shown.left_out,
     )
     return {
         "measure": "JS divergence",

@@ -142,6 +142,10 @@ def test_where_nothing_differs_it_opens_on_the_middle_layer_and_the_first_answer
     assert any("exactly the same places" in words for words in made["warnings"])
 
 
+def test_where_nothing_differs_it_opens_on_the_first_of_the_others():
+    assert scene_json(comparison(recording("c"), recording(), recording("b")))["opening"]["adapter"] == "base"
+
+
 def test_without_an_answer_it_opens_on_the_last_word():
     row = tokens(answer=(), end=False)
     bare = comparison(recording(row=row, focus=(0,)), recording("a", row=row, seed=1, focus=(0,)))
