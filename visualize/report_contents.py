@@ -171,14 +171,15 @@ def _words_of_heads(heads: TokenChoice | None, held: bool) -> str:
 
 
 def _words_of_views(choices: Sequence[dict[str, Any]]) -> str:
-    more = []
+    more: dict[str, list[str]] = {}
     for choice in choices:
-        token, view, window = _token(choice["token"]), choice["view"], choice["window"]
+        view, window = choice["view"], choice["window"]
         if choice["head"] == "mean" and (window or view != "raw" or isinstance(choice["token"], list)):
-            around = f"±{window} layers around each, " if window else ""
-            more.append(f"{around}{view} view, {token}")
-    also = f"And: {'; '.join(more)}. " if more else ""
-    return f"{also}Everything else is left out, and says so where it is chosen; an NPZ of this result holds all of it."
+            around = f", ±{window} layers" if window else ""
+            more.setdefault(_token(choice["token"]), []).append(f"{view} view{around}")
+    also = [f"Also for {token}: {'; '.join(views)}." for token, views in more.items()]
+    left = "Everything else is left out, and says so where it is chosen; an NPZ of this result holds all of it."
+    return " ".join([*also, left])
 
 
 def _token(token: object) -> str:

@@ -95,8 +95,8 @@ def test_a_report_says_what_is_inside():
     assert said == [
         "Inside, for all layers: the mean of all heads for tokens 1–4, 7–9.",
         f"Inside, too: every head for token {focus}.",
-        f"And: sink-masked view, token {at}; contrast view, token {at}; ±1 layers around each, raw view, token {at}; "
-        f"±2 layers around each, raw view, token {at}; raw view, the mean of tokens 7–8. "
+        f"Also for token {at}: sink-masked view; contrast view; raw view, ±1 layers; raw view, ±2 layers. "
+        "Also for the mean of tokens 7–8: raw view. "
         "Everything else is left out, and says so where it is chosen; an NPZ of this result holds all of it.",
     ]
 
