@@ -1,7 +1,8 @@
 """Draw what a `Comparison` holds: arrays in; arrays, PIL images and HTML out. No framework, no pyplot, no model.
 
-    select ──▶ stack (numbers of all layers or one) ──▶ panes ──▶ sheet, notebook_html, page
+    select ──▶ stack (numbers of all layers or one) ──▶ panes ──▶ sheet, animation, page
                                                    ├──▶ stack_body, heads_body, scene_json: for a browser to draw
+                                                   │       └──▶ report_html ──▶ notebook_html
                                                    └──▶ analysis_json
 
 `measures` holds the exact formulas, `sink_cells` says which cells draw attention whatever is asked, `shift_matrix` and
