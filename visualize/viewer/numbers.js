@@ -6,7 +6,7 @@ export function createNumbers() {
   const head = make("thead");
   const body = make("tbody");
   const element = make("section", { class: "lav-card lav-numbers", "aria-label": "Numbers" }, make("h3", {}, "Numbers"),
-    make("div", { class: "lav-scroll" }, make("table", {}, head, body)));
+    make("div", { class: "lav-scroll", tabindex: 0, role: "group", "aria-label": "table of measures" }, make("table", {}, head, body)));
   /** @type {NumberTable | null} */
   let shown = null;
 
@@ -17,7 +17,7 @@ export function createNumbers() {
       const table = stack.header.numbers[frame];
       if (table === shown) return;
       shown = table;
-      head.replaceChildren(make("tr", {}, ...["", ...table.columns, ...table.changes].map((name) => make("th", { scope: "col" }, words(name)))));
+      head.replaceChildren(make("tr", {}, make("td"), ...[...table.columns, ...table.changes].map((name) => make("th", { scope: "col" }, words(name)))));
       body.replaceChildren(...table.rows.map((row) => {
         const cells = table.columns.map((_, index) => make("td", {}, row.values[index] ?? ""));
         const deltas = row.deltas.map((delta) => make("td", { class: "lav-delta" }, delta));

@@ -4,8 +4,12 @@
 
 import { mixRow, planAxis, stretchRows } from "./resize.js";
 
+const { fround } = Math; // see resize.js
 const OPAQUE = 0xff000000;
 const FINE = 4; // the opacity of a fading colour has this many steps per colour
+const STEPS = 256 * FINE;
+/** @type {Part} */
+const ALL = Object.freeze({ left: 0, top: 0, size: 1 });
 const LOG_SHIFT = 12; // bits of a float32 that the logarithm's table leaves out: 2,048 steps per octave
 const LOG_ONE = 0x3f800000 >> LOG_SHIFT;
 
@@ -18,15 +22,26 @@ const LOG_ONE = 0x3f800000 >> LOG_SHIFT;
  * @property {Uint8Array | null} hidden per cell, 1 where it is left uncoloured
  * @property {Part} [part] of the photo
  */
-/** @typedef {{ pixels: Uint32Array, width: number, height: number, dimmed: Map<number, Uint32Array> }} Ground */
+/**
+ * @typedef {object} Ground the photo's pixels, and what is worked out once for all maps that are laid on it
+ * @property {Uint32Array} pixels
+ * @property {number} width
+ * @property {number} height
+ * @property {Map<number, Uint32Array>} dimmed
+ * @property {Map<string, Axes>} axes
+ * @property {Float32Array} wide room for stretched rows
+ */
+/** @typedef {{ across: import("./resize.js").Axis, down: import("./resize.js").Axis }} Axes */
+/** @typedef {(y: number, places: Uint16Array) => void} PlaceRow */
 
 /**
- * The pixels that maps are laid on, with room for their dimmed copies.
+ * The pixels that maps are laid on, with room for what is worked out once.
  * @param {ImageData} image
  * @returns {Ground}
  */
 export function groundOf(image) {
-  return { pixels: new Uint32Array(image.data.buffer), width: image.width, height: image.height, dimmed: new Map() };
+  const pixels = new Uint32Array(image.data.buffer);
+  return { pixels, width: image.width, height: image.height, dimmed: new Map(), axes: new Map(), wide: new Float32Array(0) };
 }
 
 /**
@@ -40,32 +55,93 @@ export function groundOf(image) {
  */
 export function paintMap(out, ground, map, grid, limits, paint) {
   const { width, height } = ground;
-  const { left, top, size } = paint.part ?? { left: 0, top: 0, size: 1 };
-  const across = planAxis(grid[1], width, paint.smooth, left, size);
-  const down = planAxis(grid[0], height, paint.smooth, top, size);
-  const line = new Float32Array(width);
-  const places = new Uint16Array(width);
-  const rows = hiddenRows(map, grid, paint, across, down, width) ?? plainRows(map, grid, across, down, width);
-  const place = placer(limits);
+  const axes = axesOf(ground, grid, paint.smooth, paint.part ?? ALL);
+  const place = limits.empty || limits.log || paint.hidden || axes.across.cover || axes.down.cover
+    ? placeAny(ground, map, grid, limits, paint, axes)
+    : placeStraight(ground, map, grid, limits, axes);
   const blend = paint.fade ? fading(ground, limits, paint) : even(ground, paint);
-  const mask = paint.hidden ? hiddenMask(paint.hidden, grid, width, height, paint.part) : null;
+  const mask = paint.hidden && hiddenMask(ground, paint.hidden, grid, paint.part ?? ALL);
+  const places = new Uint16Array(width);
   for (let y = 0; y < height; y++) {
-    rows(y, line);
-    place(line, places);
+    place(y, places);
     blend(out, y * width, places);
     if (mask) for (let at = y * width, end = at + width; at < end; at++) if (mask[at]) out[at] = ground.pixels[at];
   }
 }
 
 /**
+ * @param {Ground} ground
+ * @param {readonly [number, number]} grid
+ * @param {boolean} smooth
+ * @param {Part} part
+ * @returns {Axes}
+ */
+function axesOf(ground, grid, smooth, { left, top, size }) {
+  const key = [...grid, smooth, left, top, size].join();
+  const known = ground.axes.get(key);
+  if (known) return known;
+  const axes = { across: planAxis(grid[1], ground.width, smooth, left, size), down: planAxis(grid[0], ground.height, smooth, top, size) };
+  ground.axes.set(key, axes);
+  return axes;
+}
+
+/**
+ * The usual case, in one loop per row: `mixRow` and a linear scale.
+ * @param {Ground} ground
  * @param {Float32Array} map
  * @param {readonly [number, number]} grid
- * @param {import("./resize.js").Axis} across
- * @param {import("./resize.js").Axis} down
+ * @param {Limits} limits
+ * @param {Axes} axes
+ * @returns {PlaceRow}
+ */
+function placeStraight(ground, map, grid, limits, { across, down }) {
+  const { width } = ground;
+  const size = grid[0] * width;
+  if (ground.wide.length < size) ground.wide = new Float32Array(size);
+  const { wide } = ground;
+  stretchRows(map, grid[0], across, wide);
+  const { low, range } = straight(limits);
+  return (y, places) => {
+    const above = down.lower[y] * width;
+    const below = down.upper[y] * width;
+    const weight = down.weight[y];
+    for (let x = 0; x < width; x++) {
+      const value = wide[above + x];
+      const mixed = fround(value + fround(fround(wide[below + x] - value) * weight));
+      const place = fround(fround(mixed - low) / range) * STEPS;
+      places[x] = place < 0 ? 0 : place > STEPS - 1 ? STEPS - 1 : place;
+    }
+  };
+}
+
+/**
+ * Any scale, hidden cells, more cells than pixels.
+ * @param {Ground} ground
+ * @param {Float32Array} map
+ * @param {readonly [number, number]} grid
+ * @param {Limits} limits
+ * @param {Paint} paint
+ * @param {Axes} axes
+ * @returns {PlaceRow}
+ */
+function placeAny({ width }, map, grid, limits, paint, axes) {
+  const rows = paint.hidden ? hiddenRows(map, grid, paint.hidden, axes, width) : plainRows(map, grid, axes, width);
+  const place = placer(limits);
+  const line = new Float32Array(width);
+  return (y, places) => {
+    rows(y, line);
+    place(line, places);
+  };
+}
+
+/**
+ * @param {Float32Array} map
+ * @param {readonly [number, number]} grid
+ * @param {Axes} axes
  * @param {number} width
  * @returns {(y: number, line: Float32Array) => void}
  */
-function plainRows(map, grid, across, down, width) {
+function plainRows(map, grid, { across, down }, width) {
   const wide = new Float32Array(grid[0] * width);
   stretchRows(map, grid[0], across, wide);
   return (y, line) => mixRow(wide, down, y, line);
@@ -75,18 +151,15 @@ function plainRows(map, grid, across, down, width) {
  * Rows in which hidden cells do not count: their neighbours are drawn from visible cells alone.
  * @param {Float32Array} map
  * @param {readonly [number, number]} grid
- * @param {Paint} paint
- * @param {import("./resize.js").Axis} across
- * @param {import("./resize.js").Axis} down
+ * @param {Uint8Array} hidden
+ * @param {Axes} axes
  * @param {number} width
- * @returns {((y: number, line: Float32Array) => void) | null}
+ * @returns {(y: number, line: Float32Array) => void}
  */
-function hiddenRows(map, grid, paint, across, down, width) {
-  const { hidden } = paint;
-  if (!hidden) return null;
+function hiddenRows(map, grid, hidden, axes, width) {
   const seen = Float32Array.from(hidden, (cell) => 1 - cell);
-  const values = plainRows(map.map((value, cell) => value * seen[cell]), grid, across, down, width);
-  const weights = plainRows(seen, grid, across, down, width);
+  const values = plainRows(map.map((value, cell) => value * seen[cell]), grid, axes, width);
+  const weights = plainRows(seen, grid, axes, width);
   const weight = new Float32Array(width);
   return (y, line) => {
     values(y, line);
@@ -97,16 +170,14 @@ function hiddenRows(map, grid, paint, across, down, width) {
 
 /**
  * Per pixel, 1 where more than half of what it shows is hidden.
+ * @param {Ground} ground
  * @param {Uint8Array} hidden
  * @param {readonly [number, number]} grid
- * @param {number} width
- * @param {number} height
- * @param {Part} [part]
+ * @param {Part} part
  */
-function hiddenMask(hidden, grid, width, height, part = { left: 0, top: 0, size: 1 }) {
-  const across = planAxis(grid[1], width, false, part.left, part.size);
-  const down = planAxis(grid[0], height, false, part.top, part.size);
-  const rows = plainRows(Float32Array.from(hidden, (cell) => 1 - cell), grid, across, down, width);
+function hiddenMask(ground, hidden, grid, part) {
+  const { width, height } = ground;
+  const rows = plainRows(Float32Array.from(hidden, (cell) => 1 - cell), grid, axesOf(ground, grid, false, part), width);
   const line = new Float32Array(width);
   const mask = new Uint8Array(width * height);
   for (let y = 0; y < height; y++) {
@@ -116,37 +187,44 @@ function hiddenMask(hidden, grid, width, height, part = { left: 0, top: 0, size:
   return mask;
 }
 
+/** A linear scale in float32. @param {Limits} limits */
+const straight = ({ low, high }) => ({ low: fround(low), range: fround(high - low) });
+
 /**
  * Values to places on the scale, in steps of 1 / (256 · FINE), the last step for all at or above the upper limit.
  * @param {Limits} limits
  * @returns {(line: Float32Array, places: Uint16Array) => void}
  */
 function placer(limits) {
-  const steps = 256 * FINE;
-  const last = steps - 1;
-  if (limits.empty) return (_, places) => places.fill(limits.signed ? steps / 2 : 0);
+  const last = STEPS - 1;
+  if (limits.empty) return (_, places) => places.fill(limits.signed ? STEPS / 2 : 0);
   if (limits.log) {
     const table = logTable(limits.high / limits.low);
-    const bits = new Float32Array(1);
-    const whole = new Uint32Array(bits.buffer);
+    const value = new Float32Array(1);
+    const bits = new Uint32Array(value.buffer);
     const end = table.length - 1;
+    const low = fround(Math.log(limits.low));
+    const range = fround(Math.log(limits.high) - Math.log(limits.low));
     return (line, places) => {
       for (let x = 0; x < line.length; x++) {
-        bits[0] = line[x] / limits.low;
-        const index = (whole[0] >> LOG_SHIFT) - LOG_ONE;
-        places[x] = index < 0 ? 0 : index > end ? last : table[index];
+        value[0] = line[x] / limits.low;
+        const index = (bits[0] >> LOG_SHIFT) - LOG_ONE;
+        let place = index < 0 ? 0 : index > end ? last : table[index];
+        if (place === EDGE) place = Math.max(0, Math.min(last, fround(fround(fround(Math.log(line[x])) - low) / range) * STEPS));
+        places[x] = place;
       }
     };
   }
-  const middle = (limits.low + limits.high) / 2; // 0 exactly, where the scale is signed
-  const factor = steps / (limits.high - limits.low);
+  const { low, range } = straight(limits);
   return (line, places) => {
     for (let x = 0; x < line.length; x++) {
-      const place = (line[x] - middle) * factor + steps / 2;
+      const place = fround(fround(line[x] - low) / range) * STEPS;
       places[x] = place < 0 ? 0 : place > last ? last : place;
     }
   };
 }
+
+const EDGE = 0xffff; // in a table of logarithms: here one colour ends and the next begins
 
 /** @type {Map<number, Uint16Array>} */
 const logTables = new Map();
@@ -162,9 +240,16 @@ function logTable(ratio) {
   const value = new Float32Array(bits.buffer);
   value[0] = ratio;
   const table = new Uint16Array((bits[0] >> LOG_SHIFT) - LOG_ONE + 1);
+  const placeOf = (/** @type {number} */ leading) => {
+    bits[0] = leading << LOG_SHIFT;
+    return Math.min(STEPS - 1, (Math.log(value[0]) / Math.log(ratio)) * STEPS);
+  };
+  const margin = 0.01; // the colour of a value so near to an edge may be told from its own logarithm only
   for (let index = 0; index < table.length; index++) {
-    bits[0] = ((index + LOG_ONE) << LOG_SHIFT) + (1 << (LOG_SHIFT - 1));
-    table[index] = Math.min(256 * FINE - 1, (Math.log(value[0]) / Math.log(ratio)) * 256 * FINE);
+    const from = placeOf(index + LOG_ONE);
+    const to = placeOf(index + LOG_ONE + 1);
+    const isEdge = Math.floor((from - margin) / FINE) !== Math.floor((to + margin) / FINE);
+    table[index] = isEdge ? EDGE : from;
   }
   logTables.set(Math.round(ratio), table);
   return table;
@@ -179,8 +264,7 @@ function logTable(ratio) {
 function even(ground, paint) {
   const part = Math.floor(paint.opacity * 255 + 0.5);
   const dimmed = dim(ground, 255 - part);
-  const table = new Uint32Array(256 * FINE);
-  for (let place = 0; place < table.length; place++) table[place] = weighted(paint.colours, place >> 2, part, 0) | 0;
+  const table = weightedTable(paint.colours, `even ${part}`, () => part).colours;
   return (out, at, places) => {
     for (let x = 0; x < places.length; x++) out[at + x] = dimmed[at + x] + table[places[x]];
   };
@@ -209,17 +293,11 @@ function dim(ground, part) {
  * @returns {(out: Uint32Array, at: number, places: Uint16Array) => void}
  */
 function fading(ground, limits, paint) {
-  const steps = 256 * FINE;
-  const table = new Uint32Array(steps);
-  const rest = new Uint16Array(steps); // the photo's weight, of 256
-  for (let place = 0; place < steps; place++) {
-    const middle = place === steps / 2 ? place : place + 0.5; // 0 itself stands at the beginning of its step
-    const end = place === 0 ? 0 : place === steps - 1 ? steps : middle;
-    const strength = limits.signed ? Math.abs((2 * end) / steps - 1) : end / steps;
-    const part = Math.floor(strength * paint.opacity * 255 + 0.5);
-    table[place] = weighted(paint.colours, place >> 2, part, 0);
-    rest[place] = Math.round(((255 - part) * 256) / 255);
-  }
+  const { colours: table, rest } = weightedTable(paint.colours, `fade ${paint.opacity} ${limits.signed}`, (place) => {
+    const inside = place === 0 || place === STEPS / 2 ? place : place === STEPS - 1 ? STEPS : place + 0.5; // the ends and 0 exactly
+    const strength = limits.signed ? Math.abs((2 * inside) / STEPS - 1) : inside / STEPS;
+    return Math.floor(strength * paint.opacity * 255 + 0.5);
+  });
   const { pixels } = ground;
   return (out, at, places) => {
     for (let x = 0; x < places.length; x++) {
@@ -233,14 +311,28 @@ function fading(ground, limits, paint) {
   };
 }
 
+/** @type {WeakMap<Uint8Array, Map<string, { colours: Uint32Array, rest: Uint16Array }>>} */
+const weightedTables = new WeakMap();
+
 /**
- * A colour weighted by `part` of 255, packed.
+ * Per place, its colour weighted by a part of 255, packed without alpha; and the photo's weight, of 256.
  * @param {Uint8Array} colours
- * @param {number} index
- * @param {number} part
- * @param {number} alpha
+ * @param {string} key names the parts
+ * @param {(place: number) => number} partOf
  */
-function weighted(colours, index, part, alpha) {
-  const channel = (/** @type {number} */ offset) => Math.round((colours[3 * index + offset] * part) / 255);
-  return (alpha | (channel(2) << 16) | (channel(1) << 8) | channel(0)) >>> 0;
+function weightedTable(colours, key, partOf) {
+  const tables = weightedTables.get(colours) ?? new Map();
+  weightedTables.set(colours, tables);
+  const known = tables.get(key);
+  if (known) return known;
+  if (tables.size > 8) tables.clear(); // the opacity slider passes through many
+  const made = { colours: new Uint32Array(STEPS), rest: new Uint16Array(STEPS) };
+  for (let place = 0; place < STEPS; place++) {
+    const part = partOf(place);
+    const channel = (/** @type {number} */ offset) => Math.round((colours[3 * (Math.floor(place / FINE)) + offset] * part) / 255);
+    made.colours[place] = (channel(2) << 16) | (channel(1) << 8) | channel(0);
+    made.rest[place] = Math.round(((255 - part) * 256) / 255);
+  }
+  tables.set(key, made);
+  return made;
 }

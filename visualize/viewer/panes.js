@@ -119,6 +119,7 @@ export function createPanes(resized) {
         notes.replaceChildren(...said.map((note) => make("p", { class: "lav-note" }, note)));
       }
     },
+    measure,
     destroy: () => observer.disconnect(),
   };
 }

@@ -2,6 +2,8 @@
 // Numbers stand at cell centres and pixels are asked at theirs (half-pixel centres). A part of the photo may be shown:
 // the pixels then lie over that part only.
 
+const round32 = Math.fround; // every step is rounded to float32, as NumPy does it: a colour's edge is met by the same pixels
+
 /** @typedef {{ lower: Int32Array, upper: Int32Array, weight: Float32Array, cover: Float32Array | null, cells: number }} Axis */
 
 /**
@@ -27,7 +29,7 @@ export function planAxis(cells, pixels, smooth, start = 0, span = 1) {
     const centre = Math.min(Math.max(place - 0.5, 0), cells - 1);
     lower[pixel] = Math.min(Math.floor(centre), Math.max(cells - 2, 0));
     upper[pixel] = Math.min(lower[pixel] + 1, cells - 1);
-    weight[pixel] = centre - lower[pixel];
+    weight[pixel] = centre - lower[pixel]; // rounded to float32 here
   }
   return { lower, upper, weight, cover: null, cells };
 }
@@ -70,7 +72,7 @@ export function stretchRows(map, rows, across, wide) {
         wide[to + pixel] = sum;
       } else {
         const value = map[from + lower[pixel]];
-        wide[to + pixel] = value + (map[from + upper[pixel]] - value) * weight[pixel];
+        wide[to + pixel] = value + round32(round32(map[from + upper[pixel]] - value) * weight[pixel]);
       }
     }
   }
@@ -102,6 +104,6 @@ export function mixRow(wide, down, y, line) {
   }
   for (let pixel = 0; pixel < pixels; pixel++) {
     const value = wide[above + pixel];
-    line[pixel] = value + (wide[below + pixel] - value) * weight;
+    line[pixel] = value + round32(round32(wide[below + pixel] - value) * weight);
   }
 }

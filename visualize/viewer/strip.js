@@ -18,6 +18,8 @@ export function createStrip(choose) {
   /** @type {unknown[]} */
   let painted = [];
   let current = -1;
+  let beyond = false; // whether some layers are out of sight; asked once per size, since asking costs a layout
+  new ResizeObserver(() => (beyond = row.scrollWidth > row.clientWidth)).observe(row);
 
   /** @param {number} count */
   function build(count) {
@@ -77,8 +79,7 @@ export function createStrip(choose) {
       mark(layers[frame].button, "aria-pressed", "true");
       current = frame;
       const { button } = layers[frame];
-      const beyond = row.scrollWidth > row.clientWidth;
-      if (beyond) row.scrollLeft = button.offsetLeft - (row.clientWidth - button.offsetWidth) / 2;
+      if (beyond) row.scrollLeft = button.offsetLeft - row.offsetLeft - (row.clientWidth - button.offsetWidth) / 2;
     },
   };
 }

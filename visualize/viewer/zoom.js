@@ -12,12 +12,15 @@ export function createZoom(changed) {
   let part = WHOLE;
   /** @type {Map<number, PointerEvent>} */
   const fingers = new Map();
+  /** @type {HTMLElement[]} */
+  const frames = [];
 
   /** @param {Part} next */
   function turnTo({ left, top, size }) {
     const bounded = Math.min(1, Math.max(1 / MOST, size));
     const inside = (/** @type {number} */ edge) => Math.min(1 - bounded, Math.max(0, edge));
     part = bounded === 1 ? WHOLE : Object.freeze({ left: inside(left), top: inside(top), size: bounded });
+    for (const frame of frames) frame.style.touchAction = bounded < 1 ? "none" : ""; // a finger moves the photo, not the page
     changed();
   }
 
@@ -72,6 +75,7 @@ export function createZoom(changed) {
      * @param {HTMLElement} frame
      */
     attach(frame) {
+      frames.push(frame);
       frame.addEventListener("wheel", (event) => {
         const meant = event.ctrlKey || event.metaKey || part.size < 1 || frame.contains(document.activeElement);
         if (!meant || (part.size === 1 && event.deltaY > 0 && !event.ctrlKey)) return;
