@@ -14,3 +14,8 @@ def test_wrapped_lines_fit_and_lose_nothing():
     assert max(font.getlength(line) for line in lines) <= 200
     assert "".join(lines).replace(" ", "") == text.replace(" ", "")
     assert wrap(text, font, 200, most=2)[-1].endswith("…")
+
+
+def test_titles_are_bold_and_other_words_are_not():
+    assert typeface(20, bold=True).getname() == ("DejaVu Sans", "Bold")
+    assert typeface(14).getname() == ("DejaVu Sans", "Book")

@@ -37,4 +37,3 @@ def draw(comparison: Comparison, choice: Choice, *, written: Comparison | None =
         return drawn
     own = {recording.adapter: recording.answer for recording in written.recordings}
     return replace(drawn, answers=tuple((name or "base", own[name]) for name in pair))
-
