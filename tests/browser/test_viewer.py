@@ -279,7 +279,7 @@ def test_a_chip_that_is_hovered_is_previewed_and_left_again(viewer: Opened) -> N
     page.locator(f'.lav-chip[data-token="{FIRST + 1}"]').hover()
     expect(viewer.canvases().first).to_have_attribute("data-token", str(FIRST + 1))
     assert viewer.choice("token") == FIRST
-    page.locator("h3").first.hover()
+    page.locator("h2").first.hover()
     expect(viewer.canvases().first).to_have_attribute("data-token", str(FIRST))
 
 

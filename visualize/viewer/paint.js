@@ -4,10 +4,10 @@
 
 import { mixRow, planAxis, stretchRows } from "./resize.js";
 
-const { fround } = Math; // see resize.js
 const OPAQUE = 0xff000000;
 const FINE = 4; // the opacity of a fading colour has this many steps per colour
 const STEPS = 256 * FINE;
+const NEAR = 0.001; // of a step: more than the rounding of float32 can move a value
 /** @type {Part} */
 const ALL = Object.freeze({ left: 0, top: 0, size: 1 });
 const LOG_SHIFT = 12; // bits of a float32 that the logarithm's table leaves out: 2,048 steps per octave
@@ -86,7 +86,8 @@ function axesOf(ground, grid, smooth, { left, top, size }) {
 }
 
 /**
- * The usual case, in one loop per row: `mixRow` and a linear scale.
+ * The usual case, in one loop per row: `mixRow` and a linear scale, in float64; only where a value is so near to the
+ * edge of a step that rounding decides, it is worked out in float32 once more.
  * @param {Ground} ground
  * @param {Float32Array} map
  * @param {readonly [number, number]} grid
@@ -101,17 +102,64 @@ function placeStraight(ground, map, grid, limits, { across, down }) {
   const { wide } = ground;
   stretchRows(map, grid[0], across, wide);
   const { low, range } = straight(limits);
-  return (y, places) => {
-    const above = down.lower[y] * width;
-    const below = down.upper[y] * width;
-    const weight = down.weight[y];
-    for (let x = 0; x < width; x++) {
-      const value = wide[above + x];
-      const mixed = fround(value + fround(fround(wide[below + x] - value) * weight));
-      const place = fround(fround(mixed - low) / range) * STEPS;
+  return (y, places) => placeLine(wide, down.lower[y] * width, down.upper[y] * width, down.weight[y], low, range, places);
+}
+
+// The loops over pixels are functions of their own: in a closure each pixel would read its constants anew.
+
+/**
+ * @param {Float32Array} wide
+ * @param {number} above where the upper row begins
+ * @param {number} below
+ * @param {number} weight
+ * @param {number} low
+ * @param {number} range
+ * @param {Uint16Array} places written
+ */
+function placeLine(wide, above, below, weight, low, range, places) {
+  const factor = STEPS / range;
+  for (let x = 0; x < places.length; x++) {
+    const value = wide[above + x];
+    const next = wide[below + x];
+    const step = (value - low + (next - value) * weight) * factor;
+    if (((step + NEAR) | 0) === ((step - NEAR) | 0)) {
+      const place = step | 0;
       places[x] = place < 0 ? 0 : place > STEPS - 1 ? STEPS - 1 : place;
+    } else {
+      const mixed = Math.fround(value + Math.fround(Math.fround(next - value) * weight));
+      places[x] = Math.max(0, Math.min(STEPS - 1, Math.fround(Math.fround(mixed - low) / range) * STEPS));
     }
-  };
+  }
+}
+
+/**
+ * @param {Uint32Array} out
+ * @param {number} at where the row begins
+ * @param {Uint16Array} places
+ * @param {Uint32Array} dimmed
+ * @param {Uint32Array} table
+ */
+function blendEven(out, at, places, dimmed, table) {
+  for (let x = 0; x < places.length; x++) out[at + x] = dimmed[at + x] + table[places[x]];
+}
+
+/**
+ * @param {Uint32Array} out
+ * @param {number} at
+ * @param {Uint16Array} places
+ * @param {Uint32Array} pixels
+ * @param {Uint32Array} table
+ * @param {Uint16Array} rest
+ */
+function blendFading(out, at, places, pixels, table, rest) {
+  for (let x = 0; x < places.length; x++) {
+    const place = places[x];
+    const weight = rest[place];
+    const pixel = pixels[at + x];
+    const sides = ((Math.imul(pixel & 0xff00ff, weight) + 0x800080) >>> 8) & 0xff00ff;
+    const green = ((Math.imul(pixel & 0x00ff00, weight) + 0x008000) >>> 8) & 0x00ff00;
+    out[at + x] = OPAQUE | ((sides | green) + table[place]);
+  }
 }
 
 /**
@@ -188,7 +236,7 @@ function hiddenMask(ground, hidden, grid, part) {
 }
 
 /** A linear scale in float32. @param {Limits} limits */
-const straight = ({ low, high }) => ({ low: fround(low), range: fround(high - low) });
+const straight = ({ low, high }) => ({ low: Math.fround(low), range: Math.fround(high - low) });
 
 /**
  * Values to places on the scale, in steps of 1 / (256 · FINE), the last step for all at or above the upper limit.
@@ -203,14 +251,14 @@ function placer(limits) {
     const value = new Float32Array(1);
     const bits = new Uint32Array(value.buffer);
     const end = table.length - 1;
-    const low = fround(Math.log(limits.low));
-    const range = fround(Math.log(limits.high) - Math.log(limits.low));
+    const low = Math.fround(Math.log(limits.low));
+    const range = Math.fround(Math.log(limits.high) - Math.log(limits.low));
     return (line, places) => {
       for (let x = 0; x < line.length; x++) {
         value[0] = line[x] / limits.low;
         const index = (bits[0] >> LOG_SHIFT) - LOG_ONE;
         let place = index < 0 ? 0 : index > end ? last : table[index];
-        if (place === EDGE) place = Math.max(0, Math.min(last, fround(fround(fround(Math.log(line[x])) - low) / range) * STEPS));
+        if (place === EDGE) place = Math.max(0, Math.min(last, Math.fround(Math.fround(Math.fround(Math.log(line[x])) - low) / range) * STEPS));
         places[x] = place;
       }
     };
@@ -218,7 +266,7 @@ function placer(limits) {
   const { low, range } = straight(limits);
   return (line, places) => {
     for (let x = 0; x < line.length; x++) {
-      const place = fround(fround(line[x] - low) / range) * STEPS;
+      const place = Math.fround(Math.fround(line[x] - low) / range) * STEPS;
       places[x] = place < 0 ? 0 : place > last ? last : place;
     }
   };
@@ -265,9 +313,7 @@ function even(ground, paint) {
   const part = Math.floor(paint.opacity * 255 + 0.5);
   const dimmed = dim(ground, 255 - part);
   const table = weightedTable(paint.colours, `even ${part}`, () => part).colours;
-  return (out, at, places) => {
-    for (let x = 0; x < places.length; x++) out[at + x] = dimmed[at + x] + table[places[x]];
-  };
+  return (out, at, places) => blendEven(out, at, places, dimmed, table);
 }
 
 /**
@@ -298,17 +344,7 @@ function fading(ground, limits, paint) {
     const strength = limits.signed ? Math.abs((2 * inside) / STEPS - 1) : inside / STEPS;
     return Math.floor(strength * paint.opacity * 255 + 0.5);
   });
-  const { pixels } = ground;
-  return (out, at, places) => {
-    for (let x = 0; x < places.length; x++) {
-      const place = places[x];
-      const weight = rest[place];
-      const pixel = pixels[at + x];
-      const sides = ((Math.imul(pixel & 0xff00ff, weight) + 0x800080) >>> 8) & 0xff00ff;
-      const green = ((Math.imul(pixel & 0x00ff00, weight) + 0x008000) >>> 8) & 0x00ff00;
-      out[at + x] = OPAQUE | ((sides | green) + table[place]);
-    }
-  };
+  return (out, at, places) => blendFading(out, at, places, ground.pixels, table, rest);
 }
 
 /** @type {WeakMap<Uint8Array, Map<string, { colours: Uint32Array, rest: Uint16Array }>>} */

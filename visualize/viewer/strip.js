@@ -28,7 +28,7 @@ export function createStrip(choose) {
       const bar = make("i");
       const text = make("small");
       const button = make("button", { type: "button", class: "lav-layer-cell", tabindex: -1, "data-layer": layer, onclick: () => choose({ layer }) },
-        canvas, make("span", { class: "lav-change" }, bar), make("span", { class: "lav-layer-number" }, String(layer)), text);
+        canvas, make("span", { class: "lav-change" }, bar), make("span", { class: "lav-layer-number" }, String(layer)), " ", text);
       return { button, canvas, bar, text };
     });
     row.replaceChildren(...layers.map((layer) => layer.button));
@@ -52,8 +52,8 @@ export function createStrip(choose) {
       const words = strip.words[later]?.[frame] ?? "";
       layer.bar.style.height = `${most ? ((changes[frame] ?? 0) / most) * 100 : 0}%`;
       write(layer.text, words);
-      mark(layer.button, "aria-label", words ? `layer ${frame}: ${strip.measure} ${words} ${strip.unit}` : `layer ${frame}`);
-      layer.button.title = layer.button.ariaLabel ?? "";
+      mark(layer.button, "aria-label", words ? `layer ${frame} ${words} ${strip.unit}` : `layer ${frame}`);
+      mark(layer.button, "title", words ? `layer ${frame}: ${strip.measure} ${words} ${strip.unit}` : `layer ${frame}`);
     });
     element.classList.toggle("lav-unchanged", !changes.length);
     write(about, `All layers: ${header.panes[pane].variant}, one scale ${limits.words}${changes.length ? ` · bars: ${strip.measure} in ${strip.unit}` : ""}`);
