@@ -68,7 +68,12 @@ const parts = {
   saver(value) {
     if (!value?.source || value.serial === page.saved) return;
     page.saved = value.serial;
-    make("a", { href: value.source, download: value.name }).click();
+    // a blob: a long address of its own would be cut
+    fetch(value.source).then((content) => content.blob()).then((content) => {
+      const address = URL.createObjectURL(content);
+      make("a", { href: address, download: value.name }).click();
+      setTimeout(() => URL.revokeObjectURL(address), 60_000);
+    });
   },
 };
 
@@ -112,6 +117,9 @@ const lookAt = async ({ ticket, key, focus }) => {
   if (focus && page.shown === key) viewer.update(scene, { key, source });
   else viewer.show(scene, source, { key, keep: page.shown !== undefined });
   viewer.stale(false);
+  const added = scene.variants.filter((variant) => page.variants && !page.variants.includes(variant));
+  if (added.length) viewer.choose({ adapter: added[0] }); // whoever adds an adapter wants to see it
+  page.variants = scene.variants;
   page.shown = key;
 };
 
