@@ -17,7 +17,8 @@ READ_FOCUS = """() => {
   let paper = node.parentElement;
   while (paper && getComputedStyle(paper).backgroundColor.endsWith(', 0)')) paper = paper.parentElement;
   const style = getComputedStyle(node);
-  const name = node.ariaLabel || node.dataset.choice || node.dataset.key || node.innerText || node.id || node.tagName;
+  const token = node.dataset.token && `token ${node.dataset.token}`;
+  const name = token || node.ariaLabel || node.dataset.choice || node.innerText || node.id || node.tagName;
   return { name: name.slice(0, 30), kind: style.outlineStyle, width: parseFloat(style.outlineWidth),
     ring: style.outlineColor, paper: getComputedStyle(paper ?? document.body).backgroundColor };
 }"""
@@ -64,7 +65,7 @@ def test_whatever_has_the_focus_shows_it(scheme: str, request: pytest.FixtureReq
     ]
     assert faint == []
     names = {stop["name"] for stop in stops}
-    assert {"adapter", "compared with", "Analyze", "layer", "head", "view", "smooth", "1 10", "display"} <= names
+    assert {"adapter", "compared with", "Analyze", "layer", "head", "view", "smooth", "token 10", "display"} <= names
 
 
 def test_left_and_right_are_layers_and_up_and_down_are_heads_on_the_slider_too(visit: Watched) -> None:

@@ -112,7 +112,7 @@ def test_of_own_answers_those_are_shown_that_are_long_enough():
     assert StackChoice(base).variants(own) == ("a",)
     assert StackChoice((7, adapter - 1)).variants(own) == ("a",)
     assert StackChoice("answer").variants(own) == (None, "a")
-    header, maps = read_body(stack_body(own, StackChoice(base)))
+    _, maps = read_body(stack_body(own, StackChoice(base)))
     assert list(maps) == ["a"]
     with pytest.raises(SelectionError, match=f"token {adapter} does not exist"):
         stack_body(own, StackChoice(adapter))

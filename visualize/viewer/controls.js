@@ -42,7 +42,7 @@ export function createControls({ choose, play, speed, through }) {
   /** @param {"layer" | "opacity"} name @param {number} high @param {number} step */
   function range(name, high, step) {
     const output = make("span", { class: "lav-now", "aria-hidden": "true" }); // no <output>: that is read out at each step
-    const field = make("input", { type: "range", min: 0, max: high, step, "data-choice": name, "aria-label": name, oninput: () => choose({ [name]: Number(field.value) }) });
+    const field = make("input", { type: "range", min: 0, max: high, step, "data-choice": name, "aria-label": name, "aria-describedby": name === "layer" && "lav-keys", oninput: () => choose({ [name]: Number(field.value) }) });
     fields.set(name, field);
     return make("label", { class: `lav-field lav-range lav-${name}` }, make("span", {}, name, output), field);
   }

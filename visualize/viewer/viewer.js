@@ -75,7 +75,7 @@ export function createViewer(root, { auto = false } = {}) {
     make("button", { type: "button", class: "lav-small", "aria-label": label, title: label, onclick: act }, text);
   const tools = make("div", { class: "lav-tools", role: "group", "aria-label": "Zoom" },
     zoomButton("−", "zoom out (−)", () => zoom.by(1 / 1.5)), zoomButton("fit", "fit the whole photo (0)", zoom.whole), zoomButton("+", "zoom in (+)", () => zoom.by(1.5)));
-  const keysLine = make("p", { class: "lav-keys" }, ...[["←", "→", "layer"], ["↑", "↓", "head"], ["[", "]", "token"], ["space", "play"], ["+", "−", "0", "zoom"], ["shift + arrows", "cell"]].map((row) =>
+  const keysLine = make("p", { class: "lav-keys", id: "lav-keys" }, ...[["←", "→", "layer"], ["↑", "↓", "head"], ["[", "]", "token"], ["space", "play"], ["+", "−", "0", "zoom"], ["shift + arrows", "cell"]].map((row) =>
     make("span", {}, ...row.slice(0, -1).map((key) => make("kbd", {}, key)), ` ${row[row.length - 1]}`)));
 
   for (const frame of panes.frames) {
