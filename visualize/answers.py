@@ -1,6 +1,6 @@
 """Decide what is said of the answers: whose is replayed, what stands under its tokens, what to beware of."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping
 from typing import Literal
 
 from inference.records import Comparison
@@ -33,7 +33,7 @@ def legend(comparison: Comparison) -> str:
     return f"Under each token: its share of attention on the image, {' → '.join(names)}."
 
 
-def warnings(comparison: Comparison, written: Comparison, changes: Sequence[Measure]) -> list[str]:
+def warnings(comparison: Comparison, written: Comparison, changes: Mapping[str, Measure]) -> list[str]:
     """What to beware of before reading anything into a result, a sentence each.
 
     Args:
@@ -49,8 +49,8 @@ def warnings(comparison: Comparison, written: Comparison, changes: Sequence[Meas
         said.append(f"{both} answers are the same: what changed, if anything, is only where the model looked.")
     said += written.notes
     noise = NOISE if comparison.model.dtype == "float32" else NOISE_HALF
-    for recording, change in zip(comparison.recordings[1:], changes, strict=bool(changes)):
-        names = f"{variant_name(recording)} and {variant_name(comparison.recordings[0])}"
+    for name, change in changes.items():
+        names = f"{name} and {variant_name(comparison.recordings[0])}"
         pair = "The two variants" if len(changes) == 1 else names
         if not change.any():
             said.append(f"{pair} look at exactly the same places: every difference is 0.")

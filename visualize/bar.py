@@ -28,16 +28,15 @@ def ticks(limits: ColourLimits) -> tuple[tuple[float, str], ...]:
     """
     if limits.empty:
         return ((0.5 if limits.signed else 0.0, "0"),)
-    low, high = limits.low, limits.high
-    chosen = [low, high, *([0.0] if limits.signed else [])]
-    places = list(limits.place(np.array(chosen, dtype=np.float32)))
-    for value in _round_values(limits):
-        place = float(limits.place(np.array([value], dtype=np.float32))[0])
-        if low < value < high and all(abs(place - taken) >= _APART for taken in places):
+    chosen = [limits.low, *([0.0] if limits.signed else []), limits.high]
+    places = limits.place(np.array(chosen, dtype=np.float32)).tolist()
+    between = [value for value in _round_values(limits) if limits.low < value < limits.high]
+    for place, value in zip(limits.place(np.array(between, dtype=np.float32)).tolist(), between, strict=True):
+        if all(abs(place - taken) >= _APART for taken in places):
             chosen.append(value)
-            places.append(np.float32(place))
+            places.append(place)
     ordered = sorted(zip(places, chosen, strict=True))
-    return tuple((float(place), number(value, limits.unit, sign=limits.signed)) for place, value in ordered)
+    return tuple((place, number(value, limits.unit, sign=limits.signed)) for place, value in ordered)
 
 
 def colour_bar(limits: ColourLimits, *, colormap: str | None = None, width: int = 480) -> Image.Image:
@@ -125,9 +124,8 @@ def _strip(limits: ColourLimits, colormap: str | None) -> NDArray[np.uint8]:
 
 
 def _round_values(limits: ColourLimits) -> list[float]:
-    factor = 100 if limits.unit in ("share", "share difference") else 1  # round as people read them
-    low, high = limits.low * factor, limits.high * factor
+    """Round as stored is round as people read it: a percent is a power of ten."""
     if limits.log:
-        return [10.0**power / factor for power in range(-12, 4)]
-    steps = MaxNLocator(_MOST_BETWEEN + 1, steps=[1, 2, 2.5, 5, 10]).tick_values(low, high)
-    return [float(value) / factor for value in steps]
+        return [10.0**power for power in range(-14, 4)]
+    steps = MaxNLocator(_MOST_BETWEEN + 1, steps=[1, 2, 2.5, 5, 10]).tick_values(limits.low, limits.high)
+    return [float(value) for value in steps]

@@ -3,7 +3,7 @@
     LAV1 · uint32 length n of the header · n bytes of UTF-8 JSON, padded with spaces · per pane its maps, float16
 
 All numbers are little-endian, and the maps begin at a multiple of 8 bytes. A map is divided by a power of two of its
-own, its scale, that brings its largest value to 2¹⁴–2¹⁵: then all values down to a 2²⁹th of the largest keep 11
+own, its scale, that brings its largest value to 2¹⁴–2¹⁵: then all values down to a 2²⁸th of the largest keep 11
 significant bits, and multiplying by the scale again is exact.
 """
 

@@ -26,7 +26,7 @@ def image_share(maps: ArrayLike) -> Measure:
 def entropy(maps: ArrayLike) -> Measure:
     """−Σ p ln p in nats, of the row renormalised over the image: 0 (one cell) to ln(cells) (all alike)."""
     p = _renormalised(maps)
-    return np.asarray(-_p_log(p, p).sum(axis=(-2, -1))) + 0.0  # no −0.0
+    return np.asarray(-_p_log_p(p).sum(axis=(-2, -1))) + 0.0  # no −0.0
 
 
 def effective_cells(maps: ArrayLike) -> Measure:
@@ -165,15 +165,15 @@ def _with_rest(maps: ArrayLike) -> Measure:
     return np.asarray(whole / whole.sum(axis=-1, keepdims=True))
 
 
-def _p_log(p: Measure, of: Measure) -> Measure:
-    """p · ln(of), 0 where p is 0."""
-    return np.asarray(p * np.log(np.where(p == 0, 1.0, of)))
+def _p_log_p(p: Measure) -> Measure:
+    """p · ln p, 0 where p is 0."""
+    return np.asarray(p * np.log(np.maximum(p, np.finfo(np.float64).tiny)))
 
 
 def _divergence(p: Measure, q: Measure, axes: tuple[int, ...]) -> Measure:
-    middle = (p + q) / 2
-    nats = _p_log(p, p) - _p_log(p, middle) + _p_log(q, q) - _p_log(q, middle)
-    bits = nats.sum(axis=axes) / (2 * np.log(2))
+    """H(m) − (H(p) + H(q))/2, which is the two divergences from the middle m; exactly 0 where p and q are equal."""
+    inner, *outer = (_p_log_p(each).sum(axis=axes) for each in ((p + q) / 2, p, q))
+    bits = (sum(outer) / 2 - inner) / np.log(2)
     return np.asarray(np.clip(bits, 0, 1))  # rounding only: the sum itself lies in 0–1
 
 

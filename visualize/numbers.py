@@ -23,7 +23,7 @@ def numbers_json(stack: Stack, index: int) -> dict[str, Json]:
     shown = stack.variants
     measures = [pane.measures[index] for pane in shown]
     count = len(stack.differences)
-    unit = "percentage points" if stack.selections[index].view == "contrast" else "%"
+    unit = "percentage points" if stack.view == "contrast" else "%"
     rows = [
         _row("Share of attention on the image", "%", [each.image_share for each in measures], count, "share"),
         _row(

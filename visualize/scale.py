@@ -176,5 +176,7 @@ def _counted(maps: Sequence[FloatArray], hidden: NDArray[np.bool_] | None) -> ND
 def _top(values: NDArray[np.float32], percentile: float) -> float:
     if not 50 <= percentile <= 100:
         raise SelectionError(f"percentile must be 50–100, not {percentile!r}.")
+    if percentile == 100:  # the same number, ten times as fast
+        return float(values.max(initial=0))
     above = values[values > 0]
     return float(np.percentile(above.astype(np.float64), percentile)) if above.size else 0.0

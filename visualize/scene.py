@@ -60,9 +60,7 @@ def scene_json(
         "own": not comparison.tokens,
         "families": _families(names, families or {}),
         "tokens": _tokens(first),
-        "own_tokens": {}
-        if comparison.tokens
-        else {variant_name(each): _tokens(each) for each in comparison.recordings},
+        "own_tokens": {variant_name(each): _tokens(each) for each in comparison.recordings if not comparison.tokens},
         **_shares(comparison),
         "changes": {name: [_short(row) for row in rows] for name, rows in changes.items()},
         "changes_mean": {name: _short(rows.mean(axis=1)) for name, rows in changes.items()},
@@ -71,7 +69,7 @@ def scene_json(
         "matrix_token": recorded,
         "answers": _answers(comparison, written),
         "prompt": comparison.prompt,
-        "warnings": list(warnings(comparison, written, [rows.mean(axis=1) for rows in of_answer.values()])),
+        "warnings": list(warnings(comparison, written, {name: rows.mean(axis=1) for name, rows in of_answer.items()})),
         "notes": [note for note in comparison.notes if note not in written.notes],
         "legend": legend(comparison),
         "views": list(get_args(View)),

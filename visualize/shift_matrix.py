@@ -1,15 +1,22 @@
 """Decide what "where did it change?" counts: one number per layer and head, of the focus tokens' rows."""
 
+from collections.abc import Callable
 from typing import Literal, get_args
 
 import numpy as np
 
 from inference.errors import SelectionError
-from inference.records import Comparison
+from inference.records import Comparison, FloatArray
 from visualize.change import check_same_tokens, pair_of
 from visualize.measures import Measure, entropy, image_share, js_divergence
 
 ShiftMeasure = Literal["js", "share", "entropy"]
+
+_OF_LAYER: dict[str, Callable[[FloatArray, FloatArray], Measure]] = {
+    "js": js_divergence,
+    "share": lambda base, adapter: np.asarray(image_share(adapter) - image_share(base)),
+    "entropy": lambda base, adapter: np.asarray(entropy(adapter) - entropy(base)),
+}
 
 
 def shift_matrix(
@@ -33,10 +40,7 @@ def shift_matrix(
     check_same_tokens(first, second)
     if first.focus != second.focus:
         raise SelectionError(f"The variants' heads follow different tokens: {first.focus} and {second.focus}.")
-    if measure == "js":
-        return js_divergence(first.by_head, second.by_head)
-    if measure == "share":
-        return np.asarray(image_share(second.by_head) - image_share(first.by_head))
-    if measure == "entropy":
-        return np.asarray(entropy(second.by_head) - entropy(first.by_head))
-    raise SelectionError(f"measure must be one of {', '.join(get_args(ShiftMeasure))}; not {measure!r}.")
+    if measure not in _OF_LAYER:
+        raise SelectionError(f"measure must be one of {', '.join(get_args(ShiftMeasure))}; not {measure!r}.")
+    # one layer at a time: float64 maps of all heads of all layers at once would be many times the recording
+    return np.stack(list(map(_OF_LAYER[measure], first.by_head, second.by_head)))

@@ -96,6 +96,16 @@ class Stack:
     headings: tuple[str, ...]
     notes: tuple[tuple[str, ...], ...]
 
+    @property
+    def view(self) -> View:
+        """The view that all layers are shown in."""
+        return self.selections[0].view
+
+    @property
+    def left_out(self) -> Cells | None:
+        """The cells that the view leaves out, `(layers, grid_h, grid_w)` bool; None for a view that shows all."""
+        return self.sinks if self.view == "sink-masked" else None
+
     def hidden(self, index: int) -> Cells | None:
         """The cells that a layer's pictures leave uncoloured, `(grid_h, grid_w)` bool; None where there are none."""
         return _hidden(self.selections[index], self.sinks[index])
@@ -106,12 +116,11 @@ class Stack:
         Raises:
             SelectionError: a percentile outside 50–100.
         """
-        view = self.selections[0].view
         shared, signed = layer_limits(
             [pane.maps for pane in self.variants],
             [pane.maps for pane in self.differences],
-            signed=view == "contrast",
-            hidden=self.sinks if view == "sink-masked" else None,
+            signed=self.view == "contrast",
+            hidden=self.left_out,
             log=log,
             percentile=percentile,
         )

@@ -4,6 +4,8 @@ The browser computes no measure: it picks a layer, resizes its numbers, colours 
 `map_bytes` says how the body is laid out.
 """
 
+from functools import cache
+
 from inference.records import Comparison
 from visualize.bar import limits_json
 from visualize.json_values import Json, finite
@@ -40,14 +42,13 @@ def stack_body(comparison: Comparison, choice: StackChoice) -> bytes:
         variants=choice.variants(comparison),
     )
     frames = range(len(shown.selections))
-    masked = choice.view == "sink-masked"
     header: dict[str, Json] = {
         "grid": list(comparison.grid),
         "frames": len(frames),
         "choice": choice.json(comparison),
         "rounding": ROUNDING,
         "panes": _panes(shown),
-        "hidden": [masked and bool(cells.any()) for cells in shown.sinks],
+        "hidden": [shown.hidden(index) is not None for index in frames],
         "sinks": [cells.ravel().nonzero()[0].tolist() for cells in shown.sinks],
         "headings": list(shown.headings),
         "numbers": [numbers_json(shown, index) for index in frames],
@@ -59,7 +60,7 @@ def stack_body(comparison: Comparison, choice: StackChoice) -> bytes:
 
 
 def _panes(shown: Stack) -> list[Json]:
-    signed = shown.selections[0].view == "contrast"
+    signed = shown.view == "contrast"
     panes = [_pane(pane, pane.variant, signed=signed, is_change=False) for pane in shown.variants]
     for index, pane in enumerate(shown.differences, 1):
         panes.append(_pane(pane, shown.variants[index].variant, signed=True, is_change=True))
@@ -83,13 +84,14 @@ def _pane(pane: PaneStack, of: str, *, signed: bool, is_change: bool) -> dict[st
 def _scales(shown: Stack) -> dict[str, Json]:
     """Per way to place values on colours, each layer's limits and the notes that belong to them."""
     made: dict[str, Json] = {}
+    said = cache(limits_json)  # a signed scale is the same whether a logarithm was asked for or not
     for log in (False, True):
         for percentile in PERCENTILES:
             scaled = shown.scaled(log=log, percentile=percentile)
             differences = scaled.differences[0].limits if scaled.differences else None
             made[f"{log:d}-{percentile}"] = {
-                "shared": [limits_json(limits) for limits in scaled.variants[0].limits],
-                "difference": None if differences is None else [limits_json(limits) for limits in differences],
+                "shared": [said(each) for each in scaled.variants[0].limits],
+                "difference": None if differences is None else [said(each) for each in differences],
                 "notes": [list(notes) for notes in scaled.notes],
             }
     return made
@@ -98,12 +100,11 @@ def _scales(shown: Stack) -> dict[str, Json]:
 def _strip(shown: Stack) -> dict[str, Json]:
     """All layers at a glance: how much each changed, and the one scale of their small maps."""
     changes = [[change.js_divergence for change in pane.changes] for pane in shown.differences]
-    view = shown.selections[0].view
     shared, difference = pane_limits(
         [pane.maps for pane in shown.variants],
         [pane.maps for pane in shown.differences],
-        signed=view == "contrast",
-        hidden=shown.sinks if view == "sink-masked" else None,
+        signed=shown.view == "contrast",
+        hidden=shown.left_out,
     )
     return {
         "measure": "JS divergence",

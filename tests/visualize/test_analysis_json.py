@@ -61,6 +61,13 @@ def test_the_mean_over_the_answer_and_the_contrast(three):
     assert (-made["limits"]["low"], made["limits"]["high"], made["view"]) == (top, top, "contrast")
 
 
+def test_a_range_of_tokens_is_their_mean_and_a_list_in_json(three):
+    entry = analysis_json(three, token=(2, 4), layer=1)["maps"][0]
+    expected = np.mean([written_out.row(three.recordings[0], token, [1]) for token in (2, 3, 4)], axis=0)
+    np.testing.assert_allclose(entry["heatmap"], expected, atol=1e-7)
+    assert entry["token"] == [2, 4]
+
+
 def test_sinks_of_any_variant_are_left_out_of_all(three):
     pair = comparison(with_sinks(None, ((0, 0),) * 4), with_sinks("a", ((2, 4),) * 4, seed=1))
     made = analysis_json(pair, view="sink-masked")

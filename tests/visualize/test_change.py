@@ -2,6 +2,7 @@ import numpy as np
 import pytest
 
 from inference.errors import SelectionError
+from tests.visualize import written_out
 from tests.visualize.factory import GRID, HEADS, LAYERS, comparison, recording, tokens
 from visualize import (
     change_per_token,
@@ -9,6 +10,7 @@ from visualize import (
     shift_matrix,
     token_of_largest_change,
 )
+from visualize.change import row_changes
 from visualize.measures import js_divergence, row_divergence
 
 
@@ -92,6 +94,21 @@ def test_the_share_of_the_matrix_is_the_recorded_image_shares_difference():
     base, adapter = pair.recordings
     expected = adapter.image_share[7] - base.image_share[7]
     np.testing.assert_allclose(shift_matrix(pair, None, "find-red", "share"), expected, atol=1e-6)
+
+
+def test_rows_on_different_grids_are_not_compared():
+    with pytest.raises(SelectionError, match="no difference"):
+        change_per_token(recording(), recording("a", grid=(5, 3)))
+
+
+def test_changes_of_chosen_tokens_are_those_rows_layer_by_layer():
+    base, adapter = recording(), recording("a", seed=1)
+    every = row_changes(base, adapter)
+    for token in range(10):
+        for layer in range(LAYERS):
+            bits = written_out.bits_of_row(*(written_out.row(each, token, [layer]) for each in (base, adapter)))
+            assert every[token, layer] == pytest.approx(bits, abs=1e-7)
+    np.testing.assert_array_equal(row_changes(base, adapter, [8, 2]), every[[8, 2]])
 
 
 def test_the_heads_that_moved_stand_out():

@@ -33,6 +33,38 @@ def test_an_empty_answer_is_its_end_token():
     assert answer_indices(tokens(answer=(), end=False)) == ()
 
 
+@pytest.mark.parametrize(
+    ("token", "indices"), [((2, 5), [2, 3, 4, 5]), ((6, 7), [6, 7]), ((9, 9), [9]), ((0, 9), range(10))]
+)
+@pytest.mark.parametrize(("layer", "layers"), [(2, [2]), ((1, 3), [1, 2, 3])])
+def test_a_range_of_tokens_is_the_mean_over_it_both_ends_included(one, token, indices, layer, layers):
+    rows = [one.by_token[index, each].astype(float) for index in indices for each in layers]
+    np.testing.assert_allclose(select(one, Selection(layer, token)), np.mean(rows, axis=0), rtol=1e-6)
+    contrasts = np.mean([contrast(one, index, layers) for index in indices], axis=0)
+    np.testing.assert_allclose(select(one, Selection(layer, token, view="contrast")), contrasts, atol=1e-7)
+
+
+@pytest.mark.parametrize("token", [(7, 8), (8, 9), (8, 8), (7, 9)])
+def test_heads_of_a_range_are_there_where_the_focus_is_exactly_its_tokens(token):
+    both = recording(focus=(8, 7))
+    if token == (7, 8):
+        np.testing.assert_array_equal(select(both, Selection(0, token, head=1)), both.by_head[0, 1])
+    else:
+        with pytest.raises(SelectionError, match="recorded for tokens 8, 7 only"):
+            select(both, Selection(0, token, head=1))
+
+
+@pytest.mark.parametrize("token", [(2, 1), (1,), (1, 2, 3), (-1, 2), (0, True), (0, 1.0), [1, 2]])
+def test_what_is_no_range_of_tokens_is_refused(token):
+    with pytest.raises(SelectionError, match="token"):
+        Selection(0, token)
+
+
+def test_a_range_past_the_last_token_is_refused(one):
+    with pytest.raises(SelectionError, match="token 10 does not exist: this result has tokens 0–9"):
+        select(one, Selection(0, (8, 10)))
+
+
 def test_one_head_is_the_recorded_row_of_the_focus_token(one):
     assert one.focus == (7,)
     np.testing.assert_array_equal(select(one, Selection(1, 7, head=2)), one.by_head[1, 2])

@@ -138,3 +138,9 @@ def test_ticks_stand_where_their_value_is_with_both_ends_and_room_between(limits
 
 def test_a_signed_bar_says_0_in_its_middle():
     assert (0.5, "0") in ticks(ColourLimits(-0.31, 0.31, unit="share difference"))
+
+
+@pytest.mark.parametrize("percentile", [50, 100])
+def test_the_least_and_the_most_percentile_are_allowed(percentile):
+    heat = np.array([[0.1, 0.2, 0.4]], np.float32)
+    assert shared_limits(heat, percentile=percentile).high == pytest.approx({50: 0.2, 100: 0.4}[percentile])

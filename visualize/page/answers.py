@@ -37,7 +37,9 @@ def answers_json(comparison: Comparison, choice: Choice, written: Comparison) ->
     return {
         "rows": rows,
         "question": _chips(comparison, first, choice, ("prompt",)) if words <= _PROMPT_CHIPS else None,
-        "warnings": list(warnings(comparison, written, [change_per_token(first, each) for each in later])),
+        "warnings": list(
+            warnings(comparison, written, {variant_name(each): change_per_token(first, each) for each in later})
+        ),
         "legend": legend(comparison),
     }
 
