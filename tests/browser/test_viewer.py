@@ -78,9 +78,9 @@ class Opened:
         return np.frombuffer(base64.b64decode(text), np.uint8).reshape(*size, 4)[..., :3]
 
 
-def opened(browser: Browser, shown: Comparison, *, width: int = 1440, scheme: Any = "light") -> Iterator[Opened]:
-    with serve(shown) as server:
-        context = browser.new_context(viewport={"width": width, "height": 1000}, color_scheme=scheme)
+def opened(browser: Browser, shown: Comparison, families: dict[str, tuple[str, int]] | None = None) -> Iterator[Opened]:
+    with serve(shown, families) as server:
+        context = browser.new_context(viewport={"width": 1440, "height": 1000})
         page = context.new_page()
         visit = Opened(page, server)
         page.on("pageerror", lambda error: visit.complaints.append(str(error)))
@@ -453,6 +453,22 @@ def test_any_variant_stands_against_any_other(several: Opened) -> None:
     several.choose(against="counts")
     expect(several.canvases().first).to_have_attribute("data-variant", "counts")
     assert several.drawn("variant") == ["counts", "base", "base − counts"]
+
+
+def test_checkpoints_play_in_the_order_of_their_steps(browser: Browser) -> None:
+    steps = {"run-100": ("run", 100), "run-20": ("run", 20), "run-3": ("run", 3)}
+    shown = comparison(recording(), *[recording(name, seed=seed) for seed, name in enumerate(steps, 1)])
+    for visit in opened(browser, shown, steps):
+        page = visit.page
+        visit.choose(adapter="run-3", layer=2)
+        page.evaluate("() => { window.seen = []; viewer.on((choice) => seen.push([choice.adapter, choice.layer])); }")
+        page.get_by_label("play through").select_option("checkpoints")
+        page.get_by_label("speed").select_option("30")
+        page.locator(".lav-play").click()
+        page.wait_for_function("seen.length >= 5")
+        page.locator(".lav-play").click()
+        names = ["run-20", "run-100", "run-3", "run-20", "run-100"]
+        assert page.evaluate("seen.slice(0, 5)") == [[name, 2] for name in names]
 
 
 def test_one_variant_is_one_picture_without_differences(browser: Browser) -> None:
