@@ -78,9 +78,9 @@ class Opened:
         return np.frombuffer(base64.b64decode(text), np.uint8).reshape(*size, 4)[..., :3]
 
 
-def opened(browser: Browser, shown: Comparison, *, width: int = 1440, scheme: Any = "light") -> Iterator[Opened]:
-    with serve(shown) as server:
-        context = browser.new_context(viewport={"width": width, "height": 1000}, color_scheme=scheme)
+def opened(browser: Browser, shown: Comparison, families: dict[str, tuple[str, int]] | None = None) -> Iterator[Opened]:
+    with serve(shown, families) as server:
+        context = browser.new_context(viewport={"width": 1440, "height": 1000})
         page = context.new_page()
         visit = Opened(page, server)
         page.on("pageerror", lambda error: visit.complaints.append(str(error)))
@@ -348,6 +348,36 @@ def test_all_panes_zoom_together(viewer: Opened) -> None:
     assert all((viewer.pixels(index) == whole[index]).all() for index in range(3))
 
 
+def test_the_wheel_magnifies_about_the_pointer_and_a_drag_moves_all_panes(viewer: Opened) -> None:
+    page = viewer.page
+    frame = page.locator(".lav-frame").nth(1)
+    box = frame.bounding_box()
+    assert box is not None
+    corner = box["x"] + 0.9 * box["width"], box["y"] + 0.9 * box["height"]  # in the last cell of 3 × 5
+    page.mouse.move(*corner)
+    whole = viewer.pixels(0)
+    page.mouse.wheel(0, -200)  # a page that is scrolled past stays a page
+    settle(page)
+    assert (viewer.pixels(0) == whole).all()
+    page.keyboard.down("Control")
+    for _ in range(3):
+        page.mouse.wheel(0, -200)
+    page.keyboard.up("Control")
+    settle(page)
+    assert (viewer.pixels(0) != whole).any()
+    page.mouse.move(corner[0] - 1, corner[1])
+    expect(page.locator(".lav-readout")).to_contain_text("row 2, column 4")
+    page.mouse.down()
+    page.mouse.move(corner[0] + 3 * box["width"], corner[1] + 3 * box["height"], steps=8)
+    page.mouse.up()
+    page.mouse.move(box["x"] + 5, box["y"] + 5)
+    expect(page.locator(".lav-readout")).to_contain_text("row 0, column 0")
+    assert frame.evaluate("(one) => one.style.touchAction") == "none"
+    page.get_by_role("button", name="fit the whole photo").click()
+    settle(page)
+    assert (viewer.pixels(0) == whole).all()
+
+
 def test_contrast_puts_a_head_aside_and_gives_it_back(viewer: Opened) -> None:
     page = viewer.page
     page.locator(f'.lav-chip[data-token="{FIRST}"]').click()
@@ -370,11 +400,15 @@ def test_heads_that_were_not_recorded_are_asked_for_once_and_shown_when_they_com
     viewer.choose(layer=1)
     assert page.evaluate("told") == [["record", FIRST + 1]]
     expect(page.locator(".lav-status-line").last).to_contain_text("Recording the heads")
+    page.locator('[data-choice="view"]').focus()
     focus = (FIRST + 1,)
     viewer.server.comparison = comparison(with_sinks(seed=3, focus=focus), with_sinks("find-red", seed=4, focus=focus))
     page.evaluate("async () => viewer.update(await (await fetch('scene')).json(), { key: 'recorded' })")
     expect(viewer.canvases().first).to_have_attribute("data-key", "recorded")
     expect(page.locator(".lav-where")).to_contain_text("head 1")
+    assert (
+        page.evaluate("document.activeElement.dataset.choice") == "view"
+    )  # made anew, and still where the keyboard is
 
 
 def test_a_cell_of_the_matrix_goes_to_its_layer_and_head(viewer: Opened) -> None:
@@ -419,6 +453,22 @@ def test_any_variant_stands_against_any_other(several: Opened) -> None:
     several.choose(against="counts")
     expect(several.canvases().first).to_have_attribute("data-variant", "counts")
     assert several.drawn("variant") == ["counts", "base", "base − counts"]
+
+
+def test_checkpoints_play_in_the_order_of_their_steps(browser: Browser) -> None:
+    steps = {"run-100": ("run", 100), "run-20": ("run", 20), "run-3": ("run", 3)}
+    shown = comparison(recording(), *[recording(name, seed=seed) for seed, name in enumerate(steps, 1)])
+    for visit in opened(browser, shown, steps):
+        page = visit.page
+        visit.choose(adapter="run-3", layer=2)
+        page.evaluate("() => { window.seen = []; viewer.on((choice) => seen.push([choice.adapter, choice.layer])); }")
+        page.get_by_label("play through").select_option("checkpoints")
+        page.get_by_label("speed").select_option("30")
+        page.locator(".lav-play").click()
+        page.wait_for_function("seen.length >= 5")
+        page.locator(".lav-play").click()
+        names = ["run-20", "run-100", "run-3", "run-20", "run-100"]
+        assert page.evaluate("seen.slice(0, 5)") == [[name, 2] for name in names]
 
 
 def test_one_variant_is_one_picture_without_differences(browser: Browser) -> None:

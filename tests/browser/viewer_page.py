@@ -4,7 +4,7 @@ import io
 import json
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -55,8 +55,8 @@ viewer.show(scene, source, { key: "first" });
 class ViewerServer:
     """What was asked of it, and how long it takes over an answer."""
 
-    def __init__(self, comparison: Comparison) -> None:
-        self.comparison = comparison
+    def __init__(self, comparison: Comparison, families: Mapping[str, tuple[str, int]]) -> None:
+        self.comparison, self.families = comparison, families
         self.asked: list[str] = []
         self.delay: Callable[[str], float] = lambda path: 0.0
         self.address = ""
@@ -66,7 +66,7 @@ class ViewerServer:
         if path == "/":
             return "text/html", PAGE.encode()
         if path == "/scene":
-            return "application/json", json.dumps(scene_json(self.comparison)).encode()
+            return "application/json", json.dumps(scene_json(self.comparison, families=self.families)).encode()
         if path == "/photo.png":
             file = io.BytesIO()
             Image.fromarray(self.comparison.image).save(file, "PNG")
@@ -96,9 +96,9 @@ def read_choice(query: dict[str, str]) -> StackChoice:
 
 
 @contextmanager
-def serve(comparison: Comparison) -> Iterator[ViewerServer]:
-    """The bare page over one comparison, on a port of its own."""
-    server = ViewerServer(comparison)
+def serve(comparison: Comparison, families: Mapping[str, tuple[str, int]] | None = None) -> Iterator[ViewerServer]:
+    """The bare page over one comparison, on a port of its own; `families` as `scene_json` takes them."""
+    server = ViewerServer(comparison, families or {})
 
     class Handler(BaseHTTPRequestHandler):
         def do_GET(self) -> None:

@@ -81,7 +81,8 @@ export function createZoom(changed) {
         if (!meant || (part.size === 1 && event.deltaY > 0 && !event.ctrlKey)) return;
         event.preventDefault();
         const { x, y } = placeIn(frame, event);
-        by(Math.exp(-Math.max(-60, Math.min(60, event.deltaY)) * (event.ctrlKey ? 0.012 : 0.004)), x, y);
+        const turned = Math.max(-25, Math.min(25, event.deltaY)); // a pinch sends many small ones, a wheel few of 100
+        by(Math.exp(-turned * 0.012), x, y);
       }, { passive: false });
       frame.addEventListener("dblclick", (event) => {
         const { x, y } = placeIn(frame, event);
