@@ -30,7 +30,7 @@ from inference.service.routes import TITLE, app_kwargs
 from inference.service.schema import BASE, MOST_ADAPTERS, NEW_TOKENS, PROMPT, PageForm
 from inference.service.view import View
 from inference.settings import Limits
-from visualize.page import FOLDER, VIEWER, Json
+from visualize.page import FOLDER, Json
 
 FONT = ["system-ui", "-apple-system", "Segoe UI", "Roboto", "sans-serif"]
 REPLAYS = [
@@ -80,7 +80,7 @@ class Visualizer(gr.Blocks):
             "share": settings.share,
             "auth": tuple(settings.auth.split(":", 1)) if settings.auth else None,
             "theme": gr.themes.Base(font=FONT, font_mono=["ui-monospace", "monospace"]),
-            "css_paths": [FOLDER / "page.css", VIEWER / "viewer.css"],
+            "css_paths": FOLDER / "page.css",
             "app_kwargs": app_kwargs(self.service),
             "max_file_size": 2 * settings.limits.max_upload_bytes,  # up to there the refusal is our own sentence
             "max_threads": settings.limits.queue_length + 40,

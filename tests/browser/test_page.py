@@ -34,6 +34,17 @@ def test_a_first_visit_shows_a_finished_example(visit: Watched) -> None:
     keep(page, "first-visit-1440")
 
 
+def test_how_to_read_it_is_said_until_it_is_closed_for_good(visit: Watched) -> None:
+    page = visit.page
+    hints = page.get_by_role("complementary", name="How to read it")
+    expect(hints.get_by_role("listitem")).to_have_count(3)
+    hints.get_by_role("button", name="Got it").click()
+    expect(hints).to_have_count(0)
+    page.reload()
+    expect(panes(page)).to_have_count(3)
+    expect(hints).to_have_count(0)
+
+
 def test_a_photo_of_ones_own_is_analysed_and_looked_through(visit: Watched, tmp_path: Path) -> None:
     page = visit.page
     hand_in(page, a_photo(tmp_path))
