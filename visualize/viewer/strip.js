@@ -65,6 +65,7 @@ export function createStrip(choose) {
     show(scene) {
       const [height, width] = scene.image_size;
       element.style.setProperty("--lav-ratio", String(Math.min(4, Math.max(0.4, width / height))));
+      element.style.setProperty("--lav-least", `${Math.max(46, Math.min(110, 900 / scene.layers))}px`);
       if (layers.length !== scene.layers) build(scene.layers);
       painted = [];
     },
