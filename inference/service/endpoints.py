@@ -8,7 +8,6 @@ import gradio as gr
 from inference.errors import VisualizerError
 from inference.service.analysis import AnalysisService
 from inference.service.schema import AnalyzeFields, parse
-from inference.service.session import Session
 from inference.service.uploads import address_of, uploaded
 from visualize.analysis_json import adapter_json, analysis_json, model_json
 
@@ -38,9 +37,7 @@ class Endpoints:
         """Answers and attention maps of one image, as JSON; with `overlay`, PNG data URLs at the image's own size."""
         sent = {"prompt": prompt, "adapter": adapter, "layer": layer, "head": head, "token": token, "view": view}
         try:
-            path = uploaded(image)
-            content = path.read_bytes()
-            self._service.own_file(Session(""), path)  # of no session: deleted at once
+            content = uploaded(image).read_bytes()  # left to Gradio's cleaning: others may have sent the same file
             fields = parse(AnalyzeFields, {"image": content, "overlay": overlay, **sent})
             return analyzed(self._service, fields, address=address_of(request))
         except VisualizerError as error:
