@@ -26,7 +26,7 @@ from inference.errors import (
 )
 from inference.limits import check_limits
 from inference.photo import Photo, decode_photo
-from inference.records import AdapterInfo, AnswerToken, Comparison, Event, ModelInfo, Progress
+from inference.records import AdapterInfo, AnswerToken, Comparison, ModelInfo, Progress
 from inference.request import Request
 from inference.service.lazy_backend import LazyBackend
 from inference.service.rate_limit import RateLimit
@@ -39,7 +39,8 @@ from inference.settings import Settings
 POLL = 0.15  # seconds between looks at the queue, the opening backend and the Stop button
 
 _log = logging.getLogger(__name__)
-_Events = queue.SimpleQueue[Event | VisualizerError]
+_Said = Progress | AnswerToken | Result  # of the work, in this order
+_Events = queue.SimpleQueue[_Said | VisualizerError]
 
 
 class AnalysisService:
@@ -107,9 +108,8 @@ class AnalysisService:
     def adapters(self) -> tuple[AdapterInfo, ...]:
         """The adapters on offer; waits for the backend. Results of one whose files were replaced are forgotten."""
         infos = self.backend.wait().adapters()
-        stamps = {info.name: info.stamp for info in infos}
-        self.results.forget(name for name, stamp in self._stamps.items() if stamps.get(name, stamp) != stamp)
-        self._stamps = stamps
+        self._stamps = {info.name: info.stamp for info in infos}
+        self.results.forget_others(self._stamps)
         return infos
 
     def families(self) -> dict[str, tuple[str, int]]:
@@ -124,7 +124,7 @@ class AnalysisService:
         address: str,
         session: Session | None = None,
         cancelled: threading.Event | None = None,
-    ) -> Generator[Progress | AnswerToken | Result, None, None]:
+    ) -> Generator[_Said, None, None]:
         """Answer a request: what happens, then exactly one `Result`; closing the generator stops the work.
 
         Args:
@@ -141,7 +141,7 @@ class AnalysisService:
         check_limits(request, self.settings.limits)
         key = digest(request)
         stop = cancelled or threading.Event()
-        kept = self.results.get(session.id, key) if session else None
+        kept = self._still_kept(session, key) if session else None
         if kept is not None:
             stop.set()
             yield kept
@@ -152,13 +152,11 @@ class AnalysisService:
         try:
             while True:
                 event = _next(events, stop)
-                if isinstance(event, Comparison):
-                    result = Result(key, request, event)
-                    if session is not None:
-                        self.results.put(session.id, result)
-                    yield result
-                    return
+                if isinstance(event, Result) and session is not None:
+                    self.results.put(session.id, event)
                 yield event
+                if isinstance(event, Result):
+                    return
         finally:
             stop.set()
 
@@ -185,7 +183,7 @@ class AnalysisService:
         Raises:
             InputError: it is not kept for this session, or not any more.
         """
-        result = self.results.get(session.id, key) if isinstance(key, str) else None
+        result = self._still_kept(session, key) if isinstance(key, str) else None
         if result is None:
             raise InputError("This result is no longer kept.", "Press Analyze to get it again.")
         return result
@@ -230,6 +228,21 @@ class AnalysisService:
         stop = session.begin("heads", digest(request))
         return _with_heads_of(written, self.result(request, address=address, session=session, cancelled=stop))
 
+    def _still_kept(self, session: Session, key: str) -> Result | None:
+        """A kept result, unless an adapter's files were replaced since."""
+        kept = self.results.get(session.id, key)
+        if kept is None or not kept.stamps:
+            return kept
+        self.adapters()
+        return self.results.get(session.id, key)
+
+    def _stamps_of(self, request: Request) -> dict[str, str]:
+        """The adapters' stamps as last listed: one that is out of date makes work, never an old answer a new one."""
+        names = {name for name in request.adapters if name is not None}
+        if not names <= self._stamps.keys():
+            self.adapters()
+        return {name: stamp for name, stamp in self._stamps.items() if name in names}
+
     def _serving(self, backend: Backend) -> Backend:
         self.queue.serve(backend.at_once())
         return backend
@@ -244,7 +257,7 @@ class AnalysisService:
             _log.error("an analysis failed", exc_info=error)
             events.put(UnexpectedError())
 
-    def _events(self, request: Request, stop: threading.Event) -> Iterator[Event]:
+    def _events(self, request: Request, stop: threading.Event) -> Iterator[_Said]:
         started, answer = time.monotonic(), None
         with self.queue.place() as ticket:
             told = 0
@@ -261,11 +274,12 @@ class AnalysisService:
             while not opened.done():
                 _check(stop)
                 time.sleep(POLL)
-            with closing(opened.result().stream(request)) as stream:
+            backend, stamps = opened.result(), self._stamps_of(request)
+            with closing(backend.stream(request)) as stream:
                 for event in stream:
                     _check(stop)
                     if isinstance(event, Comparison):
-                        answer = event
+                        answer = Result(digest(request), request, event, stamps)
                     else:
                         yield event
         if answer is None:
@@ -292,7 +306,7 @@ def _with_heads_of(written: Result, replayed: Result) -> Result:
     return replace(written, comparison=replace(written.comparison, recordings=recordings))
 
 
-def _next(events: _Events, stop: threading.Event) -> Event:
+def _next(events: _Events, stop: threading.Event) -> _Said:
     while True:
         _check(stop)
         try:

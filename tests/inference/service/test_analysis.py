@@ -2,12 +2,13 @@
 
 import threading
 import time
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
-from inference.errors import BackendError, BusyError, CancelledError, UnexpectedError
-from inference.records import AnswerToken, Progress
+from inference.errors import BackendError, BusyError, CancelledError, InputError, UnexpectedError
+from inference.records import AdapterInfo, AnswerToken, Progress
 from inference.request import Request
 from inference.service.analysis import AnalysisService
 from inference.service.rate_limit import RateLimit
@@ -15,7 +16,7 @@ from inference.service.request_queue import RequestQueue
 from inference.service.results import Result
 from inference.settings import Limits, Settings
 from tests.conftest import picture
-from tests.scripted_backend import ANSWER, ScriptedBackend
+from tests.scripted_backend import ADAPTERS, ANSWER, ScriptedBackend
 
 
 def request(**changes: Any) -> Request:
@@ -141,6 +142,42 @@ def test_who_waits_is_told_how_many_are_before():
     assert isinstance(list(first)[-1], Result)
     assert isinstance(list(second)[-1], Result)
     assert [each.prompt for each in backend.requests] == ["What?", "Second?"]
+
+
+def test_an_answer_is_not_given_again_after_its_adapters_files_were_replaced():
+    backend = ScriptedBackend(offered=_stamped("before"))
+    service = service_over(backend)
+    session = service.session("someone")
+    first, again = (service.result(request(), address="a", session=session) for _ in range(2))
+    assert again is first
+    backend.offered = _stamped("after")
+    new = service.result(request(), address="a", session=session)
+    assert new is not first
+    assert service.result(request(), address="a", session=session) is new
+    of_base = request(adapters=(None,))
+    kept = service.result(of_base, address="a", session=session)
+    backend.offered = _stamped("again")
+    assert service.result(of_base, address="a", session=session) is kept
+    with pytest.raises(InputError, match="no longer kept"):
+        service.kept(session, new.key)
+
+
+def test_files_that_are_replaced_during_an_analysis_make_its_answer_old_too():
+    gate = threading.Event()
+    backend = ScriptedBackend(gate=gate, offered=_stamped("before"))
+    service = service_over(backend)
+    session = service.session("someone")
+    events = service.answer(request(), address="a", session=session)
+    next(event for event in events if isinstance(event, Progress) and event.stage == "vision")
+    backend.offered = _stamped("after")
+    service.adapters()  # somebody opens the page
+    gate.set()
+    *_, old = events
+    assert service.result(request(), address="a", session=session) is not old
+
+
+def _stamped(stamp: str) -> tuple[AdapterInfo, ...]:
+    return tuple(replace(each, stamp=stamp) for each in ADAPTERS)
 
 
 def test_the_line_is_first_come_first_served_and_bounded():
