@@ -36,6 +36,7 @@ from inference.service.session import Session
 from inference.service.tickets import EVERYONE, Tickets
 from inference.settings import Settings
 
+LONGEST_NAME = 64  # characters of a session's name; Gradio's own have 11
 POLL = 0.15  # seconds between looks at the queue, the opening backend and the Stop button
 
 _log = logging.getLogger(__name__)
@@ -63,16 +64,27 @@ class AnalysisService:
         self._lock = threading.Lock()
 
     def session(self, name: str) -> Session:
-        """The session of that name, begun where it is new."""
+        """The session of that name, begun where it is new; where there are too many, the one idle longest ends.
+
+        Args:
+            name: as the browser says it, which may say anything; what is longer than `LONGEST_NAME` is cut.
+        """
+        name, idle = name[:LONGEST_NAME], None
         with self._lock:
-            session = self._sessions.get(name)
+            session = self._sessions.pop(name, None)
             if session is None:
-                session = self._sessions[name] = Session(name)
+                session = Session(name)
                 self.results.begin(name)
-            return session
+                if len(self._sessions) >= self.settings.limits.sessions:
+                    idle = next((each.id for each in self._sessions.values() if not each.busy()), None)
+            self._sessions[name] = session  # last: used now
+        if idle is not None:
+            self.leave(idle)
+        return session
 
     def leave(self, name: str) -> None:
         """End a session: stop its work, forget its results, delete its files."""
+        name = name[:LONGEST_NAME]
         with self._lock:
             session = self._sessions.pop(name, None)
         if session is not None:
@@ -199,7 +211,7 @@ class AnalysisService:
             NotFoundError: no such ticket, or its result is not kept any more.
             NotRecordedError: these tokens' heads are not recorded yet.
         """
-        session, key = self.tickets.owner(ticket) or ("", "")
+        session, key = self.tickets.owner(ticket) or (EVERYONE, "")
         written = self.results.get(session, key)
         if written is None:
             raise NotFoundError("This result is no longer kept.", "Press Analyze to get it again.")

@@ -125,9 +125,9 @@ class ResultCache:
         if not wanted:
             path.unlink(missing_ok=True)
 
-    def get(self, session: str, key: str) -> Result | None:
-        """The result `key` if it is this session's own or everyone's, else None."""
-        own = self._find(session, key)
+    def get(self, session: str | None, key: str) -> Result | None:
+        """The result `key` if it is this session's own or everyone's, else None; of no session, everyone's alone."""
+        own = self._find(session, key) if session is not None else None
         return own if isinstance(own, Result) else self._shared.get(key)
 
     def photo(self, session: str, path: Path) -> Photo | None:

@@ -10,7 +10,7 @@ import pytest
 from inference.errors import BackendError, BusyError, CancelledError, InputError, UnexpectedError
 from inference.records import AdapterInfo, AnswerToken, Progress
 from inference.request import Request
-from inference.service.analysis import AnalysisService
+from inference.service.analysis import LONGEST_NAME, AnalysisService
 from inference.service.rate_limit import RateLimit
 from inference.service.request_queue import RequestQueue
 from inference.service.results import Result
@@ -178,6 +178,30 @@ def test_files_that_are_replaced_during_an_analysis_make_its_answer_old_too():
 
 def _stamped(stamp: str) -> tuple[AdapterInfo, ...]:
     return tuple(replace(each, stamp=stamp) for each in ADAPTERS)
+
+
+def test_sessions_are_bounded_and_the_one_idle_longest_ends():
+    service = service_over(ScriptedBackend(), sessions=3)
+    for name in ("one", "two", "three"):
+        service.result(request(), address="a", session=service.session(name))
+    one, running = service.session("one"), service.session("two").begin("analysis", "key")
+    three = service.session("three")  # used last: "one" is idle longest, since "two" works
+    key = service.result(request(), address="a", session=three).key
+    service.session("four")
+    assert service.results.get("one", key) is None
+    assert [service.results.get(name, key) is None for name in ("two", "three")] == [False, False]
+    assert not running.is_set()
+    assert service.session("three") is three
+    assert service.session("one") is not one
+
+
+def test_names_without_end_take_no_room():
+    service = service_over(ScriptedBackend())
+    session = service.session("x" * 1_000_000)
+    assert len(session.id) == LONGEST_NAME
+    assert service.session("x" * 1_000_000) is session
+    service.leave("x" * 1_000_000)
+    assert service.session("x" * 1_000_000) is not session
 
 
 def test_the_line_is_first_come_first_served_and_bounded():
