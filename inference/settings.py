@@ -6,6 +6,7 @@ default.
 """
 
 import math
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields, is_dataclass
 from importlib.util import find_spec
@@ -17,6 +18,7 @@ MIB = 2**20
 
 AttentionMode = Literal["auto", "eager", "rows"]
 BackendKind = Literal["local", "modal"]
+Precision = Literal["auto", "float32", "bfloat16", "float16"]
 
 
 def _setting(default: Any, help_: str, *, flag: bool = False, secret: bool = False) -> Any:
@@ -120,9 +122,7 @@ class Settings:
         flag=True,
     )
     device: str = _setting("auto", "'auto', 'cpu', 'cuda' or 'cuda:N'", flag=True)
-    dtype: str = _setting(
-        "auto", "'auto' (float32 on a CPU, bfloat16 on CUDA), 'float32', 'bfloat16', 'float16'", flag=True
-    )
+    dtype: Precision = _setting("auto", "the weights' type; auto is float32 on a CPU, bfloat16 on CUDA", flag=True)
     eager_layer_bytes: int = _setting(
         256 * MIB, "largest matrix of one layer that 'auto' still computes eagerly, in bytes"
     )
@@ -156,6 +156,8 @@ class Settings:
                 raise InputError(f"{name} must be {bound} or more, not {getattr(self, name)}.")
         if not 0 <= self.port <= 65_535:
             raise InputError(f"port must be 0–65535, not {self.port}.")
+        if not re.fullmatch(r"auto|cpu|cuda(:\d{1,3})?", self.device):
+            raise InputError(f"device must be auto, cpu, cuda or cuda:N; not {self.device!r}.")
         if self.auth and not all(self.auth.partition(":")[::2]):
             raise InputError("auth must have the form USER:PASSWORD, both not empty.")
 

@@ -75,7 +75,11 @@ def _api(service: AnalysisService) -> FastAPI:
     )
     routes = _Routes(service)
     for path, endpoint, summary in (
-        ("/api/health", routes.health, "Whether the server is there, and what it runs."),
+        (
+            "/api/health",
+            routes.health,
+            "Whether the server is there, what it runs, and why it cannot where that failed.",
+        ),
         ("/api/adapters", routes.adapters, "The adapters on offer."),
         ("/api/layers", routes.layers, "Layers, heads and the geometry of the image's cells."),
     ):
@@ -105,7 +109,9 @@ class _Routes:
         settings, backend = self._service.settings, self._service.backend
         ready = backend.ready()
         model = backend.wait().status().model if ready else settings.base_model
-        return JSONResponse({"status": "ok", "backend": settings.backend, "model": model, "ready": ready})
+        about = {"status": "ok", "backend": settings.backend, "model": model, "ready": ready}
+        failure = backend.failure()
+        return JSONResponse(about if failure is None else about | {"status": "failed", "reason": str(failure)})
 
     async def adapters(self) -> JSONResponse:
         return JSONResponse([adapter_json(info) for info in await asyncio.to_thread(self._service.adapters)])

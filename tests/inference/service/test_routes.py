@@ -285,7 +285,13 @@ def test_a_backend_that_cannot_be_opened_answers_503():
     with TestClient(build_server(Settings(model="scripted"), cannot)) as client:
         refused(client.get("/api/adapters"), 503, "backend_unavailable")
         refused(ask(client), 503, "backend_unavailable")
-        assert client.get("/api/health").json()["status"] == "ok"
+        assert client.get("/api/health").json() == {
+            "status": "failed",
+            "backend": "local",
+            "model": "scripted",
+            "ready": False,
+            "reason": "This version has no such backend.",
+        }
 
 
 def test_the_rate_limit_is_per_minute():
