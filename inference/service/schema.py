@@ -5,6 +5,7 @@ It knows no web framework and no engine. A visitor names the operator's adapters
 
 import base64
 import binascii
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from reprlib import repr as shortened
@@ -27,6 +28,7 @@ Model = TypeVar("Model", bound=BaseModel)
 #: Fields that the seed's JSON body had, and their like: they say where an image lies on the server or elsewhere.
 _PATHS = ("image_path", "image_url", "path", "url")
 _MOST = 10**9  # of any index or count: what is beyond is no number that a sentence should repeat
+_NUMBER = re.compile(r"-?\d{1,9}(\.\d{0,17})?(e-?\d)?", re.ASCII)  # float() reads 0_5 and other scripts' digits too
 _VIEWS = ", ".join(get_args(View))
 
 
@@ -40,14 +42,8 @@ class Expected:
 
 def number_of(value: object) -> object:
     """A form's text, or a slider's 32.0, as the number that it writes; anything else is left to be refused."""
-    if isinstance(value, str) and value.isascii() and value.isdigit() and len(value) < 10:
-        return int(value)
-    if isinstance(value, str):
-        try:
-            return float(value)
-        except ValueError:
-            return value
-    return int(value) if isinstance(value, float) and value.is_integer() else value
+    number = float(value) if isinstance(value, str) and _NUMBER.fullmatch(value) else value
+    return int(number) if isinstance(number, float) and number.is_integer() else number
 
 
 def _list(value: object) -> object:
@@ -254,16 +250,18 @@ def parse(model: type[Model], values: Mapping[str, object]) -> Model:
         return model.model_validate(values)
     except ValidationError as error:
         first = error.errors(include_url=False, include_context=False)[0]
-        raise _refused(model, str(first["loc"][0]), first["type"], first["input"]) from None
+        name = str(first["loc"][0])
+        raise _refused(model, name, first["type"], values.get(name)) from None
 
 
 def _refused(model: type[BaseModel], name: str, problem: str, value: object) -> InputError:
+    hint = "Reload the page, and try again." if model is PageForm else "GET /docs says what each field may hold."
     if problem == "extra_forbidden":
-        return InputError(f"Unknown field {name[:40]!r}; known are {', '.join(model.model_fields)}.")
+        return InputError(f"Unknown field {name[:40]!r}; known are {', '.join(model.model_fields)}.", hint)
     if problem == "missing":
         return InputError(f"There is no {name}.", "Send it as the form field 'image', or base64 in JSON.")
     expected = next(part for part in model.model_fields[name].metadata if isinstance(part, Expected))
-    return expected.error(f"{name} must be {expected.words}; not {shortened(value)}.")
+    return expected.error(f"{name} must be {expected.words}; not {shortened(value)}.", hint)
 
 
 def _variant(name: str) -> str | None:

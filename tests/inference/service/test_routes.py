@@ -185,10 +185,39 @@ def test_a_json_value_of_another_kind_is_refused_with_its_name_what_is_expected_
     client: TestClient, name: str, value: object, code: str
 ):
     body = {"image": base64.b64encode(png()).decode(), name: value}
-    message = refused(client.post("/api/analyze", json=body), 422, code)["message"]
-    assert message.startswith(f"{name} must be ")
-    assert "; not " in message
-    assert len(message) < 200
+    error = refused(client.post("/api/analyze", json=body), 422, code)
+    assert error["message"].startswith(f"{name} must be ")
+    assert "; not " in error["message"]
+    assert len(error["message"]) < 200
+    assert "/docs" in error["hint"]
+
+
+@pytest.mark.parametrize(
+    ("fields", "words"),
+    [
+        ({"adapter": ["base", "base"]}, "may appear once; got base, base."),
+        ({"answer_from": "find-red"}, "one of the variants asked (base) or own; not 'find-red'."),
+        ({"head": "-1"}, "head must be a 0-based index, 'mean' or 'max'; not '-1'."),
+        ({"scale": "0_5"}, "scale must be a number from 0 to 4; not '0_5'."),
+        ({"scale": "５"}, "scale must be a number from 0 to 4; not '５'."),
+        ({"max_new_tokens": "16.5"}, "not '16.5'."),
+        ({"colour": "red"}, "Unknown field 'colour'"),
+        ({"prompt": " "}, "The prompt is empty."),
+    ],
+)
+def test_a_refusal_repeats_what_was_sent_as_it_was_sent_and_says_what_to_do(
+    client: TestClient, fields: dict[str, Any], words: str
+):
+    response = ask(client, **fields)
+    error = refused(response, 422, response.json()["error"]["code"])
+    assert words in error["message"]
+    assert error["hint"]
+
+
+@pytest.mark.parametrize(("name", "text"), [("max_new_tokens", "16.0"), ("layer", "1."), ("scale", "5e-1")])
+def test_a_number_in_a_form_may_be_written_as_numbers_are(client: TestClient, name: str, text: str):
+    assert ask(client, **{name: text}).json() == ask(client, **{name: float(text)}).json()
+    assert ask(client, **{name: text}).status_code == 200
 
 
 def test_numbers_of_four_hundred_digits_in_a_form_are_refused_too(client: TestClient):
