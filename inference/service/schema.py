@@ -117,7 +117,7 @@ class AnalyzeFields(BaseModel):
         Index | Literal["answer"] | None,
         Field(description="0-based index into tokens, or answer (mean over it); default: the first answer token"),
         BeforeValidator(number_of),
-        Expected("a 0-based index into the answer's tokens, or 'answer'", SelectionError),
+        Expected("a 0-based index into tokens, or 'answer'", SelectionError),
     ] = None
     view: Annotated[
         View,
