@@ -36,7 +36,8 @@ def analysis_json(
 
     Returns:
         `heatmap` is grid_h × grid_w shares of attention, 0–1 (−1–1 in the contrast view); `image_share` the share of
-        the row's attention on the image, None for head "max"; `limits` the one scale of all maps; `notes` what to know.
+        the row's attention on the image, None for head "max"; `limits` the one scale of all maps; `notes` what to know
+        of the run, then of these maps.
 
     Raises:
         SelectionError: a layer, head, token or view that this comparison does not have.
@@ -60,7 +61,7 @@ def analysis_json(
         "view": view,
         "maps": list(maps),
         "limits": _limits(shown.variants[0].limits[0]),
-        "notes": list(comparison.notes),
+        "notes": [*comparison.notes, *shown.notes[0]],
     }
 
 

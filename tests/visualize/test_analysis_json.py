@@ -96,6 +96,22 @@ def test_the_rest_is_the_comparisons_own(three):
     assert list(made) == ["answers", "tokens", "grid", "image_size", "view", "maps", "limits", "notes"]
 
 
+def test_what_a_careful_colleague_would_say_of_these_maps_follows_the_runs_notes(three):
+    assert analysis_json(three, view="contrast")["notes"] == [
+        "Of the engine.",
+        "Image share, entropy and divergence are those of the raw row.",
+    ]
+    cells = ((0, 0), None, (2, 4), (1, 1))
+    pair = comparison(with_sinks(None, cells), with_sinks("a", cells, seed=1), notes=("Of the engine.",))
+    for layer, cell in enumerate(cells):
+        said = analysis_json(pair, layer=layer, view="sink-masked")["notes"]
+        left_out = (
+            "No cell is a sink here: nothing is left out." if cell is None else "Left out as sinks: 1 of 15 cells."
+        )
+        assert said[:2] == ["Of the engine.", left_out]
+    assert "A maximum over heads is no single row" in analysis_json(three, token=8, head="max")["notes"][-1]
+
+
 def test_own_answers_have_tokens_of_their_own():
     own = comparison(recording(), recording("a", row=tokens(answer=(" blue",)), seed=1), own=True)
     made = analysis_json(own)
