@@ -1,6 +1,6 @@
 """The one way in which an analysis happens, for page, routes and programs alike; it knows no page and no pixels.
 
-    limits → cache → rate limit → queue → backend (opened when first needed) → cache
+    limits → cache → room in the queue, rate limit → queue → backend (opened when first needed) → cache
 
 Each analysis runs from start to end in one thread of its own: frameworks keep state per thread, and a page that reads
 the events from changing threads must not disturb that. Leaving the generator stops the work at its next event.
@@ -17,7 +17,6 @@ from pathlib import Path
 
 from inference.backend import Backend
 from inference.errors import (
-    CancelledError,
     InputError,
     NotFoundError,
     NotRecordedError,
@@ -33,6 +32,7 @@ from inference.service.rate_limit import RateLimit
 from inference.service.request_queue import RequestQueue
 from inference.service.results import Result, ResultCache, digest
 from inference.service.session import Session
+from inference.service.slots import Slots, check_stop
 from inference.service.tickets import EVERYONE, Tickets
 from inference.settings import Settings
 
@@ -58,6 +58,7 @@ class AnalysisService:
         self.tickets = Tickets()
         self.queue = RequestQueue(settings.limits.queue_length)
         self.backend = LazyBackend(lambda: self._serving(open_()))
+        self.slots = Slots(settings.limits.pictures_at_once)
         self._rate = RateLimit(settings.limits.requests_per_minute)
         self._sessions: dict[str, Session] = {}
         self._stamps: dict[str, str] = {}
@@ -104,9 +105,32 @@ class AnalysisService:
         """
         photo = self.results.photo(session.id, path)
         if photo is None:
-            photo = decode_photo(path.read_bytes(), self.settings.limits)
+            photo = self.decode(path.read_bytes())
             self.results.put_photo(session.id, path, photo)
         return photo
+
+    def decode(self, content: bytes, stop: threading.Event | None = None) -> Photo:
+        """The photo in a file's bytes, decoded when it is its turn.
+
+        Args:
+            content: the file's bytes.
+            stop: ends the waiting when it is set.
+
+        Raises:
+            ImageError: see `decode_photo`.
+            CancelledError: `stop` was set.
+        """
+        with self.slots.one(stop):
+            return decode_photo(content, self.settings.limits)
+
+    def admit(self, address: str) -> None:
+        """Count an analysis that an address asks for, before any work is done for it.
+
+        Raises:
+            BusyError: too many wait already, or `address` has used up its minute.
+        """
+        self.queue.check_room()
+        self._rate.admit(address)
 
     def expect(self) -> None:
         """A request is likely to come soon; do not wait."""
@@ -133,7 +157,7 @@ class AnalysisService:
         self,
         request: Request,
         *,
-        address: str,
+        address: str | None,
         session: Session | None = None,
         cancelled: threading.Event | None = None,
     ) -> Generator[_Said, None, None]:
@@ -141,7 +165,7 @@ class AnalysisService:
 
         Args:
             request: what is asked.
-            address: who asks, for the rate limit; an answer from the cache does not count.
+            address: who asks, for the rate limit; an answer from the cache does not count. None was admitted before.
             session: whose cache to look in and to keep the result in; None keeps nothing.
             cancelled: stops the work when it is set.
 
@@ -158,7 +182,8 @@ class AnalysisService:
             stop.set()
             yield kept
             return
-        self._rate.admit(address)
+        if address is not None:
+            self.admit(address)
         events: _Events = queue.SimpleQueue()
         threading.Thread(target=self._work, args=(request, events, stop), name="analysis", daemon=True).start()
         try:
@@ -176,7 +201,7 @@ class AnalysisService:
         self,
         request: Request,
         *,
-        address: str,
+        address: str | None,
         session: Session | None = None,
         cancelled: threading.Event | None = None,
     ) -> Result:
@@ -274,7 +299,7 @@ class AnalysisService:
         with self.queue.place() as ticket:
             told = 0
             while not self.queue.wait(ticket, POLL):
-                _check(stop)
+                check_stop(stop)
                 ahead = ticket.ahead
                 if ahead and ahead != told:
                     told = ahead
@@ -284,12 +309,12 @@ class AnalysisService:
                 opening = "loading the model" if self.settings.backend == "local" else "reaching Modal"
                 yield Progress("loading", opening, None, time.monotonic() - started)
             while not opened.done():
-                _check(stop)
+                check_stop(stop)
                 time.sleep(POLL)
             backend, stamps = opened.result(), self._stamps_of(request)
             with closing(backend.stream(request)) as stream:
                 for event in stream:
-                    _check(stop)
+                    check_stop(stop)
                     if isinstance(event, Comparison):
                         answer = Result(digest(request), request, event, stamps)
                     else:
@@ -320,7 +345,7 @@ def _with_heads_of(written: Result, replayed: Result) -> Result:
 
 def _next(events: _Events, stop: threading.Event) -> _Said:
     while True:
-        _check(stop)
+        check_stop(stop)
         try:
             event = events.get(timeout=POLL)
         except queue.Empty:
@@ -328,11 +353,6 @@ def _next(events: _Events, stop: threading.Event) -> _Said:
         if isinstance(event, VisualizerError):
             raise event
         return event
-
-
-def _check(stop: threading.Event) -> None:
-    if stop.is_set():
-        raise CancelledError("Stopped.")
 
 
 def _waiting(ahead: int) -> str:

@@ -9,14 +9,14 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from reprlib import repr as shortened
-from typing import Annotated, Any, Literal, TypeVar, get_args
+from typing import Annotated, Any, Literal, Self, TypeVar, get_args
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StrictStr, ValidationError, model_validator
 
 from inference.errors import InputError, NotAnImageError, PromptError, SelectionError
-from inference.photo import Photo, decode_photo
+from inference.photo import Photo
 from inference.request import MAX_SCALE, Request
-from inference.settings import Limits
+from visualize.analysis_json import PICTURE_SIDE
 from visualize.reduce import View
 
 BASE = "base"
@@ -126,7 +126,10 @@ class AnalyzeFields(BaseModel):
     ] = "raw"
     overlay: Annotated[
         bool,
-        Field(description="true adds to each map a PNG data URL at the image's own size"),
+        Field(
+            description="true adds to each map a PNG data URL of the image with the map laid on it, made smaller where "
+            f"its longest side has more than {PICTURE_SIDE:,} pixels"
+        ),
         Expected("true or false"),
     ] = False
     max_new_tokens: NewTokens = NEW_TOKENS
@@ -144,21 +147,22 @@ class AnalyzeFields(BaseModel):
         kept = {name: value for name, value in values.items() if value is not None}
         return {name: value for name, value in kept.items() if value != "" or name in ("prompt", "image_path")}
 
-    def request(self, limits: Limits) -> Request:
-        """What the engine is asked.
-
-        Args:
-            limits: bounds on the image; those on words and answer are checked by whoever answers.
-
-        Raises:
-            InputError: whatever is wrong, as the member of the tree that fits.
-        """
+    @model_validator(mode="after")
+    def _heads_of_one_token(self) -> Self:
         if self.head != "mean" and self.token == "answer":
             raise SelectionError(
                 "Single heads are recorded for one token; 'answer' is a mean of several.", "Choose one token."
             )
+        return self
+
+    def request(self, photo: Photo) -> Request:
+        """What the engine is asked of the decoded image.
+
+        Raises:
+            InputError: whatever is wrong, as the member of the tree that fits.
+        """
         return Request(
-            image=decode_photo(self.image, limits),
+            image=photo,
             prompt=self.prompt,
             system=self.system or None,
             adapters=[_variant(name) for name in (*self.adapter, *self.adapter_name)] or (None,),

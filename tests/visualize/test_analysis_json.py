@@ -125,7 +125,7 @@ def test_own_answers_have_tokens_of_their_own():
 
 
 @pytest.mark.parametrize("view", ["raw", "sink-masked", "contrast"])
-def test_pictures_are_overlays_on_the_photo_at_its_own_size(view):
+def test_pictures_are_overlays_on_the_photo(view):
     pair = comparison(with_sinks(None, ((0, 0),) * 4), with_sinks("a", ((2, 4),) * 4, seed=1))
     sinks = np.zeros((3, 5), bool)
     sinks[0, 0] = sinks[2, 4] = True
@@ -141,6 +141,33 @@ def test_pictures_are_overlays_on_the_photo_at_its_own_size(view):
         limits = _limits(pair, view)
         expected = overlay(pair.image, heat, limits, hidden=hidden, marks=Marks(peak, sinks))
         np.testing.assert_array_equal(np.asarray(Image.open(io.BytesIO(base64.b64decode(body)))), np.asarray(expected))
+
+
+def test_pictures_of_a_large_photo_are_smaller_and_its_map_is_laid_on_in_the_same_places(monkeypatch):
+    monkeypatch.setattr("visualize.analysis_json.PICTURE_SIDE", 50)
+    pair = comparison()
+    for entry in analysis_json(pair, pictures=True)["maps"]:
+        picture = Image.open(io.BytesIO(base64.b64decode(entry["overlay"].partition(",")[2])))
+        assert picture.size == (50, 30)  # of 100 × 60
+        heat = np.array(entry["heatmap"], np.float32)
+        small = Image.fromarray(pair.image).resize((50, 30), Image.Resampling.LANCZOS, reducing_gap=2.0)
+        peak = written_out.largest(heat, None)
+        expected = overlay(small, heat, _limits(pair, "raw"), marks=Marks(peak, np.zeros((3, 5), bool)))
+        np.testing.assert_array_equal(np.asarray(picture), np.asarray(expected))
+
+
+def test_drawing_ends_before_the_picture_that_nobody_waits_for():
+    begun = []
+
+    def twice():
+        begun.append(1)
+        if len(begun) == 2:
+            raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        analysis_json(comparison(), pictures=True, before_each=twice)
+    analysis_json(comparison(), pictures=False, before_each=twice)
+    assert begun == [1, 1]
 
 
 def _limits(pair, view):

@@ -2,14 +2,17 @@
 
 import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from typing import Any
 
 import pytest
 
 from inference.errors import BackendError, BusyError, CancelledError, InputError, UnexpectedError
+from inference.photo import Photo, upright_rgb
 from inference.records import AdapterInfo, AnswerToken, Progress
 from inference.request import Request
+from inference.service import analysis
 from inference.service.analysis import LONGEST_NAME, AnalysisService
 from inference.service.rate_limit import RateLimit
 from inference.service.request_queue import RequestQueue
@@ -202,6 +205,26 @@ def test_names_without_end_take_no_room():
     assert service.session("x" * 1_000_000) is session
     service.leave("x" * 1_000_000)
     assert service.session("x" * 1_000_000) is not session
+
+
+def test_few_photos_are_decoded_at_once(monkeypatch: pytest.MonkeyPatch):
+    now, most, lock = 0, 0, threading.Lock()
+
+    def slow(*given: object) -> Photo:
+        nonlocal now, most
+        with lock:
+            now += 1
+            most = max(most, now)
+        time.sleep(0.02)
+        with lock:
+            now -= 1
+        return upright_rgb(picture(64, 96))
+
+    monkeypatch.setattr(analysis, "decode_photo", slow)
+    service = service_over(ScriptedBackend(), pictures_at_once=2)
+    with ThreadPoolExecutor(8) as threads:
+        assert len(list(threads.map(service.decode, [b""] * 16))) == 16
+    assert most == 2
 
 
 def test_the_line_is_first_come_first_served_and_bounded():

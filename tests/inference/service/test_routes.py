@@ -4,6 +4,7 @@ import base64
 import io
 import threading
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import numpy as np
@@ -11,9 +12,9 @@ import pytest
 from PIL import Image
 from starlette.testclient import TestClient
 
-from inference.errors import BackendError, DeadlineError, OutOfMemoryError
-from inference.service import endpoints
-from inference.service.schema import AnalyzeFields
+from inference.errors import BackendError, CancelledError, DeadlineError, OutOfMemoryError
+from inference.service import analysis, endpoints
+from inference.service.schema import AnalyzeFields, parse
 from inference.settings import Limits, Settings
 from tests.built_page import build_server
 from tests.conftest import picture
@@ -330,6 +331,43 @@ def test_the_rate_limit_is_per_minute():
         error = refused(ask(client), 429, "too_many_requests")
         assert "limit is 2" in error["message"]
         assert client.get("/api/health").status_code == 200
+
+
+def test_who_is_refused_costs_no_decoding(monkeypatch: pytest.MonkeyPatch):
+    decoded: list[int] = []
+    real = analysis.decode_photo
+    monkeypatch.setattr(analysis, "decode_photo", lambda *given: decoded.append(1) or real(*given))
+    with client_for(limits=Limits(requests_per_minute=1)) as client:
+        ask(client)
+        refused(ask(client), 429, "too_many_requests")
+        assert decoded == [1]
+    gate = threading.Event()
+    with client_for(ScriptedBackend(gate=gate), limits=Limits(queue_length=1)) as client:
+        service = client.app.get_blocks().service  # type: ignore[attr-defined]
+        with service.queue.place(), service.queue.place():
+            assert "waiting already" in refused(ask(client), 429, "too_many_requests")["message"]
+        gate.set()
+        assert ask(client).status_code == 200  # refused for the line's length, it was not counted for the rate either
+    assert decoded == [1, 1]
+
+
+def test_pictures_wait_for_their_turn_and_numbers_do_not():
+    with client_for(limits=Limits(pictures_at_once=1)) as client:
+        service = client.app.get_blocks().service  # type: ignore[attr-defined]
+        fields = parse(AnalyzeFields, {"image": png(), "overlay": True})
+        result = endpoints.answered(service, fields, address="a")
+        stop = threading.Event()
+        with service.slots.one():
+            numbers = endpoints.shown(service, fields.model_copy(update={"overlay": False}), result)
+            waiting = ThreadPoolExecutor(1).submit(endpoints.shown, service, fields, result, stop)
+            with pytest.raises(TimeoutError):
+                waiting.result(0.3)
+            stop.set()
+            with pytest.raises(CancelledError):
+                waiting.result(5)
+        drawn = endpoints.shown(service, fields, result)
+    assert [each["heatmap"] for each in drawn["maps"]] == [each["heatmap"] for each in numbers["maps"]]
+    assert "overlay" in drawn["maps"][0]
 
 
 def test_a_full_line_answers_429():
