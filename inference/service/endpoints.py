@@ -10,7 +10,7 @@ import gradio as gr
 from inference.errors import VisualizerError
 from inference.service.analysis import AnalysisService
 from inference.service.results import Result
-from inference.service.schema import AnalyzeFields, parse
+from inference.service.schema import NEW_TOKENS, PROMPT, AnalyzeFields, parse
 from inference.service.slots import check_stop
 from inference.service.uploads import address_of, uploaded
 from visualize.analysis_json import adapter_json, analysis_json, model_json
@@ -29,20 +29,36 @@ class Endpoints:
     def analyze(
         self,
         image: gr.FileData,
-        prompt: str,
         request: gr.Request,
+        prompt: str = PROMPT,
         adapter: list[str] | None = None,
         layer: int | None = None,
         head: str = "mean",
         token: str = "",
         view: str = "raw",
-        overlay: bool = True,
+        overlay: bool = False,
+        system: str = "",
+        answer_from: str = "",
+        max_new_tokens: int = NEW_TOKENS,
+        scale: float = 1.0,
     ) -> dict[str, Any]:
-        """Answers and attention maps of one image, as JSON; with `overlay`, PNG data URLs at the image's own size."""
-        sent = {"prompt": prompt, "adapter": adapter, "layer": layer, "head": head, "token": token, "view": view}
+        """Answers and attention maps of one image, as JSON; GET /docs says what each field may hold."""
+        sent: dict[str, object] = {
+            "prompt": prompt,
+            "system": system,
+            "adapter": adapter,
+            "answer_from": answer_from,
+            "layer": layer,
+            "head": head,
+            "token": token,
+            "view": view,
+            "overlay": overlay,
+            "max_new_tokens": max_new_tokens,
+            "scale": scale,
+        }
         try:
             content = uploaded(image).read_bytes()  # left to Gradio's cleaning: others may have sent the same file
-            fields = parse(AnalyzeFields, {"image": content, "overlay": overlay, **sent})
+            fields = parse(AnalyzeFields, {"image": content, **sent})
             return shown(self._service, fields, answered(self._service, fields, address=address_of(request)))
         except VisualizerError as error:
             raise _gradio_error(error) from error
