@@ -119,6 +119,18 @@ def test_the_json_body_with_base64_works(client: TestClient, prefix: str):
     assert form["heatmap"] == only["heatmap"]
 
 
+def test_adapter_name_is_another_word_for_adapter(client: TestClient):
+    """The seed's JSON body called it so."""
+    usual = ask(client, adapter=["find-red", "silent"]).json()
+    assert [each["adapter"] for each in usual["maps"]] == ["find-red", "silent"]
+    assert ask(client, adapter_name=["find-red", "silent"]).json() == usual
+    assert ask(client, adapter="find-red", adapter_name="silent").json() == usual
+    body = {"image": base64.b64encode(png()).decode(), "prompt": "What?"}
+    assert client.post("/api/analyze", json=body | {"adapter_name": ["find-red", "silent"]}).json() == usual
+    refused(ask(client, adapter_name="nobody"), 404, "unknown_adapter")
+    refused(ask(client, adapter="silent", adapter_name="silent"), 422, "invalid_input")
+
+
 def test_single_heads_of_any_token(client: TestClient):
     for head in (1, "max"):
         (only,) = ask(client, head=head, token=2).json()["maps"]
