@@ -30,7 +30,7 @@ from inference.service.routes import TITLE, app_kwargs
 from inference.service.schema import BASE, MOST_ADAPTERS, NEW_TOKENS, PROMPT, PageForm
 from inference.service.view import View
 from inference.settings import Limits
-from visualize.page import FOLDER, VIEWER, Json
+from visualize.page import FOLDER, Json
 
 FONT = ["system-ui", "-apple-system", "Segoe UI", "Roboto", "sans-serif"]
 REPLAYS = [
@@ -80,7 +80,7 @@ class Visualizer(gr.Blocks):
             "share": settings.share,
             "auth": tuple(settings.auth.split(":", 1)) if settings.auth else None,
             "theme": gr.themes.Base(font=FONT, font_mono=["ui-monospace", "monospace"]),
-            "css_paths": [FOLDER / "page.css", VIEWER / "viewer.css"],
+            "css_paths": FOLDER / "page.css",
             "app_kwargs": app_kwargs(self.service),
             "max_file_size": 2 * settings.limits.max_upload_bytes,  # up to there the refusal is our own sentence
             "max_threads": settings.limits.queue_length + 40,
@@ -133,6 +133,9 @@ class ResultColumn(NamedTuple):
     viewer: gr.HTML
     look: gr.HTML
     png: gr.Button
+    pane: gr.Button
+    film: gr.Button
+    report: gr.Button
     npz: gr.Button
     saver: gr.HTML
 
@@ -167,9 +170,9 @@ def _lay_out_result(opening: View) -> ResultColumn:
     notice = _part("notice", opening.notice)
     viewer, look = _part("viewer", opening.viewer), _part("look", None)
     with gr.Row(elem_id="export"):
-        png = gr.Button("Save pictures (PNG)", size="sm")
-        npz = gr.Button("Save numbers (NPZ)", size="sm")
-    return ResultColumn(notice, viewer, look, png, npz, _part("saver", None))
+        gr.HTML("<span>Save</span>", js_on_load=None, elem_id="save")
+        png, pane, film, report, npz = (gr.Button(words, size="sm") for words in _SAVES)
+    return ResultColumn(notice, viewer, look, png, pane, film, report, npz, _part("saver", None))
 
 
 def _lay_out(demo: Visualizer) -> None:
@@ -230,8 +233,14 @@ def _bind_question(
     question.stop.click(handlers.stop, None, view, cancels=runs, **_OURS, queue=False)
     for changed in (question.image.input, question.prompt.input, question.system.input):
         changed(None, js=_ANOTHER_QUESTION)
-    result.png.click(exports.pictures, chosen, [result.saver, result.notice], **_OURS)
-    result.npz.click(exports.numbers, chosen, [result.saver, result.notice], **_OURS)
+    for button, save in (
+        (result.png, exports.pictures),
+        (result.pane, exports.picture),
+        (result.film, exports.film),
+        (result.report, exports.report),
+        (result.npz, exports.numbers),
+    ):
+        button.click(save, chosen, [result.saver, result.notice], **_OURS)
 
 
 def _part(name: str, value: Json) -> gr.HTML:
@@ -251,6 +260,7 @@ def _open(settings: Settings) -> Backend:
 
 
 _KEYS = "Enter analyzes, Shift+Enter starts a new line."
+_SAVES = ("Pictures (PNG)", "Difference (PNG)", "Film of layers (WebP)", "Report (HTML)", "Numbers (NPZ)")
 _ANOTHER_QUESTION = "() => window.attentionPage?.ask?.()"
 _HEADER = """<h1>LoRA Attention Visualizer</h1><p>Where Qwen3-VL looks, before and after an adapter.</p>"""
 _PROGRAMS = '<p class="lav-programs">For programs: <a href="docs" target="_blank">HTTP routes</a></p>'

@@ -378,9 +378,21 @@ class Comparison:
 
         return load_comparison(Path(path))
 
+    def report(self, path: str | Path) -> None:
+        """Write one `.html` that shows all of it without a network: layers, heads, tokens, where it changed.
+
+        It holds what fits into 20 MB, and says what it leaves out. Equal comparisons give equal bytes.
+
+        Args:
+            path: of the file.
+        """
+        from visualize import report_html  # late: drawing knows the records, not the reverse
+
+        Path(path).write_text(report_html(self), encoding="utf-8", newline="\n")
+
     def _repr_html_(self) -> str:
-        """Show the comparison in a notebook: the page's panes at the middle layer."""
-        from visualize import notebook_html  # late: drawing knows the records, not the reverse
+        """Show the comparison in a notebook: a smaller report, in a frame."""
+        from visualize import notebook_html  # late, too
 
         return notebook_html(self)
 

@@ -35,8 +35,9 @@ SERVICE, SERVICE_TESTS = ROOT / "inference" / "service" / "view.py", ROOT / "tes
 LEFT_OUT = {"test_imports.py"}
 #: Whose tests are not named after the file.
 NAMED = {
-    "caption": "test_stack", "notes": "test_stack", "figures": "test_stack", "tokens": "test_html",
-    "notebook_html": "test_html", "typeface": "test_html", "drawing": "test_panes", "palette": "test_overlay",
+    "caption": "test_stack", "notes": "test_stack", "figures": "test_stack",
+    "notebook_html": "test_report", "report_contents": "test_report", "drawing": "test_panes",
+    "palette": "test_overlay",
     "data_url": "test_analysis_json", "shift_matrix": "test_change", "__init__": "test_pictures",
     "token_choice": "test_reduce", "layer_limits": "test_stack", "side_by_side": "test_stack",
     "scene_matrix": "test_scene", "json_values": "test_scene",

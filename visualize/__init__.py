@@ -1,7 +1,8 @@
 """Draw what a `Comparison` holds: arrays in; arrays, PIL images and HTML out. No framework, no pyplot, no model.
 
-    select ──▶ stack (numbers of all layers or one) ──▶ panes ──▶ sheet, notebook_html, page
+    select ──▶ stack (numbers of all layers or one) ──▶ panes ──▶ sheet, animation, page
                                                    ├──▶ stack_body, heads_body, scene_json: for a browser to draw
+                                                   │       └──▶ report_html ──▶ notebook_html
                                                    └──▶ analysis_json
 
 `measures` holds the exact formulas, `sink_cells` says which cells draw attention whatever is asked, `shift_matrix` and
@@ -9,6 +10,7 @@
 """
 
 from visualize import measures
+from visualize.animation import animation
 from visualize.bar import colour_bar, colour_bar_svg
 from visualize.caption import caption
 from visualize.change import change_per_token, layer_of_largest_change, token_of_largest_change
@@ -24,6 +26,7 @@ from visualize.palette import DIVERGING, SEQUENTIAL, colour_table
 from visualize.panes import Pane, Panes, panes
 from visualize.rank_heads import RankedHead, rank_heads
 from visualize.reduce import Selection, difference, select
+from visualize.report import report_html
 from visualize.resize import resize
 from visualize.scale import ColourLimits, diverging_limits, number, shared_limits
 from visualize.scene import scene_json
@@ -34,7 +37,7 @@ from visualize.stack import PaneStack, Stack, stack
 from visualize.stack_body import stack_body
 from visualize.stack_choice import StackChoice
 from visualize.token_choice import answer_indices
-from visualize.tokens import Chip, chips, chips_html
+from visualize.tokens import Chip, chips
 
 __all__ = [
     "DIVERGING",
@@ -52,11 +55,11 @@ __all__ = [
     "Selection",
     "Stack",
     "StackChoice",
+    "animation",
     "answer_indices",
     "caption",
     "change_per_token",
     "chips",
-    "chips_html",
     "colour_bar",
     "colour_bar_svg",
     "colour_table",
@@ -74,6 +77,7 @@ __all__ = [
     "overlay",
     "panes",
     "rank_heads",
+    "report_html",
     "resize",
     "scene_json",
     "select",

@@ -39,13 +39,16 @@ def ticks(limits: ColourLimits) -> tuple[tuple[float, str], ...]:
     return tuple((place, number(value, limits.unit, sign=limits.signed)) for place, value in ordered)
 
 
-def colour_bar(limits: ColourLimits, *, colormap: str | None = None, width: int = 480) -> Image.Image:
+def colour_bar(
+    limits: ColourLimits, *, colormap: str | None = None, width: int = 480, unit: float = 1.0
+) -> Image.Image:
     """A horizontal colour bar with its ticks and unit.
 
     Args:
         limits: the values of its ends.
         colormap: see `overlay`.
-        width: in pixels, at least 120 to be legible.
+        width: in pixels, at least 120 · `unit` to be legible.
+        unit: how many times larger than usual everything else is.
 
     Returns:
         PIL image, mode RGB.
@@ -54,17 +57,17 @@ def colour_bar(limits: ColourLimits, *, colormap: str | None = None, width: int 
         SelectionError: a colormap that does not fit the scale.
     """
     strip = _strip(limits, colormap)
-    font, margin, thick = typeface(14), 31, 15
+    font, margin, thick, pen = typeface(round(14 * unit)), round(31 * unit), round(15 * unit), round(unit)
     length = max(width - 2 * margin, 16)
-    image = Image.new("RGB", (width, thick + 49), _PAPER)
-    image.paste(Image.fromarray(strip).resize((length, thick), Image.Resampling.NEAREST), (margin, 1))
+    image = Image.new("RGB", (width, thick + round(49 * unit)), _PAPER)
+    image.paste(Image.fromarray(strip).resize((length, thick), Image.Resampling.NEAREST), (margin, pen))
     draw = ImageDraw.Draw(image)
-    draw.rectangle((margin - 1, 0, margin + length, thick + 1), outline=_INK)
+    draw.rectangle((margin - pen, 0, margin + length + pen - 1, thick + 2 * pen - 1), outline=_INK, width=pen)
     for place, text in ticks(limits):
         x = margin + place * (length - 1)
-        draw.line((x, thick + 2, x, thick + 6), fill=_INK)
-        draw.text((x, thick + 9), text, font=font, fill=_INK, anchor="ma")
-    draw.text((width / 2, image.height - 2), unit_line(limits), font=font, fill=_INK, anchor="md")
+        draw.line((x, thick + round(2 * unit), x, thick + round(6 * unit)), fill=_INK, width=pen)
+        draw.text((x, thick + round(9 * unit)), text, font=font, fill=_INK, anchor="ma")
+    draw.text((width / 2, image.height - round(2 * unit)), unit_line(limits), font=font, fill=_INK, anchor="md")
     return image
 
 

@@ -68,18 +68,50 @@ const parts = {
   saver(value) {
     if (!value?.source || value.serial === page.saved) return;
     page.saved = value.serial;
-    make("a", { href: value.source, download: value.name }).click();
+    // a blob: a long address of its own would be cut
+    fetch(value.source).then((content) => content.blob()).then((content) => {
+      const address = URL.createObjectURL(content);
+      make("a", { href: address, download: value.name }).click();
+      setTimeout(() => URL.revokeObjectURL(address), 60_000);
+    });
   },
 };
 
 // The viewer is one for the page's life; a result comes to it as a source of numbers, asked for by the result's ticket.
 const root = () => (window.gradio_config?.root ?? "").replace(/\/$/, "");
+// Its style goes around Gradio, which rewrites sheets of its own and drops what it does not know (@container).
+const styled = () => new Promise((loaded, failed) => document.head.append(make("link", {
+  rel: "stylesheet", href: `${root()}/viewer/viewer.css`, onload: loaded, onerror: () => failed(new Error("The viewer's style did not come.")) })));
 const loadViewer = async () => {
-  const { createViewer } = await import(`${root()}/viewer/viewer.js`);
-  const viewer = createViewer(element);
+  const [{ createViewer }] = await Promise.all([import(`${root()}/viewer/viewer.js`), styled()]);
+  const holder = make("div");
+  show(hints(), holder);
+  const viewer = createViewer(holder);
   viewer.on((choice) => tell({ choice }));
   page.ask = () => viewer.stale(true, "These pictures belong to the question before: press Analyze for the new one.");
   return viewer;
+};
+// How to read it, until somebody has read it: closed once, it stays closed in this browser.
+const remembered = (closing) => {
+  try {
+    if (closing) localStorage.setItem("lav-hints", "closed");
+    return localStorage.getItem("lav-hints") === "closed";
+  } catch {
+    return closing; // a browser that keeps nothing
+  }
+};
+const HINTS = [
+  "Bright is where the model looks when it writes the marked word: left the base model, then the adapter, at the right what changed (red: more, blue: less).",
+  "Slide through the layers, click another word of the answer, or a cell of the matrix: each is another look, on one scale.",
+  "Attention is where a layer reads, not why the answer came out.",
+];
+const hints = () => {
+  if (remembered(false)) return null;
+  const close = () => { remembered(true); box.remove(); };
+  const box = make("aside", { class: "lav-hints", "aria-label": "How to read it" },
+    make("ol", {}, ...HINTS.map((sentence) => make("li", {}, sentence))),
+    make("button", { type: "button", class: "lav-close", onclick: close }, "Got it"));
+  return box;
 };
 const tell = (value, event) => {
   const { look } = page.parts;
@@ -112,6 +144,9 @@ const lookAt = async ({ ticket, key, focus }) => {
   if (focus && page.shown === key) viewer.update(scene, { key, source });
   else viewer.show(scene, source, { key, keep: page.shown !== undefined });
   viewer.stale(false);
+  const added = scene.variants.filter((variant) => page.variants && !page.variants.includes(variant));
+  if (added.length) viewer.choose({ adapter: added[0] }); // whoever adds an adapter wants to see it
+  page.variants = scene.variants;
   page.shown = key;
 };
 

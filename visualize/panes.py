@@ -84,7 +84,7 @@ class Panes:
     @property
     def change(self) -> Change | None:
         """The difference in numbers; None where there is no difference."""
-        return self.stack.differences[0].changes[0] if self.stack.differences else None
+        return self.stack.differences[0].changes[0] if self.difference else None
 
     @property
     def sinks(self) -> Cells:
@@ -102,7 +102,7 @@ def panes(
     *,
     base: str | None = None,
     adapter: str | None = None,
-    variants: Sequence[str | None] | None = None,
+    beside: Sequence[str | None] = (),
     colormap: str | None = None,
     diverging: str | None = None,
     opacity: float = 0.6,
@@ -119,8 +119,9 @@ def panes(
         comparison: what was recorded.
         selection: layer, token, head and view.
         base: the variant on the left; None is the base model.
-        adapter: the variant on the right; None shows the left one alone.
-        variants: instead of both: the left one, the right one, and others that only share their scale and sinks.
+        adapter: the variant on the right, `"base"` for the base model; None shows the left one alone.
+        beside: variants that are not shown, but whose values count for the colour scales: pictures of several adapters
+            that are looked at one after another then share one scale. The two that are shown may be among them.
         colormap: sequential map of base and adapter, see `palette`; not used by the contrast view, which is signed.
         diverging: map of signed pictures (difference, contrast).
         opacity, smooth: see `overlay`.
@@ -133,15 +134,14 @@ def panes(
     Raises:
         SelectionError: a variant, layer, head, token, view or option that this comparison does not have.
     """
-    if variants is None:
-        variants = [base] if adapter is None else [base, adapter]
+    variants = [base] if adapter is None else [base, None if adapter == "base" else adapter]
     shown = stack(
         comparison,
         selection.token,
         head=selection.head,
         view=selection.view,
         layers=(selection.layer,),
-        variants=variants,
+        variants=[*variants, *(name for name in beside if name not in variants)],
         log=log,
         percentile=percentile,
     )
@@ -155,10 +155,10 @@ def panes(
         measures = numbers.measures[0] if numbers.measures else None
         return Pane(numbers.variant, drawing, numbers.captions[0], numbers.alts[0], numbers.peaks[0], measures)
 
-    left, *right = map(pane, shown.variants[:2])
-    difference = next((pane(numbers, fade=fade) for numbers in shown.differences), None)
+    left, *right = map(pane, shown.variants[: len(variants)])
+    difference = next((pane(numbers, fade=fade) for numbers in shown.differences[: len(variants) - 1]), None)
     faded = ("Colours of the difference fade towards 0: there they are paler than on the bar.",)
-    recordings = [comparison.recording(name) for name in variants[:2]]
+    recordings = [comparison.recording(name) for name in variants]
     return Panes(
         shown,
         left,

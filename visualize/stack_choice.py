@@ -6,7 +6,7 @@ Layer, colours and scale are no part of it: a stack holds all layers, and every 
 from dataclasses import dataclass
 
 from inference.errors import SelectionError
-from inference.records import Comparison
+from inference.records import Comparison, Recording
 from visualize.caption import variant_name
 from visualize.json_values import Json
 from visualize.reduce import Head, Layer, Selection, View, around
@@ -42,6 +42,8 @@ class StackChoice:
     def variants(self, comparison: Comparison) -> tuple[str | None, ...]:
         """The adapters shown, the one compared against first; None is the base model.
 
+        Where each replayed its own answer, those that have the chosen tokens.
+
         Raises:
             SelectionError: a variant that was not recorded.
         """
@@ -51,7 +53,16 @@ class StackChoice:
         for name in names:
             if name not in recorded:
                 raise SelectionError(f"{name!r} is not in this comparison; it has {', '.join(recorded)}.")
-        return tuple(recorded[name] for name in names)
+        adapters = tuple(recorded[name] for name in names)
+        if comparison.tokens:
+            return adapters
+        having = tuple(adapter for adapter in adapters if self._is_in(comparison.recording(adapter)))
+        return having or adapters  # none has it: whoever shows them says so
+
+    def _is_in(self, recording: Recording) -> bool:
+        """Whether a variant that replayed its own answer has these tokens: answers may be of different length."""
+        last = self.token[1] if isinstance(self.token, tuple) else self.token
+        return not isinstance(last, int) or last < len(recording.tokens)
 
     def layers(self, comparison: Comparison) -> tuple[Layer, ...]:
         """For each layer, the layer or window that is shown at it.

@@ -1,13 +1,11 @@
 """Decide what the row of answer tokens says: each token's text, how much it looked at the image, how likely it was.
 
-Token texts are a model's words about a stranger's photo: hostile until escaped. The data here is raw; `chips_html` is
-the one place that turns it into HTML, and escapes everything.
+Token texts are a model's words about a stranger's photo: hostile until escaped, which is left to
+whoever shows them.
 """
 
-import math
 from collections.abc import Collection
 from dataclasses import dataclass
-from html import escape
 
 import numpy as np
 
@@ -64,42 +62,6 @@ def chips(
             label = _label(token.text, token.role)
             found.append(Chip(index, token.text, label, token.role, float(shares[index]), logprob))
     return tuple(found)
-
-
-def chips_html(row: Collection[Chip], *, name: str = "Answer tokens") -> str:
-    """The token row as HTML to read: one element per token, its image share written out and as the length of a bar.
-
-    Args:
-        row: from `chips`.
-        name: what the row is called for those who cannot see it.
-
-    Returns:
-        A `<div>`; each element in it has class `token` and its index as `data-token`. Every text is escaped.
-    """
-    elements = "".join(_element(chip) for chip in row)
-    return f'<div class="tokens" role="group" aria-label="{escape(name)}" style="{_ROW}">{elements}</div>'
-
-
-_ROW = "display:flex;flex-wrap:wrap;gap:4px;font-family:system-ui,sans-serif"
-_CHIP = (
-    "display:inline-flex;flex-direction:column;align-items:stretch;min-width:3.2em;padding:3px 7px 4px;"
-    "border-radius:6px;background:transparent;color:inherit;font-size:14px;border:1px solid rgba(128,128,128,.55)"
-)
-
-
-def _element(chip: Chip) -> str:
-    percent = f"{chip.share * 100:.1f} %"
-    title = f"token {chip.index}, {percent} of its attention on the image"
-    if chip.logprob is not None:
-        title += f", probability {math.exp(chip.logprob):.3g}"
-    length = min(max(chip.share, 0.0), 1.0) * 100
-    return (
-        f'<span class="token" data-token="{chip.index}" title="{escape(title)}" style="{_CHIP}">'
-        f'<bdi style="white-space:pre">{escape(chip.label)}</bdi>'
-        f'<span style="font-size:11px;opacity:.75">{percent}</span>'
-        f'<span aria-hidden="true" style="display:block;height:3px;background:rgba(128,128,128,.3)">'
-        f'<span style="display:block;height:3px;width:{length:.1f}%;background:currentColor"></span></span></span>'
-    )
 
 
 def _label(text: str, role: Role) -> str:

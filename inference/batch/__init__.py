@@ -16,6 +16,9 @@ adapters of that folder that can be used; which they are, and why others cannot,
 4. An item that fails is named with its reason, does not stop the others, and is tried again by the next run.
 5. `<out>/summary.csv` and `<out>/summary.jsonl` are written from the saved files, also after Ctrl-C: one row per item
    and variant, for the items of this command. A measure that does not exist is empty (null).
+6. With `--report` each answer also gets `<out>/<image>-<digest>.html`, a page that opens without a network (see
+   `Comparison.report`; up to 20 MB and some seconds each), and `<out>/index.html` lists them, largest change first.
+   Pages that are there are kept: a run that was stopped goes on with the others.
 
 | column | meaning |
 |---|---|

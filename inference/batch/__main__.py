@@ -15,6 +15,7 @@ from inference.backend import Backend, open_backend
 from inference.batch.answers import Answers, only_run, write_summary
 from inference.batch.focus import Focus
 from inference.batch.items import PromptLine, list_images, read_lines, shown
+from inference.batch.pages import INDEX, without_page, write_index, write_page
 from inference.batch.progress import ProgressBar
 from inference.batch.run import Batch
 from inference.batch.variants import engine_digest, named_variants, variants_of_folder
@@ -104,6 +105,7 @@ def _parser() -> argparse.ArgumentParser:
         default="first",
         help='tokens of the answer to measure at: first (default), last, digits, or a "text" that the answers hold',
     )
+    parser.add_argument("--report", action="store_true", help="also make a page to open of each answer, and an index")
     parser.add_argument("--vision-tower", action="store_true", help="record the vision tower too")
     return parser
 
@@ -137,13 +139,21 @@ def _run(
             templates = [_for_variants(template, variants, settings) for template in templates]
             engine = engine_digest(settings, backend.model_info(), adapters)
             batch = Batch(folder, lines, images, templates, settings.limits, engine, answers, focus)
-            return _go(batch, backend, variants, answers, say)
+            return _go(batch, backend, variants, answers, say, report=given.report)
         finally:
             answers.close()
             backend.close()
 
 
-def _go(batch: Batch, backend: Backend, variants: Sequence[str | None], answers: Answers, say: _Speaker) -> int:
+def _go(
+    batch: Batch,
+    backend: Backend,
+    variants: Sequence[str | None],
+    answers: Answers,
+    say: _Speaker,
+    *,
+    report: bool,
+) -> int:
     """Look up, run, sum up, and say all of it."""
     items = len(batch.items)
     if answers.stems():
@@ -162,7 +172,27 @@ def _go(batch: Batch, backend: Backend, variants: Sequence[str | None], answers:
         stopped, code = f"Stopped, since it cannot go on: {error}", 2
     bar.close()
     write_summary(answers.folder, batch.rows())
+    if report and not stopped and not _make_pages(batch, answers.folder, say):
+        stopped, code = "Stopped.", 130
     return _conclude(batch, stopped, code, answers.folder / "summary.csv", say)
+
+
+def _make_pages(batch: Batch, folder: Path, say: _Speaker) -> bool:
+    """The pages that are missing, and the index; False where Ctrl-C stopped it: the next run goes on from there."""
+    names = batch.names()
+    missing = without_page(folder, names)
+    say(f"{_many(len(names), 'page')}, {len(names) - len(missing)} already made: {folder / INDEX}")
+    bar = ProgressBar(len(names), len(names) - len(missing), say.stream)
+    try:
+        for name in missing:
+            write_page(folder, name)
+            bar.step()
+    except KeyboardInterrupt:
+        return False
+    finally:
+        bar.close()
+        write_index(folder, batch.rows())
+    return True
 
 
 def _conclude(batch: Batch, stopped: str, code: int, summary: Path, say: _Speaker) -> int:

@@ -50,7 +50,7 @@ class Answers:
         self._there: set[str] = set()
         self._reading_or_writing = threading.Lock()  # of the notes, which have one position
         try:
-            for half in (*folder.glob(".*.npz.part"), *folder.glob(".summary.*.part")):
+            for half in folder.glob(".*.part"):
                 half.unlink()
             self._notes = (folder / _NOTES).open("a+b")
         except OSError as error:
@@ -92,7 +92,7 @@ class Answers:
             InputError: it cannot be written.
         """
         rows = measured(comparison)
-        with _whole(self.folder / name) as part:
+        with whole_file(self.folder / name) as part:
             comparison.save(part)
         self._note(name, rows)
         self._there.add(name)
@@ -156,6 +156,23 @@ def only_run(folder: Path) -> Iterator[None]:
         lock.release()
 
 
+@contextmanager
+def whole_file(path: Path) -> Iterator[Path]:
+    """A hidden file beside `path` to write to; it gets the name `path` only when the block ends well.
+
+    Raises:
+        InputError: it cannot be written.
+    """
+    part = path.with_name(f".{path.name}.part")
+    try:
+        yield part
+        part.replace(path)
+    except OSError as error:
+        raise _cannot_write(path.parent, error) from error
+    finally:
+        part.unlink(missing_ok=True)
+
+
 def write_summary(folder: Path, rows: Iterable[Row]) -> None:
     """Write `summary.csv` and `summary.jsonl`, both whole or not at all, row by row.
 
@@ -163,8 +180,8 @@ def write_summary(folder: Path, rows: Iterable[Row]) -> None:
         InputError: they cannot be written.
     """
     with (
-        _whole(folder / "summary.csv") as table_part,
-        _whole(folder / "summary.jsonl") as lines_part,
+        whole_file(folder / "summary.csv") as table_part,
+        whole_file(folder / "summary.jsonl") as lines_part,
         table_part.open("w", encoding="utf-8", newline="") as table,
         lines_part.open("w", encoding="utf-8", newline="\n") as lines,
     ):
@@ -184,19 +201,6 @@ def _json_line(row: Row) -> str:
 
 def _harmless(cell: Cell) -> Cell:
     return f"'{cell}" if isinstance(cell, str) and cell.startswith(_FORMULA) else cell
-
-
-@contextmanager
-def _whole(path: Path) -> Iterator[Path]:
-    """A hidden file beside `path` to write to; it gets the name `path` only when the block ends well."""
-    part = path.with_name(f".{path.name}.part")
-    try:
-        yield part
-        part.replace(path)
-    except OSError as error:
-        raise _cannot_write(path.parent, error) from error
-    finally:
-        part.unlink(missing_ok=True)
 
 
 def _cannot_write(folder: Path, error: OSError) -> InputError:

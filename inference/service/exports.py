@@ -1,8 +1,9 @@
-"""Files that a person keeps: the pictures of what is looked at, and its numbers."""
+"""Files that a person keeps of what is looked at: pictures, a film, a report, the numbers."""
 
 import base64
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
 from itertools import count
 from pathlib import Path
 
@@ -13,10 +14,28 @@ from inference.records import Comparison
 from inference.service.analysis import AnalysisService
 from inference.service.schema import choice_of
 from inference.service.uploads import address_of
-from visualize import sheet
+from visualize import animation, report_html, sheet
 from visualize.page import Choice, Json, data_url, draw, refusal
 
-_Encode = Callable[[Comparison, Choice, Comparison], str]
+FILM_SECONDS = 0.4  # that a layer stays
+FILM_COLUMN = 420  # pixels of a pane in a film
+
+
+@dataclass(frozen=True, slots=True)
+class Looked:
+    """What is saved of.
+
+    Attributes:
+        comparison: with the heads that are looked at, where they were asked for.
+        written: the result in which the variants wrote their answers.
+        choice: what is looked at.
+        families: see `AnalysisService.families`.
+    """
+
+    comparison: Comparison
+    written: Comparison
+    choice: Choice
+    families: Mapping[str, tuple[str, int]]
 
 
 class Exports:
@@ -30,37 +49,76 @@ class Exports:
         self._service = service
         self._serials = count(1)
 
-    def pictures(self, key: object, controls: object, request: gr.Request) -> tuple[Json, Json]:
-        """A PNG: the pictures with their captions and bars; and a notice where there is none."""
-        return self._saved("png", _pictures, key, controls, request)
+    def pictures(self, key: object, look: object, request: gr.Request) -> tuple[Json, Json]:
+        """A PNG of all pictures with captions and bars, at the photo's own size; and a notice where there is none."""
+        return self._saved("png", _pictures, key, look, request)
 
-    def numbers(self, key: object, controls: object, request: gr.Request) -> tuple[Json, Json]:
+    def picture(self, key: object, look: object, request: gr.Request) -> tuple[Json, Json]:
+        """The same of the rightmost picture alone: the difference, where there is one."""
+        return self._saved("png", _picture, key, look, request)
+
+    def film(self, key: object, look: object, request: gr.Request) -> tuple[Json, Json]:
+        """An animated WebP of the pictures through all layers."""
+        return self._saved("webp", _film, key, look, request)
+
+    def report(self, key: object, look: object, request: gr.Request) -> tuple[Json, Json]:
+        """One HTML file in which the result can be looked at without a network, see `report_html`."""
+        return self._saved("html", _report, key, look, request)
+
+    def numbers(self, key: object, look: object, request: gr.Request) -> tuple[Json, Json]:
         """An NPZ, as `Comparison.load` reads it, with the heads of the token that is looked at."""
-        return self._saved("npz", _numbers, key, controls, request)
+        return self._saved("npz", _numbers, key, look, request)
 
     def _saved(
-        self, ending: str, encode: _Encode, key: object, controls: object, request: gr.Request
+        self, ending: str, encode: Callable[[Looked], str], key: object, look: object, request: gr.Request
     ) -> tuple[Json, Json]:
         session = self._service.session(str(request.session_hash))
         try:
             written = result = self._service.kept(session, key)
-            choice = Choice.read(choice_of(controls), result.comparison)
-            if ending == "npz" or not choice.is_recorded(result.comparison):
-                focus = choice.focus(result.comparison)
-                result = self._service.with_heads(session, result, focus, address=address_of(request))
-            name = choice.file_name(result.comparison, ending)
-            source = encode(result.comparison, choice, written.comparison)
+            choice = Choice.read(choice_of(look), written.comparison)
+            if ending in ("npz", "html") or not choice.is_recorded(written.comparison):
+                focus = choice.focus(written.comparison)
+                result = self._service.with_heads(session, written, focus, address=address_of(request))
+            looked = Looked(result.comparison, written.comparison, choice, self._service.families())
+            name, source = choice.file_name(result.comparison, ending), encode(looked)
         except VisualizerError as error:
             return None, refusal(error)
         return {"name": name, "source": source, "serial": next(self._serials)}, None
 
 
-def _pictures(comparison: Comparison, choice: Choice, written: Comparison) -> str:
-    return data_url(sheet(draw(comparison, choice, written=written)), "PNG")
+def _pictures(looked: Looked) -> str:
+    return data_url(sheet(draw(looked.comparison, looked.choice, written=looked.written), column=None), "PNG")
 
 
-def _numbers(comparison: Comparison, choice: Choice, written: Comparison) -> str:
+def _picture(looked: Looked) -> str:
+    drawn = draw(looked.comparison, looked.choice, written=looked.written)
+    *_, last = drawn
+    return data_url(sheet(drawn, only=last, column=None), "PNG")
+
+
+def _film(looked: Looked) -> str:
+    layers = range(looked.comparison.model.num_layers)
+    choices = [replace(looked.choice, layer=layer) for layer in layers]
+    frames = (draw(looked.comparison, choice, written=looked.written) for choice in choices)
+    return _encoded("image/webp", animation(frames, seconds=FILM_SECONDS, column=FILM_COLUMN))
+
+
+def _report(looked: Looked) -> str:
+    shown = report_html(
+        looked.comparison,
+        written=looked.written,
+        choice=looked.choice.json(looked.comparison),
+        families=looked.families,
+    )
+    return _encoded("text/html", shown.encode())
+
+
+def _numbers(looked: Looked) -> str:
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder, "comparison.npz")
-        comparison.save(path)
-        return "data:application/octet-stream;base64," + base64.b64encode(path.read_bytes()).decode()
+        looked.comparison.save(path)
+        return _encoded("application/octet-stream", path.read_bytes())
+
+
+def _encoded(kind: str, content: bytes) -> str:
+    return f"data:{kind};base64,{base64.b64encode(content).decode()}"

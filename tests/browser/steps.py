@@ -43,14 +43,32 @@ def write_prompt(page: Page, words: str) -> None:
 
 
 def choose_adapter(page: Page, name: str) -> None:
-    """Choose in the adapter menu."""
+    """Choose one adapter in the menu, and no other."""
+    page.locator("#adapter .remove-all").click()
+    add_adapter(page, name)
+
+
+def add_adapter(page: Page, name: str) -> None:
+    """Choose one more adapter in the menu."""
     page.locator("#adapter input").click()
     page.get_by_role("option", name=name, exact=True).click()
 
 
-def pictures(page: Page) -> list[str]:
+def panes(page: Page) -> Locator:
     """The pictures that are shown now."""
-    return [image.get_attribute("src") or "" for image in page.locator(".lav-pane img").all()]
+    return page.locator(".lav-pane:not([hidden]) canvas[data-key]")
+
+
+def caption(page: Page) -> Locator:
+    """What stands under the first picture."""
+    return page.locator(".lav-pane .lav-caption").first
+
+
+def result_key(page: Page) -> str:
+    """Which result the pictures are of."""
+    keys = {pane.get_attribute("data-key") or "" for pane in panes(page).all()}
+    assert len(keys) <= 1, "a mixed picture"
+    return keys.pop() if keys else ""
 
 
 def where(page: Page) -> Locator:
@@ -72,12 +90,12 @@ def set_layer(page: Page, layer: int) -> None:
 
 def analyze(page: Page) -> None:
     """Press the button, and wait for the new result."""
-    before = pictures(page)
+    before = result_key(page)
     page.locator("#go").click()
-    changed = "before => { const now = document.querySelector('.lav-pane img'); return now && now.src !== before; }"
-    page.wait_for_function(changed, arg=before[0] if before else "")
+    changed = "before => (document.querySelector('.lav-pane canvas[data-key]')?.dataset.key ?? before) !== before"
+    page.wait_for_function(changed, arg=before)
     expect(page.locator("#stop")).to_be_disabled()
-    expect(page.locator(".lav-pane img")).to_have_count(3)
+    expect(panes(page)).to_have_count(3)
 
 
 def until(condition: Callable[[], bool], page: Page) -> None:

@@ -7,7 +7,7 @@ import pytest
 from playwright.sync_api import Page, expect
 
 from tests.browser.conftest import Watched
-from tests.browser.steps import a_photo, hand_in, set_layer, slider, where
+from tests.browser.steps import a_photo, caption, hand_in, panes, set_layer, slider, where
 
 pytestmark = pytest.mark.browser
 
@@ -17,7 +17,8 @@ READ_FOCUS = """() => {
   let paper = node.parentElement;
   while (paper && getComputedStyle(paper).backgroundColor.endsWith(', 0)')) paper = paper.parentElement;
   const style = getComputedStyle(node);
-  const name = node.ariaLabel || node.dataset.choice || node.dataset.key || node.innerText || node.id || node.tagName;
+  const token = node.dataset.token && `token ${node.dataset.token}`;
+  const name = token || node.ariaLabel || node.dataset.choice || node.innerText || node.id || node.tagName;
   return { name: name.slice(0, 30), kind: style.outlineStyle, width: parseFloat(style.outlineWidth),
     ring: style.outlineColor, paper: getComputedStyle(paper ?? document.body).backgroundColor };
 }"""
@@ -39,8 +40,8 @@ def contrast(one: str, other: str) -> float:
 def walk(page: Page) -> list[dict[str, Any]]:
     """Tab through the whole page: every stop with its ring and the paper around it."""
     page.add_style_tag(content="* { transition: none !important; }")
-    page.locator("details.lav-question summary").click()
-    page.locator(".lav-controls summary").click()
+    page.locator("[data-fold^=words] summary").click()
+    page.locator(".lav-display summary").click()
     page.locator("h1").click()
     stops = []
     while len(stops) < 200:
@@ -55,7 +56,7 @@ def walk(page: Page) -> list[dict[str, Any]]:
 @pytest.mark.parametrize("scheme", ["visit", "dark"])
 def test_whatever_has_the_focus_shows_it(scheme: str, request: pytest.FixtureRequest) -> None:
     page: Page = request.getfixturevalue(scheme).page
-    expect(page.locator(".lav-pane img")).to_have_count(3)
+    expect(panes(page)).to_have_count(3)
     stops = walk(page)
     faint = [
         stop["name"]
@@ -64,7 +65,7 @@ def test_whatever_has_the_focus_shows_it(scheme: str, request: pytest.FixtureReq
     ]
     assert faint == []
     names = {stop["name"] for stop in stops}
-    assert {"adapter", "compared with", "Analyze", "layer", "head", "view", "smooth", "1 10", "display"} <= names
+    assert {"adapter", "compared with", "Analyze", "layer", "head", "view", "smooth", "token 10", "display"} <= names
 
 
 def test_left_and_right_are_layers_and_up_and_down_are_heads_on_the_slider_too(visit: Watched) -> None:
@@ -91,7 +92,7 @@ def test_left_and_right_are_layers_and_up_and_down_are_heads_on_the_slider_too(v
 
 def test_other_fields_keep_their_arrows(visit: Watched) -> None:
     page = visit.page
-    page.locator(".lav-controls summary").click()
+    page.locator(".lav-display summary").click()
     before = slider(page).input_value()
     opacity = page.locator("input[data-choice=opacity]")
     opacity.focus()
@@ -106,11 +107,11 @@ def test_a_chip_keeps_the_focus_and_the_keys_go_on_from_it(visit: Watched) -> No
     page = visit.page
     set_layer(page, 2)
     expect(where(page)).to_contain_text("layer 2 ")
-    chip = page.locator(".lav-row .lav-chip").nth(1)
+    chip = page.locator(".lav-rows .lav-chip").nth(1)
     number = chip.get_attribute("data-token")
     chip.focus()
     page.keyboard.press("Enter")
-    expect(page.locator(".lav-caption").first).to_contain_text(f"token {number} ")
+    expect(caption(page)).to_contain_text(f"token {number} ")
     expect(chip).to_be_focused()
     expect(chip).to_have_attribute("aria-pressed", "true")
     page.keyboard.press("ArrowRight")
@@ -118,20 +119,20 @@ def test_a_chip_keeps_the_focus_and_the_keys_go_on_from_it(visit: Watched) -> No
     expect(chip).to_be_focused()
     page.keyboard.press("Tab")
     page.keyboard.press("Space")
-    expect(page.locator(".lav-row .lav-chip").nth(2)).to_have_attribute("aria-pressed", "true")
-    expect(page.locator(".lav-row .lav-chip").nth(2)).to_be_focused()
+    expect(page.locator(".lav-rows .lav-chip").nth(2)).to_have_attribute("aria-pressed", "true")
+    expect(page.locator(".lav-rows .lav-chip").nth(2)).to_be_focused()
 
 
 def test_words_of_the_question_stay_open_and_focused(visit: Watched) -> None:
     page = visit.page
-    question = page.locator("details.lav-question")
+    question = page.locator("[data-fold^=words]")
     question.locator("summary").focus()
     page.keyboard.press("Enter")
     page.keyboard.press("Tab")
     word = question.locator(".lav-chip").first
     expect(word).to_be_focused()
     page.keyboard.press("Enter")
-    expect(page.locator(".lav-caption").first).to_contain_text(f"token {word.get_attribute('data-token')} ")
+    expect(caption(page)).to_contain_text(f"token {word.get_attribute('data-token')} ")
     expect(question).to_have_attribute("open", "")
     expect(word).to_be_focused()
 
@@ -152,8 +153,9 @@ def test_the_whole_way_goes_without_a_mouse(scripted: Watched, tmp_path: Path) -
     hand_in(page, a_photo(tmp_path))
     page.locator("#prompt textarea").focus()
     page.keyboard.press("Enter")
-    expect(page.locator(".lav-pane img")).to_have_count(3)
+    expect(panes(page)).to_have_count(3)
     page.locator("#adapter input").focus()
+    page.keyboard.press("ArrowDown")
     page.keyboard.press("ArrowDown")
     page.keyboard.press("Enter")
     expect(page.locator(".lav-title").nth(1)).to_have_text("vision-lora")

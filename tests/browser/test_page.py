@@ -8,11 +8,14 @@ from playwright.sync_api import expect
 from tests.browser.conftest import Watched
 from tests.browser.steps import (
     a_photo,
+    add_adapter,
     analyze,
+    caption,
     choose_adapter,
     hand_in,
     keep,
-    pictures,
+    panes,
+    result_key,
     set_layer,
     slider,
     until,
@@ -24,76 +27,87 @@ pytestmark = pytest.mark.browser
 
 def test_a_first_visit_shows_a_finished_example(visit: Watched) -> None:
     page = visit.page
-    expect(page.locator(".lav-pane img")).to_have_count(3)
-    expect(page.locator(".lav-caption").first).to_contain_text("layer")
+    expect(panes(page)).to_have_count(3)
+    expect(caption(page)).to_contain_text("layer")
     expect(page.locator(".lav-chip[aria-pressed=true]")).to_have_count(1)
+    expect(page.locator("#part-viewer")).to_contain_text("Where did it change?")
     keep(page, "first-visit-1440")
+
+
+def test_how_to_read_it_is_said_until_it_is_closed_for_good(visit: Watched) -> None:
+    page = visit.page
+    hints = page.get_by_role("complementary", name="How to read it")
+    expect(hints.get_by_role("listitem")).to_have_count(3)
+    hints.get_by_role("button", name="Got it").click()
+    expect(hints).to_have_count(0)
+    page.reload()
+    expect(panes(page)).to_have_count(3)
+    expect(hints).to_have_count(0)
 
 
 def test_a_photo_of_ones_own_is_analysed_and_looked_through(visit: Watched, tmp_path: Path) -> None:
     page = visit.page
     hand_in(page, a_photo(tmp_path))
     analyze(page)
-    before = pictures(page)
     layers = int(slider(page).get_attribute("max") or "0")
     chosen = int(slider(page).input_value())
     other = (chosen + 1) % (layers + 1)
     set_layer(page, other)
-    expect(page.locator(".lav-caption").first).to_contain_text(f"layer {other} ")
-    assert pictures(page) != before
-    page.locator("details.lav-question summary").click()
-    word = page.locator("details.lav-question .lav-chip").first
+    expect(caption(page)).to_contain_text(f"layer {other} ")
+    expect(panes(page).first).to_have_attribute("data-layer", str(other))
+    page.locator("[data-fold^=words] summary").click()
+    word = page.locator("[data-fold^=words] .lav-chip").first
     number = word.get_attribute("data-token")
     word.click()
-    expect(page.locator(".lav-caption").first).to_contain_text(f"token {number} ")
+    expect(caption(page)).to_contain_text(f"token {number} ")
     page.locator("select[data-choice=head]").select_option("max")  # drawn after every earlier choice
-    expect(page.locator(".lav-caption").first).to_contain_text("head max")
-    expect(page.locator(".lav-caption").first).to_contain_text(f"token {number} ")
+    expect(caption(page)).to_contain_text("head max")
+    expect(caption(page)).to_contain_text(f"token {number} ")
     keep(page, "own-photo-1440")
 
 
 def test_a_drag_ends_on_the_picture_of_the_last_layer(visit: Watched) -> None:
     page = visit.page
-    expect(page.locator(".lav-pane img")).to_have_count(3)
+    expect(panes(page)).to_have_count(3)
     for layer in (0, 1, 2, 3, 4, 5, 4, 3, 2, 1):
         set_layer(page, layer)
-    expect(page.locator(".lav-caption").first).to_contain_text("layer 1 ")
+    expect(caption(page)).to_contain_text("layer 1 ")
     page.locator("select[data-choice=head]").select_option("max")  # drawn after every earlier choice
-    expect(page.locator(".lav-caption").first).to_contain_text("head max")
-    expect(page.locator(".lav-caption").first).to_contain_text("layer 1 ")
+    expect(caption(page)).to_contain_text("head max")
+    expect(caption(page)).to_contain_text("layer 1 ")
     expect(slider(page)).to_have_value("1")
 
 
 def test_layer_zero_can_be_reached(visit: Watched) -> None:
     set_layer(visit.page, 0)
-    expect(visit.page.locator(".lav-caption").first).to_contain_text("layer 0 ")
+    expect(caption(visit.page)).to_contain_text("layer 0 ")
 
 
 def test_keys_change_layer_and_head_and_play(visit: Watched) -> None:
     page = visit.page
-    expect(page.locator(".lav-pane img")).to_have_count(3)
+    expect(panes(page)).to_have_count(3)
     set_layer(page, 2)
-    expect(page.locator(".lav-caption").first).to_contain_text("layer 2 ")
+    expect(caption(page)).to_contain_text("layer 2 ")
     page.locator("h1").click()
     page.keyboard.press("ArrowRight")
-    expect(page.locator(".lav-caption").first).to_contain_text("layer 3 ")
+    expect(caption(page)).to_contain_text("layer 3 ")
     page.keyboard.press("ArrowDown")
-    expect(page.locator(".lav-caption").first).to_contain_text("head max")
+    expect(caption(page)).to_contain_text("head max")
     page.keyboard.press("Space")
-    expect(page.locator(".lav-caption").first).not_to_contain_text("layer 3 ")
+    expect(caption(page)).not_to_contain_text("layer 3 ")
     page.keyboard.press("Space")
     expect(page.locator(".lav-play")).to_have_attribute("aria-pressed", "false")
 
 
 def test_one_head_of_another_token_is_recorded_when_it_is_asked_for(visit: Watched) -> None:
     page = visit.page
-    last = page.locator(".lav-row .lav-chip").last
+    last = page.locator(".lav-rows .lav-chip").last
     number = last.get_attribute("data-token")
     last.click()
-    expect(page.locator(".lav-caption").first).to_contain_text(f"token {number} ")
+    expect(caption(page)).to_contain_text(f"token {number} ")
     page.locator("select[data-choice=head]").select_option("1")
-    expect(page.locator(".lav-caption").first).to_contain_text("head 1")
-    expect(page.locator(".lav-caption").first).to_contain_text(f"token {number} ")
+    expect(caption(page)).to_contain_text("head 1")
+    expect(caption(page)).to_contain_text(f"token {number} ")
 
 
 def test_another_adapter_is_analysed_without_a_click(visit: Watched) -> None:
@@ -103,9 +117,71 @@ def test_another_adapter_is_analysed_without_a_click(visit: Watched) -> None:
     expect(page.locator(".lav-warnings")).to_contain_text("every difference is 0")
 
 
+def test_another_adapter_beside_the_first_is_shown_at_once_and_either_is_one_click_away(visit: Watched) -> None:
+    page = visit.page
+    add_adapter(page, "find-circle")
+    expect(page.locator(".lav-title").nth(1)).to_have_text("find-circle")
+    expect(page.locator(".lav-title").nth(2)).to_have_text("find-circle − base")
+    page.locator("select[data-choice=adapter]").select_option("find-red")
+    expect(page.locator(".lav-title").nth(2)).to_have_text("find-red − base")
+    page.locator("select[data-choice=against]").select_option("find-circle")
+    expect(page.locator(".lav-title").nth(2)).to_have_text("find-red − find-circle")
+
+
+def test_an_edited_answer_is_replayed(visit: Watched) -> None:
+    page = visit.page
+    before = result_key(page)
+    page.locator("[data-fold='another answer'] summary").click()
+    page.locator(".lav-editor textarea").fill("green circle")
+    page.get_by_role("button", name="replay", exact=True).click()
+    expect(panes(page).first).not_to_have_attribute("data-key", before)
+    expect(page.locator(".lav-rows")).to_contain_text("given")
+    expect(page.locator(".lav-rows .lav-chip").first).to_contain_text("green")
+
+
+def test_an_old_result_beside_a_new_photo_is_dimmed_and_says_so(visit: Watched, tmp_path: Path) -> None:
+    page = visit.page
+    expect(panes(page)).to_have_count(3)
+    hand_in(page, a_photo(tmp_path))
+    expect(page.locator(".lav-stale-line")).to_contain_text("press Analyze")
+    keep(page, "stale-1440")
+    analyze(page)
+    expect(page.locator(".lav-stale-line")).to_be_empty()
+
+
+def test_a_new_result_keeps_layer_and_head(visit: Watched, tmp_path: Path) -> None:
+    page = visit.page
+    set_layer(page, 4)
+    page.locator("select[data-choice=head]").select_option("2")
+    expect(caption(page)).to_contain_text("layer 4 · head 2")
+    hand_in(page, a_photo(tmp_path))
+    analyze(page)
+    expect(caption(page)).to_contain_text("layer 4 · head")
+
+
+def test_looking_around_asks_the_server_only_for_other_tokens_heads_and_views(visit: Watched) -> None:
+    page = visit.page
+    expect(panes(page)).to_have_count(3)
+    page.wait_for_timeout(1_500)  # neighbours are fetched ahead
+    asked: list[str] = []
+    page.on("request", lambda request: asked.append(request.url) if "/visits/" in request.url else None)
+    for layer in (0, 3, 5, 2):
+        set_layer(page, layer)
+        expect(panes(page).first).to_have_attribute("data-layer", str(layer))
+    page.locator(".lav-display summary").click()
+    page.locator("input[data-choice=log]").check()
+    page.locator("input[data-choice=smooth]").uncheck()
+    page.locator("select[data-choice=percentile]").select_option("95")
+    expect(caption(page)).to_contain_text("logarithmic, clipped at percentile 95")
+    assert asked == []
+    page.locator("select[data-choice=view]").select_option("contrast")
+    expect(caption(page)).to_contain_text("view contrast")
+    assert len([url for url in asked if "view=contrast" in url]) == 1
+
+
 def test_a_file_that_is_no_image_gets_our_sentence_and_nothing_is_lost(visit: Watched, tmp_path: Path) -> None:
     page = visit.page
-    expect(page.locator(".lav-pane img")).to_have_count(3)
+    expect(panes(page)).to_have_count(3)
     broken = tmp_path / "broken.png"
     broken.write_bytes(b"this is no picture")
     clear = page.locator("#photo button[aria-label='Clear'], #photo button[aria-label='Remove Image']")
@@ -113,7 +189,7 @@ def test_a_file_that_is_no_image_gets_our_sentence_and_nothing_is_lost(visit: Wa
         clear.first.click()
     page.locator("#photo input[type=file]").first.set_input_files(broken)
     expect(page.locator(".lav-error")).to_contain_text("not an image that can be read")
-    expect(page.locator(".lav-pane img")).to_have_count(3)
+    expect(panes(page)).to_have_count(3)
     hand_in(page, a_photo(tmp_path))
     analyze(page)
     visit.complaints = [each for each in visit.complaints if "broken.png" not in each]
@@ -123,13 +199,19 @@ def test_an_example_is_one_click(visit: Watched) -> None:
     page = visit.page
     page.locator(".lav-example").last.click()
     expect(page.locator(".lav-warnings, .lav-own, .lav-chips").first).to_be_visible()
-    expect(page.locator(".lav-pane img")).to_have_count(3)
+    expect(panes(page)).to_have_count(3)
 
 
-def test_pictures_and_numbers_are_saved(visit: Watched) -> None:
+def test_pictures_film_report_and_numbers_are_saved(visit: Watched) -> None:
     page = visit.page
-    expect(page.locator(".lav-pane img")).to_have_count(3)
-    for button, ending in (("Save pictures", ".png"), ("Save numbers", ".npz")):
+    expect(panes(page)).to_have_count(3)
+    for button, ending in (
+        ("Pictures (PNG)", ".png"),
+        ("Difference (PNG)", ".png"),
+        ("Film of layers (WebP)", ".webp"),
+        ("Report (HTML)", ".html"),
+        ("Numbers (NPZ)", ".npz"),
+    ):
         with page.expect_download() as download:
             page.get_by_role("button", name=button).click()
         assert download.value.suggested_filename.endswith(ending)
@@ -138,7 +220,7 @@ def test_pictures_and_numbers_are_saved(visit: Watched) -> None:
 
 def test_a_phone_shows_the_same(phone: Watched) -> None:
     page = phone.page
-    expect(page.locator(".lav-pane img")).to_have_count(3)
+    expect(panes(page)).to_have_count(3)
     assert page.evaluate("document.documentElement.scrollWidth") <= 390
     keep(page, "first-visit-390")
 
@@ -157,7 +239,7 @@ def test_tokens_appear_as_they_are_written_and_stop_stops(scripted: Watched, tmp
     backend.let_go()
     until(lambda: backend.closed_early == closed + 1, page)
     expect(page.locator(".lav-notice")).to_contain_text("Stopped")
-    assert pictures(page) == []
+    expect(panes(page)).to_have_count(0)
     analyze(page)
 
 

@@ -4,7 +4,7 @@ import io
 import json
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -13,6 +13,7 @@ from urllib.parse import parse_qs, urlsplit
 
 from PIL import Image
 
+from inference.errors import SelectionError
 from inference.records import Comparison
 from visualize.heads_body import heads_body
 from visualize.reduce import View
@@ -27,7 +28,7 @@ PAGE = """<!doctype html><html lang="en"><head><meta charset="utf-8"><title>view
 <meta name="viewport" content="width=device-width, initial-scale=1"><link rel="icon" href="data:,">
 <link rel="stylesheet" href="viewer/viewer.css">
 <style>body { margin: 12px; background: light-dark(#f7f7f5, #121416); color-scheme: light dark; }</style></head>
-<body><main><h1 hidden>viewer</h1><div id="viewer"></div></main><script type="module">
+<body><main><h1 style="font-size: 0; margin: 0">viewer</h1><div id="viewer"></div></main><script type="module">
 import { createViewer } from "./viewer/viewer.js";
 const bytes = async (path, values) => {
   const answer = await fetch(path + "?" + new URLSearchParams(values));
@@ -54,8 +55,8 @@ viewer.show(scene, source, { key: "first" });
 class ViewerServer:
     """What was asked of it, and how long it takes over an answer."""
 
-    def __init__(self, comparison: Comparison) -> None:
-        self.comparison = comparison
+    def __init__(self, comparison: Comparison, families: Mapping[str, tuple[str, int]]) -> None:
+        self.comparison, self.families = comparison, families
         self.asked: list[str] = []
         self.delay: Callable[[str], float] = lambda path: 0.0
         self.address = ""
@@ -65,7 +66,7 @@ class ViewerServer:
         if path == "/":
             return "text/html", PAGE.encode()
         if path == "/scene":
-            return "application/json", json.dumps(scene_json(self.comparison)).encode()
+            return "application/json", json.dumps(scene_json(self.comparison, families=self.families)).encode()
         if path == "/photo.png":
             file = io.BytesIO()
             Image.fromarray(self.comparison.image).save(file, "PNG")
@@ -95,9 +96,9 @@ def read_choice(query: dict[str, str]) -> StackChoice:
 
 
 @contextmanager
-def serve(comparison: Comparison) -> Iterator[ViewerServer]:
-    """The bare page over one comparison, on a port of its own."""
-    server = ViewerServer(comparison)
+def serve(comparison: Comparison, families: Mapping[str, tuple[str, int]] | None = None) -> Iterator[ViewerServer]:
+    """The bare page over one comparison, on a port of its own; `families` as `scene_json` takes them."""
+    server = ViewerServer(comparison, families or {})
 
     class Handler(BaseHTTPRequestHandler):
         def do_GET(self) -> None:
@@ -105,8 +106,14 @@ def serve(comparison: Comparison) -> Iterator[ViewerServer]:
             query = {name: values[0] for name, values in parse_qs(parts.query).items()}
             server.asked.append(self.path)
             time.sleep(server.delay(self.path))
-            kind, body = server.answer(parts.path, query)
-            self.send_response(200)
+            status = 200
+            try:
+                kind, body = server.answer(parts.path, query)
+            except SelectionError as error:
+                status, kind = 409, "application/json"
+                said = {"code": "not_recorded", "message": error.message, "hint": error.hint}
+                body = json.dumps({"error": said}).encode()
+            self.send_response(status)
             self.send_header("Content-Type", kind)
             self.send_header("Content-Length", str(len(body)))
             self.end_headers()

@@ -122,3 +122,12 @@ def test_a_colormap_of_the_other_kind_is_refused():
     for draw in (colour_bar, colour_bar_svg):
         with pytest.raises(SelectionError, match="diverging"):
             draw(SIGNED, colormap="viridis")
+
+
+def test_a_bar_for_a_larger_picture_is_the_same_bar_with_everything_larger():
+    limits = ColourLimits(0, 0.05)
+    usual, large = colour_bar(limits, width=300), colour_bar(limits, width=600, unit=2)
+    assert large.size == (600, 2 * usual.height)
+    assert holds_text(large, (300, large.height - 4), unit_line(limits), size=28, anchor="md")
+    shrunk = np.asarray(large.resize(usual.size, Image.Resampling.BOX), int)
+    assert np.abs(shrunk - np.asarray(usual, int)).mean() < 8

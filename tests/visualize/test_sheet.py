@@ -93,6 +93,62 @@ def test_a_photo_is_as_wide_as_its_column_or_900_pixels_high(size, column, drawn
     assert holds_picture(picture, corner, shown.base.drawing.at(drawn))
 
 
+@pytest.mark.parametrize("which", ["base", "adapter", "difference"])
+def test_one_pane_alone_keeps_its_question_answers_bar_caption_and_key(which):
+    shown = panes(answered((120, 200)), AT, adapter="find-red")
+    picture = sheet(shown, only=getattr(shown, which))
+    for index, line in enumerate(["Prompt: “What is red?”", "base: “blue cross”", "find-red: “red circle”"]):
+        assert holds_text(picture, (28, 28 + 19 * index), line, fill=INK)
+    top = 28 + 3 * 19 + 14
+    height = assert_column(picture, shown, getattr(shown, which), (28, top), 560, (336, 560), 560)
+    key = wrap(KEY + SINKS, typeface(14), 560)
+    for index, line in enumerate(key):
+        assert holds_text(picture, (28, top + height + 10 + 19 * index), line, fill=SOFT)
+    assert picture.size == (28 + 560 + 28, top + height + 10 + 19 * len(key) + 28)
+
+
+def test_a_wide_photo_alone_is_as_wide_as_one_column():
+    shown = panes(answered((60, 400)), AT, adapter="find-red")
+    assert sheet(shown, only=shown.adapter).width == 28 + 560 + 28
+
+
+@pytest.mark.parametrize(
+    ("size", "width", "drawn"),
+    [
+        ((60, 100), 560, (60, 100)),
+        ((900, 1400), 1400, (900, 1400)),
+        ((3000, 2), 560, (3000, 2)),
+        ((2, 5000), 4096, (2, 4096)),
+        ((5000, 500), 560, (4096, 410)),
+    ],
+)
+def test_at_the_photos_own_size_nothing_is_stretched_and_what_is_reduced_is_said(size, width, drawn):
+    shown = panes(comparison(recording(), image=photo(size)), AT)
+    picture = sheet(shown, column=None)
+    unit = max(1, width / 1120)
+    margin, line = round(28 * unit), round(19 * unit)
+    words = wrap("Prompt: “What is red?”", typeface(round(14 * unit)), width)
+    answer = wrap("base: “red circle”", typeface(round(14 * unit)), width)
+    top = margin + line * (len(words) + len(answer)) + round(14 * unit) + round(28 * unit) + round(6 * unit)
+    assert holds_picture(picture, (margin + (width - drawn[1]) // 2, top), shown.base.drawing.at(drawn))
+    assert picture.width == width + 2 * margin
+    assert holds_text(picture, (margin, margin), words[0], size=round(14 * unit), fill=INK)
+    said = f"The photo has {size[1]:,} × {size[0]:,} pixels; it is drawn at {drawn[1]:,} × {drawn[0]:,} pixels."
+    rows = range(picture.height - 4 * line - margin, picture.height - margin)
+    font = typeface(round(14 * unit))
+    first = wrap(said, font, width)[0]
+    found = any(holds_text(picture, (margin, y), first, size=round(14 * unit), fill=SOFT) for y in rows)
+    assert found == (size != drawn)
+
+
+def test_panes_at_their_own_size_stand_side_by_side():
+    shown = panes(comparison(image=photo((700, 1120))), AT, adapter="find-red")
+    picture = sheet(shown, column=None)
+    assert picture.width == 28 + 3 * 1120 + 2 * 28 + 28
+    for index, pane in enumerate(shown):
+        assert_column(picture, shown, pane, (28 + index * 1148, 28 + 3 * 19 + 14), 1120, (700, 1120), 640)
+
+
 def test_a_column_may_be_narrower():
     assert sheet(panes(comparison(), AT, adapter="find-red"), column=200).width == 28 + 3 * 200 + 2 * 28 + 28
 

@@ -1,8 +1,9 @@
 import pytest
 
 from inference.errors import SelectionError
-from tests.visualize.factory import comparison, recording
-from visualize import StackChoice
+from tests.visualize.factory import comparison, recording, tokens
+from tests.visualize.read_body import read_body
+from visualize import StackChoice, stack_body
 
 
 @pytest.fixture
@@ -100,3 +101,18 @@ def test_what_a_comparison_does_not_have_is_refused(three):
         StackChoice(7, against="d").variants(three)
     with pytest.raises(SelectionError, match="'d' is not in this comparison"):
         StackChoice(7, others=("d",)).variants(three)
+
+
+def test_of_own_answers_those_are_shown_that_are_long_enough():
+    long = recording("a", row=tokens(answer=(" a", " long", " blue", " answer")), seed=1)
+    own = comparison(recording(), long, own=True)
+    base, adapter = (len(each.tokens) for each in own.recordings)
+    assert base < adapter
+    assert StackChoice(base - 1).variants(own) == (None, "a")
+    assert StackChoice(base).variants(own) == ("a",)
+    assert StackChoice((7, adapter - 1)).variants(own) == ("a",)
+    assert StackChoice("answer").variants(own) == (None, "a")
+    _, maps = read_body(stack_body(own, StackChoice(base)))
+    assert list(maps) == ["a"]
+    with pytest.raises(SelectionError, match=f"token {adapter} does not exist"):
+        stack_body(own, StackChoice(adapter))

@@ -4,12 +4,13 @@ The browser sends back only a `Choice`, and nothing in it is believed before `Ch
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass, fields, replace
+from dataclasses import asdict, dataclass, fields, replace
 
 from inference.errors import SelectionError
 from inference.records import Comparison
 from visualize.caption import variant_name
 from visualize.file_name import file_name
+from visualize.json_values import Json
 from visualize.opening import opening
 from visualize.palette import DIVERGING, SEQUENTIAL, check_colormap
 from visualize.reduce import Head, Selection, View, around
@@ -113,6 +114,12 @@ class Choice:
         return self.head == "mean" or all(
             set(recording.focus) == set(self.focus(comparison)) for recording in comparison.recordings
         )
+
+    def json(self, comparison: Comparison) -> dict[str, Json]:
+        """The choice as the viewer knows it, with its variants by name."""
+        names = [name or "base" for name in self.pair(comparison)]
+        values = asdict(self) | {"against": names[0], "adapter": names[-1]}
+        return values | {"token": list(self.token) if isinstance(self.token, tuple) else self.token}
 
     def file_name(self, comparison: Comparison, ending: str) -> str:
         """What a saved file of this choice is called, see `visualize.file_name`.

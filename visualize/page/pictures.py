@@ -18,11 +18,13 @@ def draw(comparison: Comparison, choice: Choice, *, written: Comparison | None =
     Raises:
         SelectionError: see `panes`.
     """
-    pair = choice.pair(comparison)
+    left, *right = pair = choice.pair(comparison)
     drawn = panes(
         comparison,
         choice.selection(comparison),
-        variants=pair if len(pair) == 1 else [*pair, *_others(comparison, pair)],
+        base=left,
+        adapter=(right[0] or "base") if right else None,
+        beside=[recording.adapter for recording in comparison.recordings],  # none changes it by coming into view
         colormap=choice.colormap,
         diverging=choice.diverging,
         opacity=choice.opacity,
@@ -35,8 +37,3 @@ def draw(comparison: Comparison, choice: Choice, *, written: Comparison | None =
         return drawn
     own = {recording.adapter: recording.answer for recording in written.recordings}
     return replace(drawn, answers=tuple((name or "base", own[name]) for name in pair))
-
-
-def _others(comparison: Comparison, pair: tuple[str | None, ...]) -> list[str | None]:
-    """The variants that are not drawn: all of a result share one scale, so that none changes it by coming into view."""
-    return [recording.adapter for recording in comparison.recordings if recording.adapter not in pair]

@@ -18,7 +18,7 @@ export function createChips(acts) {
   const warnings = make("ul", { class: "lav-warnings" });
   const most = make("div", { class: "lav-most" });
   const element = make("section", { class: "lav-card lav-answers", "aria-label": "Answers" },
-    make("div", { class: "lav-top" }, make("h3", {}, "Answers"), most), rows, folds, legend, warnings);
+    make("div", { class: "lav-top" }, make("h2", {}, "Answers"), most), rows, folds, legend, warnings);
   /** @type {Chip[]} */
   let chips = [];
   /** @type {Choice | null} */

@@ -41,8 +41,8 @@ export function createControls({ choose, play, speed, through }) {
 
   /** @param {"layer" | "opacity"} name @param {number} high @param {number} step */
   function range(name, high, step) {
-    const output = make("output");
-    const field = make("input", { type: "range", min: 0, max: high, step, "data-choice": name, "aria-label": name, oninput: () => choose({ [name]: Number(field.value) }) });
+    const output = make("span", { class: "lav-now", "aria-hidden": "true" }); // no <output>: that is read out at each step
+    const field = make("input", { type: "range", min: 0, max: high, step, "data-choice": name, "aria-label": name, "aria-describedby": name === "layer" && "lav-keys", oninput: () => choose({ [name]: Number(field.value) }) });
     fields.set(name, field);
     return make("label", { class: `lav-field lav-range lav-${name}` }, make("span", {}, name, output), field);
   }
@@ -102,7 +102,7 @@ export function createControls({ choose, play, speed, through }) {
         if (!say[name]) continue;
         const text = say[name](Number(value));
         mark(field, "aria-valuetext", text);
-        const output = field.parentElement?.querySelector("output");
+        const output = field.parentElement?.querySelector(".lav-now");
         if (output) write(output, text);
       }
     },

@@ -1,6 +1,6 @@
 // Decides how all heads of one layer are seen: small multiples in ranked order; asked for once they are opened.
 
-import { stackKey } from "./choice.js";
+import { isRecorded, runOf, stackKey } from "./choice.js";
 import { coloursOf } from "./colours.js";
 import { make, mark, write } from "./element.js";
 import { panesOf } from "./scale.js";
@@ -8,12 +8,13 @@ import { frameOf, hiddenCells, readBody } from "./stack.js";
 import { drawThumbnail, thumbnail } from "./thumbnail.js";
 
 const SETTLED = 120; // ms that a layer must stay before its heads are asked for
-const ROOM = 12;
+const HEADS_ROOM = 12;
 
 /**
  * @param {(change: Change) => void} choose
+ * @param {(token: TokenChoice) => void} record
  */
-export function createHeads(choose) {
+export function createHeads(choose, record) {
   const summary = make("summary", {}, "all heads of this layer");
   const about = make("p", { class: "lav-note" });
   const grid = make("div", { class: "lav-heads", role: "group", "aria-label": "Heads of this layer, ranked" });
@@ -32,6 +33,8 @@ export function createHeads(choose) {
   function follow() {
     clearTimeout(timer);
     if (!element.open || !drawn) return;
+    const reason = whyNone(drawn);
+    if (reason) return say(...reason);
     const key = keyOf(drawn.choice);
     const heads = kept.get(key);
     if (heads) return paint(heads, drawn);
@@ -46,17 +49,34 @@ export function createHeads(choose) {
     try {
       /** @type {Heads} */
       const heads = readBody(await source.heads(choice, choice.layer));
-      if (asked.size >= ROOM) asked.delete([...asked.keys()][0]);
+      if (asked.size >= HEADS_ROOM) asked.delete([...asked.keys()][0]);
       asked.set(key, heads);
     } catch (problem) {
       if (asked === kept && drawn && keyOf(drawn.choice) === key) {
-        write(about, problem instanceof Error || isSaid(problem) ? problem.message : "The heads did not come.");
-        grid.replaceChildren();
-        shown = "";
+        say(isSaid(problem) ? problem.message : "The heads did not come.");
       }
       return;
     }
     if (asked === kept && drawn && keyOf(drawn.choice) === key) follow();
+  }
+
+  /** What is said instead of heads. @param {...(string | Node)} told */
+  function say(...told) {
+    const text = told.map((part) => (typeof part === "string" ? part : part.textContent)).join("");
+    if (about.textContent !== text) about.replaceChildren(...told);
+    grid.replaceChildren();
+    shown = "";
+  }
+
+  /** Why there are no single heads to show, and what leads to them. @param {Drawn} now @returns {(string | Node)[] | null} */
+  function whyNone({ choice, scene }) {
+    if (choice.view === "contrast") return ["The contrast view has no single heads: its background is a mean over heads. Choose another view."];
+    if (isRecorded(choice.token, scene)) return null;
+    const act = (/** @type {string} */ text, /** @type {() => void} */ onclick) => make("button", { type: "button", class: "lav-small", onclick }, text);
+    const { token } = choice;
+    return ["Single heads of this token are not recorded. ",
+      source?.record ? act("record them", () => record(token)) : "", " ",
+      scene.recorded.length ? act("go to the token that has them", () => choose({ token: runOf(scene.recorded) })) : ""];
   }
 
   /** @param {Heads} heads @param {Drawn} now */

@@ -19,7 +19,7 @@ export function createMatrix(go) {
   const said = make("p", { class: "lav-matrix-said", "aria-live": "polite" });
   const choices = make("div", { class: "lav-tabs", role: "group", "aria-label": "Measure" });
   const bar = createBar("lav-matrix-bar");
-  const element = make("section", { class: "lav-card lav-matrix", "aria-label": "Where did it change" }, make("h3", {}, "Where did it change?"), choices,
+  const element = make("section", { class: "lav-card lav-matrix", "aria-label": "Where did it change" }, make("h2", {}, "Where did it change?"), choices,
     make("div", { class: "lav-matrix-frame" },
       make("span", { class: "lav-matrix-y", "aria-hidden": "true" }, "head"), field,
       make("span", { class: "lav-matrix-x", "aria-hidden": "true" }, "layer →")), said, bar.element);

@@ -36,10 +36,10 @@ export function mostChangedButtons(scene, adapter, choose) {
   const buttons = [];
   if (token) {
     const label = scene.tokens[token.token].label;
-    buttons.push(button("token", { token: token.token, layer: token.layer, head: "mean", adapter: token.variant }, "the token, and its layer, in which the variants differ most", make("span", {}, " most changed: ", words(label), ` · layer ${token.layer}`)));
+    buttons.push(button("token", { token: token.token, layer: token.layer, head: "mean", adapter: token.variant, against: scene.variants[0] }, "the token, and its layer, in which the variants differ most", make("span", {}, " most changed: ", words(label), ` · layer ${token.layer}`)));
   }
   if (head) {
-    const change = { token: runOf(scene.matrix_token), layer: head.layer, head: head.head };
+    const change = { token: runOf(scene.matrix_token), layer: head.layer, head: head.head, adapter, against: scene.variants[0] };
     buttons.push(button("head", change, `JS divergence ${head.text}: the largest of all heads of all layers`, make("span", {}, ` most changed head: layer ${head.layer} · head ${head.head}`)));
   }
   return buttons;

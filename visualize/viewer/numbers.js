@@ -1,14 +1,23 @@
 // Decides how the table of measures looks; every number in it is a text from Python.
 
-import { make, words } from "./element.js";
+import { make, words, write } from "./element.js";
 
 export function createNumbers() {
   const head = make("thead");
   const body = make("tbody");
-  const element = make("section", { class: "lav-card lav-numbers", "aria-label": "Numbers" }, make("h3", {}, "Numbers"),
-    make("div", { class: "lav-scroll" }, make("table", {}, head, body)));
+  const element = make("section", { class: "lav-card lav-numbers", "aria-label": "Numbers" }, make("h2", {}, "Numbers"),
+    make("div", { class: "lav-scroll", tabindex: 0, role: "group", "aria-label": "table of measures" }, make("table", {}, head, body)));
   /** @type {NumberTable | null} */
   let shown = null;
+  let built = "";
+
+  /** @param {NumberTable} table */
+  function build(table) {
+    const column = (/** @type {string} */ name) => make("th", { scope: "col" }, words(name));
+    head.replaceChildren(make("tr", {}, make("td"), ...[...table.columns, ...table.changes].map(column)));
+    body.replaceChildren(...table.rows.map((row) => make("tr", {}, make("th", { scope: "row" }, row.label, make("small", {}, row.unit)),
+      ...table.columns.map(() => make("td")), ...row.deltas.map(() => make("td", { class: "lav-delta" })))));
+  }
 
   return {
     element,
@@ -17,12 +26,14 @@ export function createNumbers() {
       const table = stack.header.numbers[frame];
       if (table === shown) return;
       shown = table;
-      head.replaceChildren(make("tr", {}, ...["", ...table.columns, ...table.changes].map((name) => make("th", { scope: "col" }, words(name)))));
-      body.replaceChildren(...table.rows.map((row) => {
-        const cells = table.columns.map((_, index) => make("td", {}, row.values[index] ?? ""));
-        const deltas = row.deltas.map((delta) => make("td", { class: "lav-delta" }, delta));
-        return make("tr", {}, make("th", { scope: "row" }, row.label, make("small", {}, row.unit)), ...cells, ...deltas);
-      }));
+      const shape = JSON.stringify([table.columns, table.changes, table.rows.map((row) => [row.label, row.unit])]);
+      if (shape !== built) build(table);
+      built = shape;
+      table.rows.forEach((row, index) => {
+        const cells = body.rows[index].cells; // the label, then one per variant, then one per change
+        const texts = [...table.columns.map((_, at) => row.values[at] ?? ""), ...row.deltas];
+        texts.forEach((text, at) => write(cells[at + 1], text));
+      });
     },
   };
 }

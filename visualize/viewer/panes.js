@@ -105,6 +105,7 @@ export function createPanes(resized) {
      */
     draw(drawn, ground, part) {
       const shown = panesOf(drawn.stack.header, drawn.choice);
+      panes.forEach((pane, at) => (pane.figure.hidden = at >= shown.length)); // own answers: not every one has the token
       shown.forEach((index, at) => paint(panes[at], drawn, index, ground, part));
       const { choice, scene, stack, frame } = drawn;
       const scale = scaleOf(stack.header, choice);
@@ -119,6 +120,7 @@ export function createPanes(resized) {
         notes.replaceChildren(...said.map((note) => make("p", { class: "lav-note" }, note)));
       }
     },
+    measure,
     destroy: () => observer.disconnect(),
   };
 }

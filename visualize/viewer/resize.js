@@ -1,6 +1,7 @@
 // Decides how the grid's numbers become one number per pixel, as visualize/resize.py does; it knows no colours.
 // Numbers stand at cell centres and pixels are asked at theirs (half-pixel centres). A part of the photo may be shown:
-// the pixels then lie over that part only.
+// the pixels then lie over that part only. Every step is rounded to float32, as NumPy does it: the edge between two
+// colours is met by the same pixels.
 
 /** @typedef {{ lower: Int32Array, upper: Int32Array, weight: Float32Array, cover: Float32Array | null, cells: number }} Axis */
 
@@ -27,7 +28,7 @@ export function planAxis(cells, pixels, smooth, start = 0, span = 1) {
     const centre = Math.min(Math.max(place - 0.5, 0), cells - 1);
     lower[pixel] = Math.min(Math.floor(centre), Math.max(cells - 2, 0));
     upper[pixel] = Math.min(lower[pixel] + 1, cells - 1);
-    weight[pixel] = centre - lower[pixel];
+    weight[pixel] = centre - lower[pixel]; // rounded to float32 here
   }
   return { lower, upper, weight, cover: null, cells };
 }
@@ -70,7 +71,7 @@ export function stretchRows(map, rows, across, wide) {
         wide[to + pixel] = sum;
       } else {
         const value = map[from + lower[pixel]];
-        wide[to + pixel] = value + (map[from + upper[pixel]] - value) * weight[pixel];
+        wide[to + pixel] = value + Math.fround(Math.fround(map[from + upper[pixel]] - value) * weight[pixel]);
       }
     }
   }
@@ -102,6 +103,6 @@ export function mixRow(wide, down, y, line) {
   }
   for (let pixel = 0; pixel < pixels; pixel++) {
     const value = wide[above + pixel];
-    line[pixel] = value + (wide[below + pixel] - value) * weight;
+    line[pixel] = value + Math.fround(Math.fround(wide[below + pixel] - value) * weight);
   }
 }

@@ -4,7 +4,7 @@
 import { stackKey } from "./choice.js";
 import { readBody } from "./stack.js";
 
-const ROOM = 24;
+const STACKS_ROOM = 24;
 
 /**
  * @param {Source} source
@@ -28,7 +28,7 @@ export function createShelf(source, failed, arrived) {
       const stack = readBody(await source.stack(choice));
       kept.set(key, stack);
       for (const oldest of kept.keys()) {
-        if (kept.size <= ROOM) break;
+        if (kept.size <= STACKS_ROOM) break;
         kept.delete(oldest);
       }
     } catch (problem) {

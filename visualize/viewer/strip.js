@@ -18,6 +18,8 @@ export function createStrip(choose) {
   /** @type {unknown[]} */
   let painted = [];
   let current = -1;
+  let beyond = false; // whether some layers are out of sight; asked once per size, since asking costs a layout
+  new ResizeObserver(() => (beyond = row.scrollWidth > row.clientWidth)).observe(row);
 
   /** @param {number} count */
   function build(count) {
@@ -26,7 +28,7 @@ export function createStrip(choose) {
       const bar = make("i");
       const text = make("small");
       const button = make("button", { type: "button", class: "lav-layer-cell", tabindex: -1, "data-layer": layer, onclick: () => choose({ layer }) },
-        canvas, make("span", { class: "lav-change" }, bar), make("span", { class: "lav-layer-number" }, String(layer)), text);
+        canvas, make("span", { class: "lav-change" }, bar), make("span", { class: "lav-layer-number" }, String(layer)), " ", text);
       return { button, canvas, bar, text };
     });
     row.replaceChildren(...layers.map((layer) => layer.button));
@@ -50,8 +52,8 @@ export function createStrip(choose) {
       const words = strip.words[later]?.[frame] ?? "";
       layer.bar.style.height = `${most ? ((changes[frame] ?? 0) / most) * 100 : 0}%`;
       write(layer.text, words);
-      mark(layer.button, "aria-label", words ? `layer ${frame}: ${strip.measure} ${words} ${strip.unit}` : `layer ${frame}`);
-      layer.button.title = layer.button.ariaLabel ?? "";
+      mark(layer.button, "aria-label", words ? `layer ${frame} ${words} ${strip.unit}` : `layer ${frame}`);
+      mark(layer.button, "title", words ? `layer ${frame}: ${strip.measure} ${words} ${strip.unit}` : `layer ${frame}`);
     });
     element.classList.toggle("lav-unchanged", !changes.length);
     write(about, `All layers: ${header.panes[pane].variant}, one scale ${limits.words}${changes.length ? ` · bars: ${strip.measure} in ${strip.unit}` : ""}`);
@@ -63,6 +65,7 @@ export function createStrip(choose) {
     show(scene) {
       const [height, width] = scene.image_size;
       element.style.setProperty("--lav-ratio", String(Math.min(4, Math.max(0.4, width / height))));
+      element.style.setProperty("--lav-least", `${Math.max(46, Math.min(110, 900 / scene.layers))}px`);
       if (layers.length !== scene.layers) build(scene.layers);
       painted = [];
     },
@@ -77,8 +80,7 @@ export function createStrip(choose) {
       mark(layers[frame].button, "aria-pressed", "true");
       current = frame;
       const { button } = layers[frame];
-      const beyond = row.scrollWidth > row.clientWidth;
-      if (beyond) row.scrollLeft = button.offsetLeft - (row.clientWidth - button.offsetWidth) / 2;
+      if (beyond) row.scrollLeft = button.offsetLeft - row.offsetLeft - (row.clientWidth - button.offsetWidth) / 2;
     },
   };
 }

@@ -3,7 +3,7 @@
 
 import { fromAddress, toAddress } from "./address.js";
 import { createChips } from "./chips.js";
-import { ends, fitted, isRecorded, kept, runOf, settle } from "./choice.js";
+import { ends, fitted, isRecorded, kept, runOf, settle, stackKey } from "./choice.js";
 import { createControls } from "./controls.js";
 import { make, write } from "./element.js";
 import { createHeads, isSaid } from "./heads.js";
@@ -64,8 +64,8 @@ export function createViewer(root, { auto = false } = {}) {
   const chips = createChips({ choose, preview, replay: (answer) => look?.source.replay?.(answer) });
   const strip = createStrip(choose);
   const numbers = createNumbers();
-  const heads = createHeads(choose);
-  const matrix = createMatrix((layer, head) => look && choose({ layer, head, token: runOf(look.scene.matrix_token) }));
+  const heads = createHeads(choose, (token) => look?.source.record && record(token));
+  const matrix = createMatrix((layer, head) => look && choose({ layer, head, token: runOf(look.scene.matrix_token), against: look.scene.variants[0] }));
   const play = createPlay(step, (on) => {
     controls.playing(on);
     where.setAttribute("aria-live", on ? "off" : "polite"); // or every layer that flies by is read out
@@ -74,8 +74,8 @@ export function createViewer(root, { auto = false } = {}) {
   const zoomButton = (/** @type {string} */ text, /** @type {string} */ label, /** @type {() => void} */ act) =>
     make("button", { type: "button", class: "lav-small", "aria-label": label, title: label, onclick: act }, text);
   const tools = make("div", { class: "lav-tools", role: "group", "aria-label": "Zoom" },
-    zoomButton("−", "zoom out (−)", () => zoom.by(1 / 1.5)), zoomButton("1:1", "whole photo (0)", zoom.whole), zoomButton("+", "zoom in (+)", () => zoom.by(1.5)));
-  const keysLine = make("p", { class: "lav-keys" }, ...[["←", "→", "layer"], ["↑", "↓", "head"], ["[", "]", "token"], ["space", "play"], ["+", "−", "0", "zoom"], ["shift + arrows", "cell"]].map((row) =>
+    zoomButton("−", "zoom out (−)", () => zoom.by(1 / 1.5)), zoomButton("fit", "fit the whole photo (0)", zoom.whole), zoomButton("+", "zoom in (+)", () => zoom.by(1.5)));
+  const keysLine = make("p", { class: "lav-keys", id: "lav-keys" }, ...[["←", "→", "layer"], ["↑", "↓", "head"], ["[", "]", "token"], ["space", "play"], ["+", "−", "0", "zoom"], ["shift + arrows", "cell"]].map((row) =>
     make("span", {}, ...row.slice(0, -1).map((key) => make("kbd", {}, key)), ` ${row[row.length - 1]}`)));
 
   for (const frame of panes.frames) {
@@ -109,7 +109,7 @@ export function createViewer(root, { auto = false } = {}) {
     if (look?.source.address && choice) choose(fitted(look.scene, { ...choice, ...fromAddress(location.hash) }));
   };
   addEventListener("hashchange", follow);
-  addEventListener("resize", queue);
+  addEventListener("resize", panes.measure);
 
   /** The one way in which a choice changes. @param {Change} change */
   function choose(change) {
@@ -134,17 +134,19 @@ export function createViewer(root, { auto = false } = {}) {
   /** @returns {Choice} what is to be drawn: the choice, or what a hovered chip previews of it */
   function wanted() {
     const chosen = /** @type {Choice} */ (choice);
-    if (previewed === null || !look) return chosen;
-    return { ...chosen, token: previewed, head: isRecorded(previewed, look.scene) ? chosen.head : "mean" };
+    const token = previewed ?? chosen.token;
+    const head = look && isRecorded(token, look.scene) ? chosen.head : "mean";
+    return token === chosen.token && head === chosen.head ? chosen : { ...chosen, token, head };
   }
 
   function draw() {
     queued = 0;
     if (!look || !choice) return;
-    controls.draw(choice);
     const { scene, source, key, shelf, photo } = look;
+    if (choice.head !== "mean" && !isRecorded(choice.token, scene)) findHeads(choice.token);
+    controls.draw(choice);
     const shown = wanted();
-    const stack = isMissing(shown) ? undefined : shelf.take(shown);
+    const stack = shelf.take(shown);
     wait(!stack);
     if (!stack || !photo.loaded() || !panes.hasSize()) return;
     const now = { key, scene, choice: shown, stack, frame: shown.layer };
@@ -172,21 +174,23 @@ export function createViewer(root, { auto = false } = {}) {
   }
 
   /**
-   * Single heads that were not recorded: the model is asked, or where nobody can be asked, the mean is shown.
-   * @param {Choice} shown
+   * Single heads that were not recorded: the model is asked, the mean is shown meanwhile; and for good, where nobody can
+   * be asked.
+   * @param {TokenChoice} token
    */
-  function isMissing(shown) {
-    if (!look || !choice || shown.head === "mean" || isRecorded(shown.token, look.scene)) return false;
-    const asked = JSON.stringify([look.key, shown.token]);
-    if (!look.source.record) {
-      choose({ head: "mean" });
-      write(status, "Single heads of this token are not recorded here; the mean of all heads is shown.");
-    } else if (recording !== asked) {
-      recording = asked;
-      write(status, "Recording the heads of this token…");
-      look.source.record(shown.token);
-    }
-    return true;
+  function findHeads(token) {
+    if (look?.source.record) return record(token);
+    choice = settle(/** @type {Choice} */ (choice), { head: "mean" });
+    write(status, "Single heads of this token are not recorded here; the mean of all heads is shown.");
+  }
+
+  /** Ask the model once for a token's heads; what comes of it comes as an update. @param {TokenChoice} token */
+  function record(token) {
+    write(status, "Recording the heads of this token; until they are here, the mean of all heads is shown…");
+    const asked = JSON.stringify([look?.key, token]);
+    if (recording === asked) return;
+    recording = asked;
+    look?.source.record?.(token);
   }
 
   /** A picture that waits is dimmed once the wait can be seen. @param {boolean} on */
@@ -211,7 +215,8 @@ export function createViewer(root, { auto = false } = {}) {
 
   /** @returns {boolean} whether the step was made: not while what was asked before is still on its way */
   function step() {
-    if (!look || !choice || drawn?.choice !== choice) return false;
+    if (!look || !choice || !drawn || drawn.frame !== choice.layer || drawn.choice.adapter !== choice.adapter) return false;
+    if (stackKey(drawn.choice) !== stackKey(wanted())) return false;
     const { scene } = look;
     if (playing === "layers") choose({ layer: (choice.layer + 1) % scene.layers });
     else {
@@ -304,7 +309,7 @@ export function createViewer(root, { auto = false } = {}) {
       play.turn(false);
       silence();
       removeEventListener("hashchange", follow);
-      removeEventListener("resize", queue);
+      removeEventListener("resize", panes.measure);
       cancelAnimationFrame(queued);
       clearTimeout(resting);
       panes.destroy();

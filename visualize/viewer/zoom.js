@@ -12,12 +12,15 @@ export function createZoom(changed) {
   let part = WHOLE;
   /** @type {Map<number, PointerEvent>} */
   const fingers = new Map();
+  /** @type {HTMLElement[]} */
+  const frames = [];
 
   /** @param {Part} next */
   function turnTo({ left, top, size }) {
     const bounded = Math.min(1, Math.max(1 / MOST, size));
     const inside = (/** @type {number} */ edge) => Math.min(1 - bounded, Math.max(0, edge));
     part = bounded === 1 ? WHOLE : Object.freeze({ left: inside(left), top: inside(top), size: bounded });
+    for (const frame of frames) frame.style.touchAction = bounded < 1 ? "none" : ""; // a finger moves the photo, not the page
     changed();
   }
 
@@ -72,12 +75,14 @@ export function createZoom(changed) {
      * @param {HTMLElement} frame
      */
     attach(frame) {
+      frames.push(frame);
       frame.addEventListener("wheel", (event) => {
         const meant = event.ctrlKey || event.metaKey || part.size < 1 || frame.contains(document.activeElement);
         if (!meant || (part.size === 1 && event.deltaY > 0 && !event.ctrlKey)) return;
         event.preventDefault();
         const { x, y } = placeIn(frame, event);
-        by(Math.exp(-Math.max(-60, Math.min(60, event.deltaY)) * (event.ctrlKey ? 0.012 : 0.004)), x, y);
+        const turned = Math.max(-25, Math.min(25, event.deltaY)); // a pinch sends many small ones, a wheel few of 100
+        by(Math.exp(-turned * 0.012), x, y);
       }, { passive: false });
       frame.addEventListener("dblclick", (event) => {
         const { x, y } = placeIn(frame, event);

@@ -1,11 +1,13 @@
 """Files that a person keeps: what is in them, and what they are called."""
 
 import base64
+import io
 import re
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from PIL import Image
 
 from inference.records import Comparison
 from inference.request import Request
@@ -18,8 +20,9 @@ from tests.inference.service.events import (
     upload,
     visitor,
 )
-from tests.scripted_backend import ANSWER, ScriptedBackend
+from tests.scripted_backend import ANSWER, LAYERS, ScriptedBackend
 from tests.scripted_backend import comparison as scripted
+from tests.visualize.report_read import Page
 
 
 def saved_numbers(page: Any, done: Any, folder: Path, **changes: Any) -> Comparison:
@@ -28,6 +31,10 @@ def saved_numbers(page: Any, done: Any, folder: Path, **changes: Any) -> Compari
     path = folder / file["name"]
     path.write_bytes(base64.b64decode(file["source"].partition(",")[2]))
     return Comparison.load(path)
+
+
+def opened(file: Any) -> Any:
+    return Image.open(io.BytesIO(base64.b64decode(file["source"].partition(",")[2])))
 
 
 def test_the_saved_numbers_hold_what_was_shown_and_the_heads_of_the_token_that_was_looked_at(
@@ -66,3 +73,28 @@ def test_the_saved_pictures_are_a_png(page: Any, uploads: Path):
     assert base64.b64decode(first["source"].partition(",")[2]).startswith(b"\x89PNG")
     assert second["serial"] > first["serial"]
     assert exports.pictures("", look(page, done), visitor())[0] is None
+
+
+def test_a_film_goes_through_all_layers_and_a_picture_alone_is_the_difference(page: Any, uploads: Path):
+    done = analyze(page, upload(uploads))[-1]
+    exports, at = Exports(page.service), look(page, done)
+    film, refused = exports.film(done.key, at, visitor())
+    assert refused is None
+    assert film["name"].endswith(".webp")
+    assert opened(film).n_frames == LAYERS
+    whole, alone = exports.pictures(done.key, at, visitor())[0], exports.picture(done.key, at, visitor())[0]
+    assert opened(whole).width > 2 * opened(alone).width
+
+
+def test_a_report_opens_on_what_was_looked_at_with_its_heads(page: Any, backend: ScriptedBackend, uploads: Path):
+    done = analyze(page, upload(uploads))[-1]
+    token = FIRST_ANSWER + 2
+    at = look(page, done, token=token, layer=2, colormap="magma")
+    file, refused = Exports(page.service).report(done.key, at, visitor())
+    assert refused is None
+    assert re.fullmatch(rf"attention-base-find-red-token-{token}-.*layer-2\.html", file["name"])
+    shown = Page(base64.b64decode(file["source"].partition(",")[2]).decode()).about()["scene"]
+    opening = shown["opening"]
+    assert (opening["token"], opening["layer"], opening["colormap"]) == (token, 2, "magma")
+    assert shown["recorded"] == [token]
+    assert [row["text"] for row in shown["answers"]] == ["".join(ANSWER)] * 2

@@ -1,0 +1,556 @@
+"""The viewer in a real Chromium, against the records: what is painted, what is said, what a late answer may not do."""
+
+import base64
+import itertools
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+from playwright.sync_api import Browser, Locator, Page, expect
+
+from inference.records import Comparison
+from tests.browser.viewer_page import ViewerServer, serve
+from tests.visualize.factory import comparison, photo, recording, tokens, with_sinks
+from visualize.map_bytes import scales_of
+from visualize.overlay import overlay
+from visualize.stack import Stack, stack
+
+pytestmark = pytest.mark.browser
+
+FIRST = 7  # index of the first answer token of the factory's tokens
+HOSTILE = "<img src=x onerror='globalThis.owned=1'>"
+SETTLED = "() => new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(done)))"
+
+
+def settle(page: Page) -> None:
+    """Until what was chosen is drawn, where its numbers are there."""
+    page.evaluate(SETTLED)
+
+
+@dataclass
+class Opened:
+    """A page with a viewer on it, and the server behind it."""
+
+    page: Page
+    server: ViewerServer
+    complaints: list[str] = field(default_factory=list)
+
+    def choose(self, **change: object) -> None:
+        """Change the choice as any control does."""
+        self.page.evaluate("(change) => viewer.choose(change)", change)
+        settle(self.page)
+
+    def choice(self, name: str) -> Any:
+        """One part of what is chosen."""
+        return self.page.evaluate("(name) => viewer.choice()[name]", name)
+
+    def canvases(self) -> Locator:
+        """The pictures."""
+        return self.page.locator(".lav-canvas:visible")
+
+    def drawn(self, name: str) -> list[str]:
+        """What each picture says of itself."""
+        values: list[str] = self.canvases().evaluate_all(
+            "(all, name) => all.map((one) => one.getAttribute(`data-${name}`))", name
+        )
+        return values
+
+    def pixels(self, index: int) -> NDArray[np.uint8]:
+        """A picture as it stands on its canvas, `(height, width, 3)`."""
+        size, text = (
+            self.canvases()
+            .nth(index)
+            .evaluate(
+                """(canvas) => {
+                const { data } = canvas.getContext("2d").getImageData(0, 0, canvas.width, canvas.height);
+                let text = "";
+                for (let at = 0; at < data.length; at += 8192) {
+                    text += String.fromCharCode(...data.subarray(at, at + 8192));
+                }
+                return [[canvas.height, canvas.width], btoa(text)];
+            }"""
+            )
+        )
+        return np.frombuffer(base64.b64decode(text), np.uint8).reshape(*size, 4)[..., :3]
+
+
+def opened(browser: Browser, shown: Comparison, families: dict[str, tuple[str, int]] | None = None) -> Iterator[Opened]:
+    with serve(shown, families) as server:
+        context = browser.new_context(viewport={"width": 1440, "height": 1000})
+        page = context.new_page()
+        visit = Opened(page, server)
+        page.on("pageerror", lambda error: visit.complaints.append(str(error)))
+        page.goto(server.address)
+        page.wait_for_selector("canvas[data-key]")
+        yield visit
+        context.close()
+        assert visit.complaints == []
+
+
+@pytest.fixture
+def viewer(browser: Browser) -> Iterator[Opened]:
+    """Base and one adapter, four layers, three heads; heads recorded for the first answer token."""
+    yield from opened(browser, comparison(with_sinks(seed=3), with_sinks("find-red", seed=4)))
+
+
+@pytest.fixture
+def several(browser: Browser) -> Iterator[Opened]:
+    """Base and three adapters."""
+    names = ("find-red", "counts", "7")
+    yield from opened(browser, comparison(recording(), *[recording(name, seed=i + 1) for i, name in enumerate(names)]))
+
+
+# ------------------------------------------------------------------------------------------------ what is painted
+
+VIEWS = ("raw", "sink-masked", "contrast")
+LOOKS = tuple(itertools.product(VIEWS, (True, False), (False, True), (100, 95), (False, True)))
+
+
+def drawn_by_python(shown: Comparison, numbers: Stack, index: int, *, opacity: float, smooth: bool, fade: bool) -> Any:
+    """The picture of the numbers that were sent: float16 times a power of two."""
+    pane = (*numbers.variants, *numbers.differences)[index]
+    scale = scales_of(pane.maps)[0]
+    sent = (pane.maps[0] / scale).astype("<f2").astype(np.float32) * np.float32(scale)
+    return np.asarray(
+        overlay(
+            shown.image,
+            sent,
+            pane.limits[0],
+            opacity=opacity,
+            smooth=smooth,
+            fade=fade and index == len(numbers.variants),
+            hidden=numbers.hidden(0),
+        ),
+        dtype=np.int16,
+    )
+
+
+@pytest.mark.parametrize("size", [(400, 600), (1024, 97), (3, 2000)], ids=lambda size: f"{size[1]} × {size[0]}")
+def test_the_canvas_shows_what_python_draws(browser: Browser, size: tuple[int, int]) -> None:
+    shown = comparison(with_sinks(seed=3), with_sinks("find-red", seed=4), image=photo(size))
+    worst = 0
+    for visit in opened(browser, shown):
+        visit.page.add_style_tag(
+            content=f".lav-viewer .lav-frame {{ width: {size[1]}px; height: {size[0]}px; aspect-ratio: auto; }}"
+        )
+        for view, smooth, log, percentile, fade in LOOKS:
+            opacity = (0.6, 1.0)[(smooth + log + (percentile < 100) + fade) % 2]  # each beside each of the others
+            visit.choose(
+                view=view,
+                smooth=smooth,
+                log=log,
+                percentile=percentile,
+                fade=fade,
+                opacity=opacity,
+                layer=1,
+                marks=False,
+            )
+            expect(visit.page.locator(".lav-where")).to_contain_text(f"{view} view")
+            settle(visit.page)
+            numbers = stack(shown, visit.choice("token"), view=view, layers=(1,), log=log, percentile=percentile)
+            for index in range(3):
+                truth = drawn_by_python(shown, numbers, index, opacity=opacity, smooth=smooth, fade=fade)
+                pixels = visit.pixels(index)
+                assert pixels.shape == truth.shape
+                difference = int(np.abs(pixels - truth).max())
+                worst = max(worst, difference)
+                assert difference <= 2, (view, smooth, log, percentile, fade, index)
+    assert worst > 0  # two roads: floats of another width, another way to blend
+
+
+def test_marks_stand_where_python_puts_them(viewer: Opened) -> None:
+    page = viewer.page
+    page.add_style_tag(content=".lav-viewer .lav-frame { width: 500px; height: 300px; aspect-ratio: auto; }")
+    viewer.choose(layer=1, marks=False, opacity=0)
+    bare = viewer.pixels(0).astype(np.int16)
+    viewer.choose(marks=True)
+    changed = np.abs(viewer.pixels(0) - bare).max(axis=2) > 30
+    numbers = stack(viewer.server.comparison, viewer.choice("token"), layers=(1,))
+    rows, columns = numbers.sinks.shape[1:]
+    marked = {tuple(cell) for cell in np.argwhere(numbers.sinks[0])} | {numbers.variants[0].peaks[0]}
+    for row, column in itertools.product(range(rows), range(columns)):
+        cell = changed[row * 100 + 40 : row * 100 + 61, column * 100 + 40 : column * 100 + 61]  # around its centre
+        assert cell.any() == ((row, column) in marked), (row, column)
+
+
+# ------------------------------------------------------------------------------------------- one layer everywhere
+
+
+def test_wherever_a_drag_ends_slider_pictures_caption_and_numbers_agree(viewer: Opened) -> None:
+    page = viewer.page
+    asked = len(viewer.server.asked)
+    layers = [int(layer) for layer in np.random.default_rng(0).integers(0, 4, 50)]
+    numbers = stack(viewer.server.comparison, viewer.choice("token"))
+    for number, layer in enumerate(layers):
+        for passed in (*layers[:number:7], layer):  # through others, without waiting for any
+            page.evaluate(
+                """(layer) => {
+                    const slider = document.querySelector('[data-choice="layer"]');
+                    slider.value = layer;
+                    slider.dispatchEvent(new Event("input", { bubbles: true }));
+                }""",
+                passed,
+            )
+        settle(page)
+        assert page.locator('[data-choice="layer"]').input_value() == str(layer)
+        assert viewer.drawn("layer") == [str(layer)] * 3
+        assert f"· layer {layer} ·" in page.locator(".lav-where").inner_text()
+        assert all(f"· layer {layer} ·" in line for line in page.locator(".lav-caption:visible").all_inner_texts())
+        share = numbers.variants[0].measures[layer].image_share * 100
+        cell = page.locator(".lav-numbers tbody tr").first.locator("td").first.inner_text()
+        assert float(cell) == pytest.approx(share, rel=5e-3)
+        assert page.locator('.lav-layer-cell[aria-pressed="true"]').get_attribute("data-layer") == str(layer)
+    stacks = [path for path in viewer.server.asked[asked:] if path.startswith("/stack")]
+    assert len(stacks) <= 2  # the neighbours of the token, fetched ahead; never a layer
+
+
+def test_a_late_stack_is_never_drawn_for_another_token(viewer: Opened) -> None:
+    page = viewer.page
+    page.wait_for_timeout(600)  # neighbours were fetched ahead
+    viewer.server.delay = lambda path: 0.8 if "token=1&" in path else 0.0
+    page.evaluate(
+        """() => {
+            window.seen = [];
+            const note = () => seen.push(document.querySelector(".lav-canvas").dataset.token);
+            new MutationObserver(note).observe(document.querySelector(".lav-canvas"), { attributes: true });
+        }"""
+    )
+    viewer.choose(token=1)
+    viewer.choose(token=3)
+    expect(viewer.canvases().first).to_have_attribute("data-token", "3")
+    page.wait_for_timeout(1_100)
+    assert viewer.drawn("token") == ["3"] * 3
+    assert "1" not in page.evaluate("seen")
+
+
+def test_a_new_result_keeps_its_place_and_no_picture_of_the_old_one_stays(viewer: Opened) -> None:
+    viewer.choose(layer=2, token=3, opacity=0.4)
+    viewer.page.evaluate("viewer.show(scene, { ...source }, { key: 'second', keep: true })")
+    expect(viewer.canvases().first).to_have_attribute("data-key", "second")
+    assert viewer.drawn("key") == ["second"] * 3
+    assert viewer.drawn("layer") == ["2"] * 3
+    assert (viewer.choice("token"), viewer.choice("opacity")) == (3, 0.4)
+
+
+# ------------------------------------------------------------------------------------------------ what is read
+
+
+def test_a_hovered_cell_says_the_records_values_on_every_pane(viewer: Opened) -> None:
+    page = viewer.page
+    viewer.choose(layer=2)
+    numbers = stack(viewer.server.comparison, viewer.choice("token"), layers=(2,))
+    rows, columns = numbers.variants[0].maps.shape[1:]
+    box = page.locator(".lav-frame").nth(1).bounding_box()
+    assert box is not None
+    for row, column in ((0, 0), (1, 3), (2, 4)):
+        page.mouse.move(
+            box["x"] + (column + 0.5) * box["width"] / columns, box["y"] + (row + 0.5) * box["height"] / rows
+        )
+        readout = page.locator(".lav-readout")
+        expect(readout).to_contain_text(f"row {row}, column {column}")
+        expect(page.locator(".lav-cell:visible")).to_have_count(3)
+        for pane in (*numbers.variants, *numbers.differences):
+            text = readout.locator(f'[data-variant="{pane.variant}"]').inner_text()
+            found = re.search(r"([+−]?[\d.]+) (%|pp) #(\d+)$", text)
+            assert found, text
+            value = float(found[1].replace("−", "-"))
+            truth = float(pane.maps[0, row, column]) * 100
+            assert value == pytest.approx(truth, rel=2**-11 + 5e-3)
+            sizes = np.abs(pane.maps[0])
+            assert int(found[3]) == 1 + int((sizes > sizes[row, column]).sum())
+
+
+def test_shift_and_a_click_shows_the_mean_over_a_range_and_says_so(viewer: Opened) -> None:
+    page = viewer.page
+    page.locator(f'.lav-chip[data-token="{FIRST}"]').click()
+    page.locator(f'.lav-chip[data-token="{FIRST + 2}"]').click(modifiers=["Shift"])
+    expect(page.locator(".lav-where")).to_contain_text(f"mean of tokens {FIRST}–{FIRST + 2}")
+    assert viewer.choice("token") == [FIRST, FIRST + 2]
+    assert page.locator('.lav-chip[aria-pressed="true"]').count() == 3
+
+
+def test_a_chip_that_is_hovered_is_previewed_and_left_again(viewer: Opened) -> None:
+    page = viewer.page
+    page.locator(f'.lav-chip[data-token="{FIRST}"]').click()
+    page.locator(f'.lav-chip[data-token="{FIRST + 1}"]').hover()
+    expect(viewer.canvases().first).to_have_attribute("data-token", str(FIRST + 1))
+    assert viewer.choice("token") == FIRST
+    page.locator("h2").first.hover()
+    expect(viewer.canvases().first).to_have_attribute("data-token", str(FIRST))
+
+
+def test_words_of_a_model_stay_words(browser: Browser) -> None:
+    row = tokens(answer=(HOSTILE, "${1}", "‮abc"), prompt=(f" {HOSTILE}",))
+    shown = comparison(recording(row=row), recording("find-red", seed=1, row=row), prompt=HOSTILE, notes=(HOSTILE,))
+    for visit in opened(browser, shown):
+        assert HOSTILE in visit.page.locator(".lav-chip").first.inner_text()
+        assert HOSTILE in visit.page.locator(".lav-warnings").inner_text()
+        assert visit.page.locator(".lav-viewer img").count() == 0
+        assert visit.page.evaluate("globalThis.owned") is None
+        assert visit.page.locator(".lav-chip bdi").first.get_attribute("dir") == "auto"
+
+
+# ------------------------------------------------------------------------------------------------ what keys do
+
+
+def test_keys_are_layers_heads_tokens_and_play(viewer: Opened) -> None:
+    page = viewer.page
+    page.locator(f'.lav-chip[data-token="{FIRST}"]').click()
+    viewer.choose(layer=1)
+    page.locator('[data-choice="layer"]').focus()
+    for key, name, value in (
+        ("ArrowRight", "layer", 2),
+        ("ArrowLeft", "layer", 1),
+        ("End", "layer", 3),
+        ("ArrowDown", "head", "max"),
+        ("ArrowUp", "head", "mean"),
+        ("]", "token", FIRST + 1),
+        ("[", "token", FIRST),
+    ):
+        page.keyboard.press(key)
+        settle(page)
+        assert viewer.choice(name) == value, key
+    page.keyboard.press("Space")
+    expect(page.locator(".lav-play")).to_have_attribute("aria-pressed", "true")
+    expect(viewer.canvases().first).not_to_have_attribute("data-layer", "3")
+    page.keyboard.press("Space")
+    expect(page.locator(".lav-play")).to_have_attribute("aria-pressed", "false")
+
+
+def test_a_menu_keeps_its_arrows(viewer: Opened) -> None:
+    viewer.choose(layer=1)
+    viewer.page.locator('[data-choice="view"]').focus()
+    viewer.page.keyboard.press("ArrowDown")
+    settle(viewer.page)
+    assert (viewer.choice("layer"), viewer.choice("head"), viewer.choice("view")) == (1, "mean", "sink-masked")
+
+
+def test_all_panes_zoom_together(viewer: Opened) -> None:
+    page = viewer.page
+    page.locator("body").click(position={"x": 1, "y": 1})
+    whole = [viewer.pixels(index) for index in range(3)]
+    page.keyboard.press("+")
+    page.keyboard.press("+")
+    page.keyboard.press("Shift+ArrowRight")
+    settle(page)
+    assert all((viewer.pixels(index) != whole[index]).any() for index in range(3))
+    styles = page.locator(".lav-cell").evaluate_all("(all) => all.map((one) => one.getAttribute('style'))")
+    assert len(set(styles)) == 1
+    width = float(re.search(r"width: ([\d.]+)%", styles[0])[1])
+    assert width == pytest.approx(100 / 5 * 1.5**2, rel=1e-3)
+    page.keyboard.press("0")
+    page.keyboard.press("Escape")
+    settle(page)
+    assert all((viewer.pixels(index) == whole[index]).all() for index in range(3))
+
+
+def test_the_wheel_magnifies_about_the_pointer_and_a_drag_moves_all_panes(viewer: Opened) -> None:
+    page = viewer.page
+    frame = page.locator(".lav-frame").nth(1)
+    box = frame.bounding_box()
+    assert box is not None
+    corner = box["x"] + 0.9 * box["width"], box["y"] + 0.9 * box["height"]  # in the last cell of 3 × 5
+    page.mouse.move(*corner)
+    whole = viewer.pixels(0)
+    page.mouse.wheel(0, -200)  # a page that is scrolled past stays a page
+    settle(page)
+    assert (viewer.pixels(0) == whole).all()
+    page.keyboard.down("Control")
+    for _ in range(3):
+        page.mouse.wheel(0, -200)
+    page.keyboard.up("Control")
+    settle(page)
+    assert (viewer.pixels(0) != whole).any()
+    page.mouse.move(corner[0] - 1, corner[1])
+    expect(page.locator(".lav-readout")).to_contain_text("row 2, column 4")
+    page.mouse.down()
+    page.mouse.move(corner[0] + 3 * box["width"], corner[1] + 3 * box["height"], steps=8)
+    page.mouse.up()
+    page.mouse.move(box["x"] + 5, box["y"] + 5)
+    expect(page.locator(".lav-readout")).to_contain_text("row 0, column 0")
+    assert frame.evaluate("(one) => one.style.touchAction") == "none"
+    page.get_by_role("button", name="fit the whole photo").click()
+    settle(page)
+    assert (viewer.pixels(0) == whole).all()
+
+
+def test_contrast_puts_a_head_aside_and_gives_it_back(viewer: Opened) -> None:
+    page = viewer.page
+    page.locator(f'.lav-chip[data-token="{FIRST}"]').click()
+    page.locator('[data-choice="head"]').select_option("2")
+    page.locator('[data-choice="view"]').select_option("contrast")
+    settle(page)
+    assert (viewer.choice("view"), viewer.choice("head")) == ("contrast", "mean")
+    page.locator('[data-choice="view"]').select_option("raw")
+    settle(page)
+    assert viewer.choice("head") == 2
+
+
+# ------------------------------------------------------------------------------------------- heads, many variants
+
+
+def test_heads_that_were_not_recorded_are_asked_for_once_and_shown_when_they_come(viewer: Opened) -> None:
+    page = viewer.page
+    viewer.choose(token=FIRST + 1)
+    viewer.choose(head=1)
+    viewer.choose(layer=1)
+    assert page.evaluate("told") == [["record", FIRST + 1]]
+    expect(page.locator(".lav-status-line").last).to_contain_text("Recording the heads")
+    page.locator('[data-choice="view"]').focus()
+    focus = (FIRST + 1,)
+    viewer.server.comparison = comparison(with_sinks(seed=3, focus=focus), with_sinks("find-red", seed=4, focus=focus))
+    page.evaluate("async () => viewer.update(await (await fetch('scene')).json(), { key: 'recorded' })")
+    expect(viewer.canvases().first).to_have_attribute("data-key", "recorded")
+    expect(page.locator(".lav-where")).to_contain_text("head 1")
+    assert (
+        page.evaluate("document.activeElement.dataset.choice") == "view"
+    )  # made anew, and still where the keyboard is
+
+
+def test_a_cell_of_the_matrix_goes_to_its_layer_and_head(viewer: Opened) -> None:
+    page = viewer.page
+    box = page.locator(".lav-matrix-field").bounding_box()
+    assert box is not None
+    spot = {"x": (2 + 0.5) * box["width"] / 4, "y": (1 + 0.5) * box["height"] / 3}
+    page.locator(".lav-matrix-field").hover(position=spot)
+    expect(page.locator(".lav-matrix-said")).to_contain_text("layer 2, head 1: JS divergence")
+    page.locator(".lav-matrix-field").click(position=spot)
+    expect(page.locator(".lav-where")).to_contain_text("layer 2 · head 1")
+    assert viewer.choice("token") == FIRST
+
+
+def test_the_heads_of_a_layer_are_ranked_and_one_click_away(viewer: Opened) -> None:
+    page = viewer.page
+    page.locator(f'.lav-chip[data-token="{FIRST}"]').click()
+    viewer.choose(layer=2)
+    page.locator(".lav-all-heads summary").click()
+    buttons = page.locator(".lav-head-cell")
+    expect(buttons).to_have_count(3)
+    numbers = stack(viewer.server.comparison, FIRST, layers=(2,))
+    ranked = [str(head.head) for head in numbers.heads[0]]
+    assert buttons.evaluate_all("(all) => all.map((one) => one.dataset.head)") == ranked
+    buttons.first.click()
+    expect(page.locator(".lav-where")).to_contain_text(f"head {ranked[0]} ")
+
+
+def test_any_variant_stands_against_any_other(several: Opened) -> None:
+    page = several.page
+    assert [option.strip() for option in page.locator('[data-choice="adapter"] option').all_inner_texts()] == [
+        "base",
+        "find-red",
+        "counts",
+        "7",
+    ]
+    asked = len(several.server.asked)
+    page.wait_for_timeout(500)  # neighbours
+    several.choose(adapter="counts")
+    assert several.drawn("variant") == ["base", "counts", "counts − base"]
+    assert not [path for path in several.server.asked[asked:] if f"token={several.choice('token')}&" in path]
+    several.choose(against="counts")
+    expect(several.canvases().first).to_have_attribute("data-variant", "counts")
+    assert several.drawn("variant") == ["counts", "base", "base − counts"]
+
+
+def test_checkpoints_play_in_the_order_of_their_steps(browser: Browser) -> None:
+    steps = {"run-100": ("run", 100), "run-20": ("run", 20), "run-3": ("run", 3)}
+    shown = comparison(recording(), *[recording(name, seed=seed) for seed, name in enumerate(steps, 1)])
+    for visit in opened(browser, shown, steps):
+        page = visit.page
+        visit.choose(adapter="run-3", layer=2)
+        page.evaluate("() => { window.seen = []; viewer.on((choice) => seen.push([choice.adapter, choice.layer])); }")
+        page.get_by_label("play through").select_option("checkpoints")
+        page.get_by_label("speed").select_option("30")
+        page.locator(".lav-play").click()
+        page.wait_for_function("seen.length >= 5")
+        page.locator(".lav-play").click()
+        names = ["run-20", "run-100", "run-3", "run-20", "run-100"]
+        assert page.evaluate("seen.slice(0, 5)") == [[name, 2] for name in names]
+
+
+def test_one_variant_is_one_picture_without_differences(browser: Browser) -> None:
+    for visit in opened(browser, comparison(recording())):
+        assert visit.drawn("variant") == ["base"]
+        expect(visit.page.locator(".lav-matrix, .lav-signed, .lav-missing")).to_have_count(3)
+        expect(visit.page.locator(":is(.lav-matrix, .lav-signed, .lav-missing):visible")).to_have_count(0)
+        visit.choose(layer=2, view="contrast")
+        expect(visit.page.locator(".lav-where")).to_contain_text("layer 2 · mean of all heads · contrast view")
+
+
+def test_own_answers_stand_in_rows_of_their_own_and_have_no_difference(browser: Browser) -> None:
+    rows = tokens(), tokens(answer=(" a", " blue", " star"))
+    shown = comparison(recording(row=rows[0]), recording("find-red", seed=1, row=rows[1]), own=True)
+    for visit in opened(browser, shown):
+        assert visit.drawn("variant") == ["base", "find-red"]
+        expect(visit.page.locator(".lav-missing")).to_be_visible()
+        texts = [chips.inner_text() for chips in visit.page.locator(".lav-rows .lav-chips").all()]
+        assert "circle" in texts[0]
+        assert "star" in texts[1]
+
+
+def test_an_old_result_is_dimmed_and_says_so(viewer: Opened) -> None:
+    viewer.page.evaluate("viewer.stale(true, 'This result is of the photo before.')")
+    expect(viewer.page.get_by_text("This result is of the photo before.")).to_be_visible()
+    assert float(viewer.page.locator(".lav-pictures").evaluate("(one) => getComputedStyle(one).opacity")) < 1
+    viewer.page.evaluate("viewer.stale(false)")
+    assert float(viewer.page.locator(".lav-pictures").evaluate("(one) => getComputedStyle(one).opacity")) == 1
+
+
+def test_numbers_that_do_not_come_can_be_asked_for_again(viewer: Opened) -> None:
+    page = viewer.page
+    cut = "source.stack = () => Promise.reject({ message: 'The line was cut.' })"
+    page.evaluate(f"() => {{ window.whole = source.stack; {cut}; }}")
+    viewer.choose(view="contrast")
+    expect(page.get_by_text("The line was cut.")).to_be_visible()
+    assert "raw view" in page.locator(".lav-where").inner_text()  # the picture that stands there says what it is
+    page.evaluate("() => { source.stack = whole; }")
+    page.get_by_role("button", name="try again").click()
+    expect(page.locator(".lav-where")).to_contain_text("contrast view")
+
+
+@pytest.mark.parametrize("width", [390, 1440, 2560])
+def test_nothing_is_wider_than_the_page_and_all_can_be_touched(browser: Browser, width: int) -> None:
+    with serve(
+        comparison(*[recording(name, seed=i) for i, name in enumerate((None, "a-long-name" * 5, "7"))])
+    ) as server:
+        context = browser.new_context(viewport={"width": width, "height": 900}, has_touch=width < 500)
+        page = context.new_page()
+        page.goto(server.address)
+        page.wait_for_selector("canvas[data-key]")
+        assert page.evaluate("document.documentElement.scrollWidth") <= width
+        if width < 500:
+            low = page.locator(":is(button, select, input, summary):visible").evaluate_all(
+                "(all) => all.filter((one) => one.getBoundingClientRect().height < 32).map((one) => one.outerHTML)"
+            )
+            assert [html for html in low if 'type="checkbox"' not in html] == []  # their labels are the target
+        context.close()
+
+
+def test_the_address_holds_the_choice(several: Opened) -> None:
+    page = several.page
+    several.choose(layer=3, token=[FIRST, FIRST + 1], adapter="7", log=True)
+    page.wait_for_function("location.hash.includes('layer=3')")
+    page.reload()
+    page.wait_for_selector("canvas[data-key]")
+    assert several.drawn("layer") == ["3"] * 3
+    assert [several.choice(name) for name in ("token", "adapter", "log")] == [[FIRST, FIRST + 1], "7", True]
+
+
+def test_an_address_that_names_nothing_there_opens_where_the_result_does(several: Opened) -> None:
+    page = several.page
+    page.goto("about:blank")
+    page.goto(f"{several.server.address}#layer=99&token=a&head=-1&adapter=__proto__&opacity=7&view=<b>")
+    page.wait_for_selector("canvas[data-key]")
+    opening = page.evaluate("scene.opening")
+    assert {name: several.choice(name) for name in opening} == opening
+
+
+def test_another_answer_is_handed_to_whoever_replays(viewer: Opened) -> None:
+    page = viewer.page
+    page.locator("summary", has_text="replay another answer").click()
+    page.locator(".lav-editor textarea").fill(" blue square")
+    page.locator(".lav-editor button").click()
+    assert page.evaluate("told") == [["replay", {"text": " blue square"}]]
