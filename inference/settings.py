@@ -151,7 +151,7 @@ class Settings:
             if get_origin(setting.type) is Literal and getattr(self, setting.name) not in get_args(setting.type):
                 choices = ", ".join(get_args(setting.type))
                 raise InputError(f"{setting.name} must be one of {choices}; not {getattr(self, setting.name)!r}.")
-        least = {"eager_layer_bytes": 1, "tile_bytes": 0, "result_cache_bytes": 0}
+        least = {"eager_layer_bytes": 1, "tile_bytes": 0, "result_cache_bytes": 1}
         for name, bound in (least | {"adapter_cache_bytes": -1, "kept_bytes": -1}).items():
             if getattr(self, name) < bound:
                 raise InputError(f"{name} must be {bound} or more, not {getattr(self, name)}.")

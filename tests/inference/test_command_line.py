@@ -47,6 +47,7 @@ def test_adapters_are_repeatable_and_named():
         (["--adapter", "a=x", "--adapter", "a=y"], {}, "twice"),
         (["--max-image-tokens", "0"], {}, "positive"),
         (["--colour", "red"], {}, "--colour"),
+        ([], {"VISUALIZER_RESULT_CACHE_BYTES": "0"}, "result_cache_bytes must be 1 or more"),
         (["--adapters-dir", "/nope"], {}, "--adapters-dir: there is no folder '/nope'"),
         (["--model", "/nope"], {}, "--model: there is no folder '/nope'"),
         (["--model", "./nope"], {}, "no folder"),
