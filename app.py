@@ -7,12 +7,15 @@ here has a place for a value.
 
 import logging
 import os
+import socket
 import sys
 from collections.abc import Callable
 from functools import cache, partial
 from typing import Any, NamedTuple
 
 os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"  # Gradio reads it when a page is built
+#: uvicorn reads it when it starts, and would believe whoever connects from this machine in whose name he asks.
+os.environ.setdefault("FORWARDED_ALLOW_IPS", "")
 
 import gradio as gr
 from gradio.components import Component
@@ -56,11 +59,17 @@ class Visualizer(gr.Blocks):
         """Serve the page until it is interrupted; return the exit code."""
         settings = self.service.settings
         try:
-            _, _, share_url = self.launch(**self.launch_options(), prevent_thread_lock=True)
-        except OSError:
-            _log.error("cannot listen on %s:%d: is it in use? choose another --port", settings.host, settings.port)
+            _, address, share_url = self.launch(**self.launch_options(), prevent_thread_lock=True, quiet=True)
+        except OSError as error:
+            reason = _why_not(settings.host, settings.port) or str(error)
+            _log.error(
+                "cannot listen on %s:%d: %s; choose another --host or --port", settings.host, settings.port, reason
+            )
             return 2
-        if settings.share and not share_url:
+        _log.info("the page is on %s", address)
+        if share_url:
+            _log.info("and for everyone on %s", share_url)
+        elif settings.share:
             _log.warning("there is no share link: gradio.live cannot be reached from here; the local address works")
         self.service.backend.warm()
         self.block_thread()
@@ -253,6 +262,18 @@ def _part(name: str, value: Json) -> gr.HTML:
 @cache
 def _script() -> str:
     return (FOLDER / "page.js").read_text(encoding="utf-8")
+
+
+def _why_not(host: str, port: int) -> str:
+    """What the system says of listening there; Gradio tells of every failure that no port is free."""
+    try:
+        family, *_, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
+        with socket.socket(family) as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # what was closed a moment ago is free
+            probe.bind(address)
+    except OSError as error:
+        return error.strerror or str(error)
+    return ""
 
 
 def _open(settings: Settings) -> Backend:

@@ -70,16 +70,28 @@ def settings_from(given: Mapping[str, Any], environ: Mapping[str, str]) -> Setti
 
 
 def check_settings(settings: Settings) -> None:
-    """Refuse adapters that cannot be on offer, before anything is opened.
+    """Refuse a model or adapters that cannot be there, before anything is opened.
 
     Raises:
-        InputError: not `NAME=SOURCE`, a name that cannot be or comes twice, a folder that is not there, any with Modal.
+        InputError: not `NAME=SOURCE`, a name that cannot be or comes twice, a folder that is not there, adapters with
+            Modal.
     """
     if settings.backend == "modal":
         _check_for_modal(settings)
+    elif _is_missing_folder(settings.model):
+        raise InputError(
+            f"--model: there is no folder {settings.model!r}.", "Name a folder, an id of the Hub, or demo."
+        )
+    if settings.adapters_dir and not Path(settings.adapters_dir).is_dir():
+        raise InputError(f"--adapters-dir: there is no folder {settings.adapters_dir!r}.", "Name one that is there.")
     for name, source in named_adapters(settings.adapter).items():
-        if source.startswith(("/", "./", "../", "~")) and not Path(source).is_dir():
+        if _is_missing_folder(source):
             raise InputError(f"--adapter {name}: there is no folder {source!r}.", "Name a folder, or an id of the Hub.")
+
+
+def _is_missing_folder(source: str) -> bool:
+    """Whether it is written as a path, which no id of the Hub is, and no folder is there."""
+    return source.startswith(("/", "./", "../", "~")) and not Path(source).is_dir()
 
 
 def _check_for_modal(settings: Settings) -> None:
@@ -107,7 +119,7 @@ class _OneLine(argparse.HelpFormatter):
     """Each flag on one line, however wide."""
 
     def __init__(self, prog: str) -> None:
-        super().__init__(prog, max_help_position=36, width=220)
+        super().__init__(prog, max_help_position=46, width=220)
 
 
 def _flags(owner: type[Settings] | type[Limits]) -> list[Field[Any]]:

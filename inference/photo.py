@@ -194,8 +194,9 @@ def _upright(source: Image.Image, notes: list[str]) -> Image.Image:
     if frames > 1:
         notes.append(f"The image is an animation of {frames} frames; the first one is shown.")
     source.load()
-    if source.getexif().get(_ORIENTATION, 1) != 1:
-        notes.append("The photo was turned upright (EXIF orientation).")
+    if source.getexif().get(_ORIENTATION, 1) == 1:
+        return source  # no copy: it may have hundreds of MB
+    notes.append("The photo was turned upright (EXIF orientation).")
     return ImageOps.exif_transpose(source)
 
 
@@ -205,9 +206,10 @@ def _to_rgb(image: Image.Image, notes: list[str]) -> Image.Image:
     image = _to_srgb(image, notes)
     if image.has_transparency_data:
         notes.append("Transparent parts were laid on white.")
-        layer = image.convert("RGBA")
-        ground = Image.new("RGBA", layer.size, (255, 255, 255, 255))
-        return Image.alpha_composite(ground, layer).convert("RGB")
+        layer = image if image.mode == "RGBA" else image.convert("RGBA")
+        ground = Image.new("RGB", layer.size, (255, 255, 255))
+        ground.paste(layer, mask=layer)
+        return ground
     return image.convert("RGB")
 
 

@@ -97,21 +97,25 @@ def _prompt(prompt: object) -> str:
 
 def _text(what: str, text: object) -> str:
     if not isinstance(text, str):
-        raise PromptError(f"The {what} must be text; got {type(text).__name__}.")
+        raise PromptError(f"The {what} must be text; got {type(text).__name__}.", "Put it in quotes.")
     try:
         text.encode("utf-8")
     except UnicodeEncodeError as error:
-        raise PromptError(f"The {what} holds half of a surrogate pair: it is not text.") from error
+        raise PromptError(
+            f"The {what} holds half of a surrogate pair: it is not text.", "Leave that character out."
+        ) from error
     return text
 
 
 def _variants(adapters: object) -> tuple[str | None, ...]:
     names = _sequence("adapters", adapters, "a sequence of names or None, not empty")
     if not names:
-        raise InputError(f"adapters must be a sequence of names or None, not empty; got {shortened(adapters)}.")
+        raise InputError(
+            f"adapters must be a sequence of names or None, not empty; got {shortened(adapters)}.", "None is the base."
+        )
     variants = tuple(None if name is None else check_adapter_name(name) for name in names)
     if len(set(variants)) != len(variants):
-        raise InputError(f"Each variant may appear once; got {shortened(variants)}.")
+        raise InputError(f"Each variant may appear once; got {_named(variants)}.", "Leave out the one that is twice.")
     return variants
 
 
@@ -119,8 +123,15 @@ def _answer_from(answer_from: str | None, variants: tuple[str | None, ...]) -> s
     if answer_from == "":
         return next((name for name in variants if name is not None), None)
     if answer_from != "own" and answer_from not in variants:
-        raise InputError(f"answer_from must be one of {shortened(variants)} or 'own'; not {shortened(answer_from)}.")
+        raise InputError(
+            f"answer_from must be one of the variants asked ({_named(variants)}) or own; not {shortened(answer_from)}.",
+            "Ask that variant too, or replay another's answer.",
+        )
     return answer_from
+
+
+def _named(variants: tuple[str | None, ...]) -> str:
+    return ", ".join(name or "base" for name in variants[:8]) + (", …" if len(variants) > 8 else "")
 
 
 def _answer(answer: object) -> str | tuple[int, ...]:
@@ -139,13 +150,18 @@ def _focus(focus: object) -> tuple[int, ...]:
     indices = _sequence("focus", focus, "a sequence of token indices")
     chosen = tuple(_whole("an index of focus", index, 0) for index in indices)
     if not chosen or len(set(chosen)) != len(chosen):
-        raise SelectionError(f"focus must hold different token indices, at least one; got {shortened(chosen)}.")
+        raise SelectionError(
+            f"focus must hold different token indices, at least one; got {shortened(chosen)}.",
+            "Leave it out for the first answer token.",
+        )
     return chosen
 
 
 def _scale(scale: object) -> float:
     if isinstance(scale, bool) or not isinstance(scale, (int, float)) or not 0 <= scale <= MAX_SCALE:
-        raise InputError(f"scale must be a number from 0 to {MAX_SCALE:g}; not {shortened(scale)}.")
+        raise InputError(
+            f"scale must be a number from 0 to {MAX_SCALE:g}; not {shortened(scale)}.", "1 is the strength as trained."
+        )
     return float(scale)
 
 
@@ -153,17 +169,22 @@ def _modules(modules: object) -> tuple[str, ...]:
     given = _sequence("modules", modules, "a sequence of module names")
     names = tuple(name for name in given if isinstance(name, str) and name)
     if len(names) != len(given):
-        raise InputError(f"modules must be a sequence of module names; got {shortened(modules)}.")
+        raise InputError(
+            f"modules must be a sequence of module names; got {shortened(modules)}.",
+            'For example ("q_proj", "v_proj").',
+        )
     return names
 
 
 def _sequence(what: str, value: object, expected: str) -> Sequence[object]:
     if not isinstance(value, Sequence) or isinstance(value, (str, bytes)):
-        raise InputError(f"{what} must be {expected}; got {shortened(value)}.")
+        raise InputError(f"{what} must be {expected}; got {shortened(value)}.", "Put a single one in a list.")
     return value
 
 
 def _whole(what: str, value: object, least: int) -> int:
     if isinstance(value, bool) or not isinstance(value, (int, np.integer)) or value < least:
-        raise InputError(f"{what} must be a whole number, {least} or more; not {shortened(value)}.")
+        raise InputError(
+            f"{what} must be a whole number, {least} or more; not {shortened(value)}.", "Write it without a fraction."
+        )
     return int(value)

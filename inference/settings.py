@@ -6,6 +6,7 @@ default.
 """
 
 import math
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields, is_dataclass
 from importlib.util import find_spec
@@ -17,6 +18,7 @@ MIB = 2**20
 
 AttentionMode = Literal["auto", "eager", "rows"]
 BackendKind = Literal["local", "modal"]
+Precision = Literal["auto", "float32", "bfloat16", "float16"]
 
 
 def _setting(default: Any, help_: str, *, flag: bool = False, secret: bool = False) -> Any:
@@ -39,7 +41,9 @@ class Limits:
     max_new_tokens: int = _setting(256, "most answer tokens that a request may ask for")
     max_variants: int = _setting(8, "most variants in one request")
     queue_length: int = _setting(32, "analyses waiting at once")
-    requests_per_minute: int = _setting(60, "analyses over HTTP per address and minute")
+    pictures_at_once: int = _setting(2, "pictures decoded or drawn for visitors at the same time")
+    requests_per_minute: int = _setting(60, "analyses per address and minute, of the page and over HTTP together")
+    sessions: int = _setting(10_000, "open pages remembered at once; beyond, the one idle longest is forgotten")
 
     def __post_init__(self) -> None:
         for setting in fields(self):
@@ -119,9 +123,7 @@ class Settings:
         flag=True,
     )
     device: str = _setting("auto", "'auto', 'cpu', 'cuda' or 'cuda:N'", flag=True)
-    dtype: str = _setting(
-        "auto", "'auto' (float32 on a CPU, bfloat16 on CUDA), 'float32', 'bfloat16', 'float16'", flag=True
-    )
+    dtype: Precision = _setting("auto", "the weights' type; auto is float32 on a CPU, bfloat16 on CUDA", flag=True)
     eager_layer_bytes: int = _setting(
         256 * MIB, "largest matrix of one layer that 'auto' still computes eagerly, in bytes"
     )
@@ -149,12 +151,14 @@ class Settings:
             if get_origin(setting.type) is Literal and getattr(self, setting.name) not in get_args(setting.type):
                 choices = ", ".join(get_args(setting.type))
                 raise InputError(f"{setting.name} must be one of {choices}; not {getattr(self, setting.name)!r}.")
-        least = {"eager_layer_bytes": 1, "tile_bytes": 0, "result_cache_bytes": 0}
+        least = {"eager_layer_bytes": 1, "tile_bytes": 0, "result_cache_bytes": 1}
         for name, bound in (least | {"adapter_cache_bytes": -1, "kept_bytes": -1}).items():
             if getattr(self, name) < bound:
                 raise InputError(f"{name} must be {bound} or more, not {getattr(self, name)}.")
         if not 0 <= self.port <= 65_535:
             raise InputError(f"port must be 0–65535, not {self.port}.")
+        if not re.fullmatch(r"auto|cpu|cuda(:\d{1,3})?", self.device):
+            raise InputError(f"device must be auto, cpu, cuda or cuda:N; not {self.device!r}.")
         if self.auth and not all(self.auth.partition(":")[::2]):
             raise InputError("auth must have the form USER:PASSWORD, both not empty.")
 

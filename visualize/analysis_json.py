@@ -1,7 +1,10 @@
 """Decide what a program gets of a comparison: answers, tokens and maps as JSON values, all maps on one scale."""
 
+from collections.abc import Callable
 from dataclasses import asdict
 from typing import Any, cast
+
+from PIL import Image
 
 from inference.records import AdapterInfo, Comparison, ModelInfo
 from visualize.caption import variant_name
@@ -15,6 +18,9 @@ from visualize.scale import ColourLimits
 from visualize.stack import Stack, stack
 from visualize.token_choice import TokenChoice, answer_indices
 
+#: Longest side of a program's pictures, in pixels: a large photo's would be tens of MB each, drawn for seconds.
+PICTURE_SIDE = 1_920
+
 
 def analysis_json(
     comparison: Comparison,
@@ -24,6 +30,7 @@ def analysis_json(
     token: TokenChoice | None = None,
     view: str = "raw",
     pictures: bool = False,
+    before_each: Callable[[], None] = lambda: None,
 ) -> dict[str, Json]:
     """Answers, tokens and one map per variant.
 
@@ -32,11 +39,14 @@ def analysis_json(
         layer: 0-based; None is the middle layer.
         head, view: see `Selection`.
         token: see `Selection`; None is the first answer token.
-        pictures: add `overlay`, a PNG data URL at the image's own size, to each map.
+        pictures: add `overlay`, a PNG data URL, to each map: the image, its longest side at most `PICTURE_SIDE` pixels,
+            with the map laid on it.
+        before_each: called before each picture; what it raises ends the drawing.
 
     Returns:
         `heatmap` is grid_h × grid_w shares of attention, 0–1 (−1–1 in the contrast view); `image_share` the share of
-        the row's attention on the image, None for head "max"; `limits` the one scale of all maps; `notes` what to know.
+        the row's attention on the image, None for head "max"; `limits` the one scale of all maps; `notes` what to know
+        of the run, then of these maps.
 
     Raises:
         SelectionError: a layer, head, token or view that this comparison does not have.
@@ -51,7 +61,11 @@ def analysis_json(
     )
     maps = [_map(shown, index) for index in range(len(shown.variants))]
     if pictures:
-        maps = [entry | {"overlay": _overlay(comparison, shown, index)} for index, entry in enumerate(maps)]
+        photo = Image.fromarray(comparison.image)
+        photo.thumbnail((PICTURE_SIDE, PICTURE_SIDE), Image.Resampling.LANCZOS)
+        for index, entry in enumerate(maps):
+            before_each()
+            entry["overlay"] = _overlay(photo, shown, index)
     return {
         "answers": [{"adapter": variant_name(each), "text": each.answer} for each in comparison.recordings],
         "tokens": _tokens(comparison),
@@ -60,7 +74,7 @@ def analysis_json(
         "view": view,
         "maps": list(maps),
         "limits": _limits(shown.variants[0].limits[0]),
-        "notes": list(comparison.notes),
+        "notes": [*comparison.notes, *shown.notes[0]],
     }
 
 
@@ -95,10 +109,10 @@ def _map(shown: Stack, index: int) -> dict[str, Json]:
     }
 
 
-def _overlay(comparison: Comparison, shown: Stack, index: int) -> str:
+def _overlay(photo: Image.Image, shown: Stack, index: int) -> str:
     pane = shown.variants[index]
     marks = Marks(pane.peaks[0], shown.sinks[0])
-    picture = overlay(comparison.image, pane.maps[0], pane.limits[0], hidden=shown.hidden(0), marks=marks)
+    picture = overlay(photo, pane.maps[0], pane.limits[0], hidden=shown.hidden(0), marks=marks)
     return data_url(picture, "PNG")
 
 

@@ -126,7 +126,7 @@ class ModalBackend:
 
     def compare_many(self, requests: Iterable[Request]) -> Outcomes:
         waiting, first = iter(requests), 0
-        window = WINDOW_PER_CONTAINER * self._cloud.modal_max_containers
+        window = WINDOW_PER_CONTAINER * self.at_once()
         while taken := [pack_request(request) for request in islice(waiting, window)]:
             yield from answer_all(self.deployment, first, taken)
             first += len(taken)

@@ -1,6 +1,6 @@
 """The one way in which an analysis happens, for page, routes and programs alike; it knows no page and no pixels.
 
-    limits → cache → rate limit → queue → backend (opened when first needed) → cache
+    limits → cache → room in the queue, rate limit → queue → backend (opened when first needed) → cache
 
 Each analysis runs from start to end in one thread of its own: frameworks keep state per thread, and a page that reads
 the events from changing threads must not disturb that. Leaving the generator stops the work at its next event.
@@ -17,7 +17,6 @@ from pathlib import Path
 
 from inference.backend import Backend
 from inference.errors import (
-    CancelledError,
     InputError,
     NotFoundError,
     NotRecordedError,
@@ -26,20 +25,23 @@ from inference.errors import (
 )
 from inference.limits import check_limits
 from inference.photo import Photo, decode_photo
-from inference.records import AdapterInfo, AnswerToken, Comparison, Event, ModelInfo, Progress
+from inference.records import AdapterInfo, AnswerToken, Comparison, ModelInfo, Progress
 from inference.request import Request
 from inference.service.lazy_backend import LazyBackend
 from inference.service.rate_limit import RateLimit
 from inference.service.request_queue import RequestQueue
 from inference.service.results import Result, ResultCache, digest
 from inference.service.session import Session
+from inference.service.slots import Slots, check_stop
 from inference.service.tickets import EVERYONE, Tickets
 from inference.settings import Settings
 
+LONGEST_NAME = 64  # characters of a session's name; Gradio's own have 11
 POLL = 0.15  # seconds between looks at the queue, the opening backend and the Stop button
 
 _log = logging.getLogger(__name__)
-_Events = queue.SimpleQueue[Event | VisualizerError]
+_Said = Progress | AnswerToken | Result  # of the work, in this order
+_Events = queue.SimpleQueue[_Said | VisualizerError]
 
 
 class AnalysisService:
@@ -56,22 +58,34 @@ class AnalysisService:
         self.tickets = Tickets()
         self.queue = RequestQueue(settings.limits.queue_length)
         self.backend = LazyBackend(lambda: self._serving(open_()))
+        self.slots = Slots(settings.limits.pictures_at_once)
         self._rate = RateLimit(settings.limits.requests_per_minute)
         self._sessions: dict[str, Session] = {}
         self._stamps: dict[str, str] = {}
         self._lock = threading.Lock()
 
     def session(self, name: str) -> Session:
-        """The session of that name, begun where it is new."""
+        """The session of that name, begun where it is new; where there are too many, the one idle longest ends.
+
+        Args:
+            name: as the browser says it, which may say anything; what is longer than `LONGEST_NAME` is cut.
+        """
+        name, idle = name[:LONGEST_NAME], None
         with self._lock:
-            session = self._sessions.get(name)
+            session = self._sessions.pop(name, None)
             if session is None:
-                session = self._sessions[name] = Session(name)
+                session = Session(name)
                 self.results.begin(name)
-            return session
+                if len(self._sessions) >= self.settings.limits.sessions:
+                    idle = next((each.id for each in self._sessions.values() if not each.busy()), None)
+            self._sessions[name] = session  # last: used now
+        if idle is not None:
+            self.leave(idle)
+        return session
 
     def leave(self, name: str) -> None:
         """End a session: stop its work, forget its results, delete its files."""
+        name = name[:LONGEST_NAME]
         with self._lock:
             session = self._sessions.pop(name, None)
         if session is not None:
@@ -91,9 +105,32 @@ class AnalysisService:
         """
         photo = self.results.photo(session.id, path)
         if photo is None:
-            photo = decode_photo(path.read_bytes(), self.settings.limits)
+            photo = self.decode(path.read_bytes())
             self.results.put_photo(session.id, path, photo)
         return photo
+
+    def decode(self, content: bytes, stop: threading.Event | None = None) -> Photo:
+        """The photo in a file's bytes, decoded when it is its turn.
+
+        Args:
+            content: the file's bytes.
+            stop: ends the waiting when it is set.
+
+        Raises:
+            ImageError: see `decode_photo`.
+            CancelledError: `stop` was set.
+        """
+        with self.slots.one(stop):
+            return decode_photo(content, self.settings.limits)
+
+    def admit(self, address: str) -> None:
+        """Count an analysis that an address asks for, before any work is done for it.
+
+        Raises:
+            BusyError: too many wait already, or `address` has used up its minute.
+        """
+        self.queue.check_room()
+        self._rate.admit(address)
 
     def expect(self) -> None:
         """A request is likely to come soon; do not wait."""
@@ -107,9 +144,8 @@ class AnalysisService:
     def adapters(self) -> tuple[AdapterInfo, ...]:
         """The adapters on offer; waits for the backend. Results of one whose files were replaced are forgotten."""
         infos = self.backend.wait().adapters()
-        stamps = {info.name: info.stamp for info in infos}
-        self.results.forget(name for name, stamp in self._stamps.items() if stamps.get(name, stamp) != stamp)
-        self._stamps = stamps
+        self._stamps = {info.name: info.stamp for info in infos}
+        self.results.forget_others(self._stamps)
         return infos
 
     def families(self) -> dict[str, tuple[str, int]]:
@@ -121,15 +157,15 @@ class AnalysisService:
         self,
         request: Request,
         *,
-        address: str,
+        address: str | None,
         session: Session | None = None,
         cancelled: threading.Event | None = None,
-    ) -> Generator[Progress | AnswerToken | Result, None, None]:
+    ) -> Generator[_Said, None, None]:
         """Answer a request: what happens, then exactly one `Result`; closing the generator stops the work.
 
         Args:
             request: what is asked.
-            address: who asks, for the rate limit; an answer from the cache does not count.
+            address: who asks, for the rate limit; an answer from the cache does not count. None was admitted before.
             session: whose cache to look in and to keep the result in; None keeps nothing.
             cancelled: stops the work when it is set.
 
@@ -141,24 +177,23 @@ class AnalysisService:
         check_limits(request, self.settings.limits)
         key = digest(request)
         stop = cancelled or threading.Event()
-        kept = self.results.get(session.id, key) if session else None
+        kept = self._still_kept(session, key) if session else None
         if kept is not None:
             stop.set()
             yield kept
             return
-        self._rate.admit(address)
+        if address is not None:
+            self.admit(address)
         events: _Events = queue.SimpleQueue()
         threading.Thread(target=self._work, args=(request, events, stop), name="analysis", daemon=True).start()
         try:
             while True:
                 event = _next(events, stop)
-                if isinstance(event, Comparison):
-                    result = Result(key, request, event)
-                    if session is not None:
-                        self.results.put(session.id, result)
-                    yield result
-                    return
+                if isinstance(event, Result) and session is not None:
+                    self.results.put(session.id, event)
                 yield event
+                if isinstance(event, Result):
+                    return
         finally:
             stop.set()
 
@@ -166,7 +201,7 @@ class AnalysisService:
         self,
         request: Request,
         *,
-        address: str,
+        address: str | None,
         session: Session | None = None,
         cancelled: threading.Event | None = None,
     ) -> Result:
@@ -185,7 +220,7 @@ class AnalysisService:
         Raises:
             InputError: it is not kept for this session, or not any more.
         """
-        result = self.results.get(session.id, key) if isinstance(key, str) else None
+        result = self._still_kept(session, key) if isinstance(key, str) else None
         if result is None:
             raise InputError("This result is no longer kept.", "Press Analyze to get it again.")
         return result
@@ -201,7 +236,7 @@ class AnalysisService:
             NotFoundError: no such ticket, or its result is not kept any more.
             NotRecordedError: these tokens' heads are not recorded yet.
         """
-        session, key = self.tickets.owner(ticket) or ("", "")
+        session, key = self.tickets.owner(ticket) or (EVERYONE, "")
         written = self.results.get(session, key)
         if written is None:
             raise NotFoundError("This result is no longer kept.", "Press Analyze to get it again.")
@@ -230,6 +265,21 @@ class AnalysisService:
         stop = session.begin("heads", digest(request))
         return _with_heads_of(written, self.result(request, address=address, session=session, cancelled=stop))
 
+    def _still_kept(self, session: Session, key: str) -> Result | None:
+        """A kept result, unless an adapter's files were replaced since."""
+        kept = self.results.get(session.id, key)
+        if kept is None or not kept.stamps:
+            return kept
+        self.adapters()
+        return self.results.get(session.id, key)
+
+    def _stamps_of(self, request: Request) -> dict[str, str]:
+        """The adapters' stamps as last listed: one that is out of date makes work, never an old answer a new one."""
+        names = {name for name in request.adapters if name is not None}
+        if not names <= self._stamps.keys():
+            self.adapters()
+        return {name: stamp for name, stamp in self._stamps.items() if name in names}
+
     def _serving(self, backend: Backend) -> Backend:
         self.queue.serve(backend.at_once())
         return backend
@@ -244,12 +294,12 @@ class AnalysisService:
             _log.error("an analysis failed", exc_info=error)
             events.put(UnexpectedError())
 
-    def _events(self, request: Request, stop: threading.Event) -> Iterator[Event]:
+    def _events(self, request: Request, stop: threading.Event) -> Iterator[_Said]:
         started, answer = time.monotonic(), None
         with self.queue.place() as ticket:
             told = 0
             while not self.queue.wait(ticket, POLL):
-                _check(stop)
+                check_stop(stop)
                 ahead = ticket.ahead
                 if ahead and ahead != told:
                     told = ahead
@@ -259,13 +309,14 @@ class AnalysisService:
                 opening = "loading the model" if self.settings.backend == "local" else "reaching Modal"
                 yield Progress("loading", opening, None, time.monotonic() - started)
             while not opened.done():
-                _check(stop)
+                check_stop(stop)
                 time.sleep(POLL)
-            with closing(opened.result().stream(request)) as stream:
+            backend, stamps = opened.result(), self._stamps_of(request)
+            with closing(backend.stream(request)) as stream:
                 for event in stream:
-                    _check(stop)
+                    check_stop(stop)
                     if isinstance(event, Comparison):
-                        answer = event
+                        answer = Result(digest(request), request, event, stamps)
                     else:
                         yield event
         if answer is None:
@@ -292,9 +343,9 @@ def _with_heads_of(written: Result, replayed: Result) -> Result:
     return replace(written, comparison=replace(written.comparison, recordings=recordings))
 
 
-def _next(events: _Events, stop: threading.Event) -> Event:
+def _next(events: _Events, stop: threading.Event) -> _Said:
     while True:
-        _check(stop)
+        check_stop(stop)
         try:
             event = events.get(timeout=POLL)
         except queue.Empty:
@@ -302,11 +353,6 @@ def _next(events: _Events, stop: threading.Event) -> Event:
         if isinstance(event, VisualizerError):
             raise event
         return event
-
-
-def _check(stop: threading.Event) -> None:
-    if stop.is_set():
-        raise CancelledError("Stopped.")
 
 
 def _waiting(ahead: int) -> str:

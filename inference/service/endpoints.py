@@ -1,5 +1,7 @@
 """The endpoints for `gradio_client`: the same fields and answers as the HTTP routes, through Gradio's queue."""
 
+import threading
+from contextlib import nullcontext
 from html import escape
 from typing import Any
 
@@ -7,8 +9,9 @@ import gradio as gr
 
 from inference.errors import VisualizerError
 from inference.service.analysis import AnalysisService
-from inference.service.schema import AnalyzeFields, parse
-from inference.service.session import Session
+from inference.service.results import Result
+from inference.service.schema import NEW_TOKENS, PROMPT, AnalyzeFields, parse
+from inference.service.slots import check_stop
 from inference.service.uploads import address_of, uploaded
 from visualize.analysis_json import adapter_json, analysis_json, model_json
 
@@ -26,23 +29,37 @@ class Endpoints:
     def analyze(
         self,
         image: gr.FileData,
-        prompt: str,
         request: gr.Request,
+        prompt: str = PROMPT,
         adapter: list[str] | None = None,
         layer: int | None = None,
         head: str = "mean",
         token: str = "",
         view: str = "raw",
-        overlay: bool = True,
+        overlay: bool = False,
+        system: str = "",
+        answer_from: str = "",
+        max_new_tokens: int = NEW_TOKENS,
+        scale: float = 1.0,
     ) -> dict[str, Any]:
-        """Answers and attention maps of one image, as JSON; with `overlay`, PNG data URLs at the image's own size."""
-        sent = {"prompt": prompt, "adapter": adapter, "layer": layer, "head": head, "token": token, "view": view}
+        """Answers and attention maps of one image, as JSON; GET /docs says what each field may hold."""
+        sent: dict[str, object] = {
+            "prompt": prompt,
+            "system": system,
+            "adapter": adapter,
+            "answer_from": answer_from,
+            "layer": layer,
+            "head": head,
+            "token": token,
+            "view": view,
+            "overlay": overlay,
+            "max_new_tokens": max_new_tokens,
+            "scale": scale,
+        }
         try:
-            path = uploaded(image)
-            content = path.read_bytes()
-            self._service.own_file(Session(""), path)  # of no session: deleted at once
-            fields = parse(AnalyzeFields, {"image": content, "overlay": overlay, **sent})
-            return analyzed(self._service, fields, address=address_of(request))
+            content = uploaded(image).read_bytes()  # left to Gradio's cleaning: others may have sent the same file
+            fields = parse(AnalyzeFields, {"image": content, **sent})
+            return shown(self._service, fields, answered(self._service, fields, address=address_of(request)))
         except VisualizerError as error:
             raise _gradio_error(error) from error
 
@@ -61,19 +78,50 @@ class Endpoints:
             raise _gradio_error(error) from error
 
 
-def analyzed(service: AnalysisService, fields: AnalyzeFields, *, address: str, cancelled: Any = None) -> dict[str, Any]:
-    """Answer the fields of one analysis."""
-    result = service.result(fields.request(service.settings.limits), address=address, cancelled=cancelled)
-    return dict(
-        analysis_json(
+def answered(
+    service: AnalysisService, fields: AnalyzeFields, *, address: str, stop: threading.Event | None = None
+) -> Result:
+    """Answer the fields of one analysis: whoever asks too often is refused before the image is decoded.
+
+    Args:
+        service: where analyses happen.
+        fields: what is asked.
+        address: who asks, for the rate limit.
+        stop: stops the work when it is set; it is set when the work is over, too.
+
+    Raises:
+        VisualizerError: whatever went wrong.
+    """
+    service.admit(address)
+    request = fields.request(service.decode(fields.image, stop))
+    return service.result(request, address=None, cancelled=stop)
+
+
+def shown(
+    service: AnalysisService, fields: AnalyzeFields, result: Result, stop: threading.Event | None = None
+) -> dict[str, Any]:
+    """What a program gets of the answer; pictures are drawn when it is their turn.
+
+    Args:
+        service: where analyses happen.
+        fields: what is asked.
+        result: its answer.
+        stop: ends the waiting and the drawing when it is set.
+
+    Raises:
+        SelectionError: a layer, head, token or view that the answer does not have.
+        CancelledError: `stop` was set.
+    """
+    with service.slots.one(stop) if fields.overlay else nullcontext():
+        return analysis_json(
             result.comparison,
             layer=fields.layer,
             head=fields.head,
             token=fields.token,
             view=fields.view,
             pictures=fields.overlay,
+            before_each=lambda: check_stop(stop),
         )
-    )
 
 
 def _gradio_error(error: VisualizerError) -> gr.Error:

@@ -56,6 +56,18 @@ class RequestQueue:
         with self._moved:
             return max(0, self._tickets.index(ticket) - self._at_once + 1)
 
+    def check_room(self) -> None:
+        """Refuse early, before anything is done for a request that would be refused at the end of the line.
+
+        Raises:
+            BusyError: too many wait already.
+        """
+        with self._moved:
+            if len(self._tickets) - self._at_once >= self._longest:
+                raise BusyError(
+                    f"{self._longest} analyses are waiting already; that is the limit.", "Try again in a minute."
+                )
+
     @contextmanager
     def place(self) -> Iterator[Ticket]:
         """Stand in line for as long as the context lasts, before and during the work.
@@ -65,10 +77,7 @@ class RequestQueue:
         """
         ticket = Ticket(self)
         with self._moved:
-            if len(self._tickets) - self._at_once >= self._longest:
-                raise BusyError(
-                    f"{self._longest} analyses are waiting already; that is the limit.", "Try again in a minute."
-                )
+            self.check_room()
             self._tickets.append(ticket)
         try:
             yield ticket

@@ -9,8 +9,8 @@ import hashlib
 import json
 import threading
 from collections import OrderedDict
-from collections.abc import Iterable
-from dataclasses import dataclass, fields
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 
 import numpy as np
@@ -36,11 +36,19 @@ def digest(request: Request) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Result:
-    """A request with its answer; `key` is the request's digest."""
+    """A request with its answer.
+
+    Args:
+        key: the request's digest.
+        request: what was asked.
+        comparison: what was answered.
+        stamps: adapter → stamp of its files (`AdapterInfo.stamp`), as known before the engine was asked.
+    """
 
     key: str
     request: Request
     comparison: Comparison
+    stamps: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def nbytes(self) -> int:
@@ -79,12 +87,16 @@ class ResultCache:
         with self._lock:
             self._shared[result.key] = result
 
-    def forget(self, adapters: Iterable[str]) -> None:
-        """Forget what visitors got from these adapters; shipped results stay."""
-        gone = set(adapters)
+    def forget_others(self, stamps: Mapping[str, str]) -> None:
+        """Forget what visitors got from adapters whose files have another stamp now; shipped results stay.
+
+        Args:
+            stamps: adapter → stamp, as they are now; nothing is forgotten of an adapter that is not in it.
+        """
         with self._lock:
             for key, kept in list(self._kept.items()):
-                if isinstance(kept, Result) and gone & set(kept.request.adapters):
+                of_then = kept.stamps.items() if isinstance(kept, Result) else ()
+                if any(stamps.get(name, stamp) != stamp for name, stamp in of_then):
                     self._drop(key)
 
     def begin(self, session: str) -> None:
@@ -113,9 +125,9 @@ class ResultCache:
         if not wanted:
             path.unlink(missing_ok=True)
 
-    def get(self, session: str, key: str) -> Result | None:
-        """The result `key` if it is this session's own or everyone's, else None."""
-        own = self._find(session, key)
+    def get(self, session: str | None, key: str) -> Result | None:
+        """The result `key` if it is this session's own or everyone's, else None; of no session, everyone's alone."""
+        own = self._find(session, key) if session is not None else None
         return own if isinstance(own, Result) else self._shared.get(key)
 
     def photo(self, session: str, path: Path) -> Photo | None:

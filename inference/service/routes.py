@@ -7,7 +7,8 @@ What they take is `AnalyzeFields`, which their OpenAPI is made from. Errors are 
 import asyncio
 import json
 import threading
-from typing import Any
+from collections.abc import Callable
+from typing import Any, TypeVar
 
 from fastapi import FastAPI
 from pydantic import BaseModel
@@ -20,7 +21,7 @@ from starlette.staticfiles import StaticFiles
 from inference.errors import BadBodyError, NotFoundError, UnexpectedError, VisualizerError
 from inference.service.analysis import AnalysisService
 from inference.service.documentation import documentation
-from inference.service.endpoints import analyzed
+from inference.service.endpoints import answered, shown
 from inference.service.looking import Looking
 from inference.service.middleware import RouteGuard, error_json
 from inference.service.schema import AnalyzeFields, parse
@@ -29,6 +30,7 @@ from visualize.analysis_json import adapter_json, model_json
 from visualize.page import VIEWER
 
 TITLE = "LoRA Attention Visualizer"
+Value = TypeVar("Value")
 
 
 class ErrorDetail(BaseModel):
@@ -75,7 +77,11 @@ def _api(service: AnalysisService) -> FastAPI:
     )
     routes = _Routes(service)
     for path, endpoint, summary in (
-        ("/api/health", routes.health, "Whether the server is there, and what it runs."),
+        (
+            "/api/health",
+            routes.health,
+            "Whether the server is there, what it runs, and why it cannot where that failed.",
+        ),
         ("/api/adapters", routes.adapters, "The adapters on offer."),
         ("/api/layers", routes.layers, "Layers, heads and the geometry of the image's cells."),
     ):
@@ -105,7 +111,9 @@ class _Routes:
         settings, backend = self._service.settings, self._service.backend
         ready = backend.ready()
         model = backend.wait().status().model if ready else settings.base_model
-        return JSONResponse({"status": "ok", "backend": settings.backend, "model": model, "ready": ready})
+        about = {"status": "ok", "backend": settings.backend, "model": model, "ready": ready}
+        failure = backend.failure()
+        return JSONResponse(about if failure is None else about | {"status": "failed", "reason": str(failure)})
 
     async def adapters(self) -> JSONResponse:
         return JSONResponse([adapter_json(info) for info in await asyncio.to_thread(self._service.adapters)])
@@ -116,15 +124,22 @@ class _Routes:
     async def analyze(self, request: Request) -> JSONResponse:
         sent = await _body(request, self._service.settings.limits)
         fields = await asyncio.to_thread(parse, AnalyzeFields, sent)
-        address, stop = request.client.host if request.client else "unknown", threading.Event()
-        work = asyncio.create_task(asyncio.to_thread(analyzed, self._service, fields, address=address, cancelled=stop))
-        try:
-            while not (await asyncio.wait({work}, timeout=0.5))[0]:
-                if await request.is_disconnected():
-                    break
-        finally:
-            stop.set()
-        return JSONResponse(await work)
+        address = request.client.host if request.client else "unknown"
+        result = await _while_there(request, lambda stop: answered(self._service, fields, address=address, stop=stop))
+        return JSONResponse(await _while_there(request, lambda stop: shown(self._service, fields, result, stop)))
+
+
+async def _while_there(request: Request, work: Callable[[threading.Event], Value]) -> Value:
+    """Work in a thread of its own, which is told to stop when whoever asked has left."""
+    stop = threading.Event()
+    running = asyncio.create_task(asyncio.to_thread(work, stop))
+    try:
+        while not (await asyncio.wait({running}, timeout=0.5))[0]:
+            if await request.is_disconnected():
+                break
+    finally:
+        stop.set()
+    return await running
 
 
 async def _body(request: Request, limits: Limits) -> dict[str, Any]:

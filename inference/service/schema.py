@@ -5,17 +5,18 @@ It knows no web framework and no engine. A visitor names the operator's adapters
 
 import base64
 import binascii
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from reprlib import repr as shortened
-from typing import Annotated, Any, Literal, TypeVar, get_args
+from typing import Annotated, Any, Literal, Self, TypeVar, get_args
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StrictStr, ValidationError, model_validator
 
 from inference.errors import InputError, NotAnImageError, PromptError, SelectionError
-from inference.photo import Photo, decode_photo
+from inference.photo import Photo
 from inference.request import MAX_SCALE, Request
-from inference.settings import Limits
+from visualize.analysis_json import PICTURE_SIDE
 from visualize.reduce import View
 
 BASE = "base"
@@ -27,6 +28,7 @@ Model = TypeVar("Model", bound=BaseModel)
 #: Fields that the seed's JSON body had, and their like: they say where an image lies on the server or elsewhere.
 _PATHS = ("image_path", "image_url", "path", "url")
 _MOST = 10**9  # of any index or count: what is beyond is no number that a sentence should repeat
+_NUMBER = re.compile(r"-?\d{1,9}(\.\d{0,17})?(e-?\d)?", re.ASCII)  # float() reads 0_5 and other scripts' digits too
 _VIEWS = ", ".join(get_args(View))
 
 
@@ -40,14 +42,8 @@ class Expected:
 
 def number_of(value: object) -> object:
     """A form's text, or a slider's 32.0, as the number that it writes; anything else is left to be refused."""
-    if isinstance(value, str) and value.isascii() and value.isdigit() and len(value) < 10:
-        return int(value)
-    if isinstance(value, str):
-        try:
-            return float(value)
-        except ValueError:
-            return value
-    return int(value) if isinstance(value, float) and value.is_integer() else value
+    number = float(value) if isinstance(value, str) and _NUMBER.fullmatch(value) else value
+    return int(number) if isinstance(number, float) and number.is_integer() else number
 
 
 def _list(value: object) -> object:
@@ -121,7 +117,7 @@ class AnalyzeFields(BaseModel):
         Index | Literal["answer"] | None,
         Field(description="0-based index into tokens, or answer (mean over it); default: the first answer token"),
         BeforeValidator(number_of),
-        Expected("a 0-based index into the answer's tokens, or 'answer'", SelectionError),
+        Expected("a 0-based index into tokens, or 'answer'", SelectionError),
     ] = None
     view: Annotated[
         View,
@@ -130,7 +126,10 @@ class AnalyzeFields(BaseModel):
     ] = "raw"
     overlay: Annotated[
         bool,
-        Field(description="true adds to each map a PNG data URL at the image's own size"),
+        Field(
+            description="true adds to each map a PNG data URL of the image with the map laid on it, made smaller where "
+            f"its longest side has more than {PICTURE_SIDE:,} pixels"
+        ),
         Expected("true or false"),
     ] = False
     max_new_tokens: NewTokens = NEW_TOKENS
@@ -148,21 +147,22 @@ class AnalyzeFields(BaseModel):
         kept = {name: value for name, value in values.items() if value is not None}
         return {name: value for name, value in kept.items() if value != "" or name in ("prompt", "image_path")}
 
-    def request(self, limits: Limits) -> Request:
-        """What the engine is asked.
-
-        Args:
-            limits: bounds on the image; those on words and answer are checked by whoever answers.
-
-        Raises:
-            InputError: whatever is wrong, as the member of the tree that fits.
-        """
+    @model_validator(mode="after")
+    def _heads_of_one_token(self) -> Self:
         if self.head != "mean" and self.token == "answer":
             raise SelectionError(
                 "Single heads are recorded for one token; 'answer' is a mean of several.", "Choose one token."
             )
+        return self
+
+    def request(self, photo: Photo) -> Request:
+        """What the engine is asked of the decoded image.
+
+        Raises:
+            InputError: whatever is wrong, as the member of the tree that fits.
+        """
         return Request(
-            image=decode_photo(self.image, limits),
+            image=photo,
             prompt=self.prompt,
             system=self.system or None,
             adapters=[_variant(name) for name in (*self.adapter, *self.adapter_name)] or (None,),
@@ -254,16 +254,18 @@ def parse(model: type[Model], values: Mapping[str, object]) -> Model:
         return model.model_validate(values)
     except ValidationError as error:
         first = error.errors(include_url=False, include_context=False)[0]
-        raise _refused(model, str(first["loc"][0]), first["type"], first["input"]) from None
+        name = str(first["loc"][0])
+        raise _refused(model, name, first["type"], values.get(name)) from None
 
 
 def _refused(model: type[BaseModel], name: str, problem: str, value: object) -> InputError:
+    hint = "Reload the page, and try again." if model is PageForm else "GET /docs says what each field may hold."
     if problem == "extra_forbidden":
-        return InputError(f"Unknown field {name[:40]!r}; known are {', '.join(model.model_fields)}.")
+        return InputError(f"Unknown field {name[:40]!r}; known are {', '.join(model.model_fields)}.", hint)
     if problem == "missing":
         return InputError(f"There is no {name}.", "Send it as the form field 'image', or base64 in JSON.")
     expected = next(part for part in model.model_fields[name].metadata if isinstance(part, Expected))
-    return expected.error(f"{name} must be {expected.words}; not {shortened(value)}.")
+    return expected.error(f"{name} must be {expected.words}; not {shortened(value)}.", hint)
 
 
 def _variant(name: str) -> str | None:

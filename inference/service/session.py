@@ -39,6 +39,11 @@ class Session:
         begun, stop = self._work.get(work, ("", None))
         return stop is not None and not stop.is_set() and key in (None, begun)
 
+    def busy(self) -> bool:
+        """Whether work of any kind runs."""
+        with self._lock:
+            return any(not stop.is_set() for _, stop in self._work.values())
+
     def stop(self) -> None:
         """Stop all work."""
         with self._lock:

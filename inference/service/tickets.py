@@ -6,29 +6,30 @@ same photo. It belongs to one result of one session and ends with the session; a
 
 import secrets
 import threading
+from typing import Final
 
 _BYTES = 24  # 192 bits
 
-#: The session that shipped results belong to: nobody's, and it never ends.
-EVERYONE = ""
+#: In the place of a session for shipped results: no name that a visitor could give, and it never ends.
+EVERYONE: Final = None
 
 
 class Tickets:
     """Tickets of results. Every method may be called from any thread."""
 
     def __init__(self) -> None:
-        self._owners: dict[str, tuple[str, str]] = {}
-        self._tickets: dict[tuple[str, str], str] = {}
+        self._owners: dict[str, tuple[str | None, str]] = {}
+        self._tickets: dict[tuple[str | None, str], str] = {}
         self._lock = threading.Lock()
 
-    def issue(self, session: str, key: str) -> str:
-        """The ticket of a session's result, the same for as long as the session lives: 32 URL-safe characters."""
+    def issue(self, session: str | None, key: str) -> str:
+        """The ticket of a session's (or everyone's) result, the same as long as it lives: 32 URL-safe characters."""
         with self._lock:
             ticket = self._tickets.setdefault((session, key), secrets.token_urlsafe(_BYTES))
             self._owners[ticket] = session, key
             return ticket
 
-    def owner(self, ticket: str) -> tuple[str, str] | None:
+    def owner(self, ticket: str) -> tuple[str | None, str] | None:
         """The session and the result's key that a ticket stands for; None where there is no such ticket."""
         with self._lock:
             return self._owners.get(ticket)

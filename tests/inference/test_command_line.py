@@ -47,6 +47,14 @@ def test_adapters_are_repeatable_and_named():
         (["--adapter", "a=x", "--adapter", "a=y"], {}, "twice"),
         (["--max-image-tokens", "0"], {}, "positive"),
         (["--colour", "red"], {}, "--colour"),
+        ([], {"VISUALIZER_RESULT_CACHE_BYTES": "0"}, "result_cache_bytes must be 1 or more"),
+        (["--adapters-dir", "/nope"], {}, "--adapters-dir: there is no folder '/nope'"),
+        (["--model", "/nope"], {}, "--model: there is no folder '/nope'"),
+        (["--model", "./nope"], {}, "no folder"),
+        (["--dtype", "foo"], {}, "foo"),
+        ([], {"VISUALIZER_DTYPE": "foo"}, "auto, float32, bfloat16, float16; not 'foo'"),
+        (["--device", "meta"], {}, "auto, cpu, cuda or cuda:N; not 'meta'"),
+        (["--device", "cuda:x"], {}, "cuda:N"),
         ([], {"VISUALIZER_PORT": "many"}, "VISUALIZER_PORT"),
         ([], {"VISUALIZER_SHARE": "perhaps"}, "VISUALIZER_SHARE"),
     ],
@@ -92,6 +100,14 @@ def test_an_adapters_folder_that_is_not_there_is_refused_at_the_start(tmp_path):
     (tmp_path / "there").mkdir()
     for source in (str(tmp_path / "there"), "someone/an-id"):
         assert settings_from({"adapter": [f"mine={source}"]}, {}).adapter == (f"mine={source}",)
+
+
+def test_devices_and_models_that_may_be_there_are_taken(tmp_path):
+    for device in ("auto", "cpu", "cuda", "cuda:0", "cuda:15"):
+        assert parse(["--device", device], {}).device == device
+    for model in (str(tmp_path), "demo", "someone/an-id"):
+        assert parse(["--model", model, "--adapters-dir", str(tmp_path)], {}).model == model
+    assert parse(["--backend", "modal", "--model", "/volumes/mine"], {}).model == "/volumes/mine"  # not of this machine
 
 
 TOKEN = {"MODAL_TOKEN_ID": "ak-x", "MODAL_TOKEN_SECRET": "as-x"}

@@ -2,7 +2,10 @@
 
 import hashlib
 import io
+import subprocess
+import sys
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -11,6 +14,7 @@ from PIL import Image, ImageCms
 from inference.errors import ImageError, ImageTooLargeError, ImageTooThinError, NotAnImageError
 from inference.photo import Photo, check_size, decode_photo, upright_rgb
 from inference.settings import Limits
+from tests import ROOT
 from tests.conftest import picture
 
 LIMITS = Limits()
@@ -130,6 +134,35 @@ def test_transparency_is_laid_on_white(mode: str):
     expected = round(100 * 50 / 255 + 255 * 205 / 255)
     assert np.abs(pixels.astype(int) - expected).max() <= 1
     assert "white" in notes[0]
+
+
+def test_each_shade_of_each_transparency_is_the_nearest_to_its_mean_with_white():
+    shade, opacity = np.meshgrid(np.arange(256), np.arange(256))
+    content = np.dstack([shade, shade, shade, opacity]).astype(np.uint8)
+    expected = np.round((shade * opacity + 255.0 * (255 - opacity)) / 255)
+    grey = Image.merge("LA", [Image.fromarray(content[..., band]) for band in (2, 3)])
+    for image in (Image.fromarray(content), grey):
+        assert np.array_equal(upright_rgb(image).pixels, np.dstack([expected] * 3))
+        assert np.array_equal(np.asarray(image.convert("RGBA")), content)  # what was handed in is left alone
+
+
+def test_a_see_through_picture_is_laid_on_white_without_copies_of_it(tmp_path: Path):
+    """Pillow's memory is no Python object's: a process of its own says what it held at most."""
+    Image.new("RGBA", (4_000, 3_000), (9, 9, 9, 9)).save(tmp_path / "large.png")
+    code = """
+import sys
+from pathlib import Path
+from inference.photo import Limits, decode_photo
+def most():
+    return next(int(line.split()[1]) for line in open("/proc/self/status") if line.startswith("VmHWM"))
+content, before = Path(sys.argv[1]).read_bytes(), most()
+decode_photo(content, Limits())
+print((most() - before) * 1024 / 12e6)
+"""
+    command = [sys.executable, "-c", code, str(tmp_path / "large.png")]
+    done = subprocess.run(command, cwd=ROOT, check=True, capture_output=True, text=True)
+    as_read, ground, pixels = 4, 4, 3  # bytes each; Pillow hands its pixels over in pieces that are then joined
+    assert float(done.stdout) < 1.2 * (as_read + ground + 2 * pixels)
 
 
 def test_16_bit_grey_is_scaled_by_value_and_not_clipped_to_black_and_white():

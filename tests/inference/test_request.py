@@ -67,6 +67,7 @@ def test_what_is_wrong_is_refused_when_the_request_is_made(changes, kind):
     with pytest.raises(kind) as caught:
         ask(**changes)
     assert caught.value.message
+    assert caught.value.hint
     assert len(str(caught.value)) < 500
 
 

@@ -96,6 +96,22 @@ def test_the_rest_is_the_comparisons_own(three):
     assert list(made) == ["answers", "tokens", "grid", "image_size", "view", "maps", "limits", "notes"]
 
 
+def test_what_a_careful_colleague_would_say_of_these_maps_follows_the_runs_notes(three):
+    assert analysis_json(three, view="contrast")["notes"] == [
+        "Of the engine.",
+        "Image share, entropy and divergence are those of the raw row.",
+    ]
+    cells = ((0, 0), None, (2, 4), (1, 1))
+    pair = comparison(with_sinks(None, cells), with_sinks("a", cells, seed=1), notes=("Of the engine.",))
+    for layer, cell in enumerate(cells):
+        said = analysis_json(pair, layer=layer, view="sink-masked")["notes"]
+        left_out = (
+            "No cell is a sink here: nothing is left out." if cell is None else "Left out as sinks: 1 of 15 cells."
+        )
+        assert said[:2] == ["Of the engine.", left_out]
+    assert "A maximum over heads is no single row" in analysis_json(three, token=8, head="max")["notes"][-1]
+
+
 def test_own_answers_have_tokens_of_their_own():
     own = comparison(recording(), recording("a", row=tokens(answer=(" blue",)), seed=1), own=True)
     made = analysis_json(own)
@@ -109,7 +125,7 @@ def test_own_answers_have_tokens_of_their_own():
 
 
 @pytest.mark.parametrize("view", ["raw", "sink-masked", "contrast"])
-def test_pictures_are_overlays_on_the_photo_at_its_own_size(view):
+def test_pictures_are_overlays_on_the_photo(view):
     pair = comparison(with_sinks(None, ((0, 0),) * 4), with_sinks("a", ((2, 4),) * 4, seed=1))
     sinks = np.zeros((3, 5), bool)
     sinks[0, 0] = sinks[2, 4] = True
@@ -125,6 +141,33 @@ def test_pictures_are_overlays_on_the_photo_at_its_own_size(view):
         limits = _limits(pair, view)
         expected = overlay(pair.image, heat, limits, hidden=hidden, marks=Marks(peak, sinks))
         np.testing.assert_array_equal(np.asarray(Image.open(io.BytesIO(base64.b64decode(body)))), np.asarray(expected))
+
+
+def test_pictures_of_a_large_photo_are_smaller_and_its_map_is_laid_on_in_the_same_places(monkeypatch):
+    monkeypatch.setattr("visualize.analysis_json.PICTURE_SIDE", 50)
+    pair = comparison()
+    for entry in analysis_json(pair, pictures=True)["maps"]:
+        picture = Image.open(io.BytesIO(base64.b64decode(entry["overlay"].partition(",")[2])))
+        assert picture.size == (50, 30)  # of 100 × 60
+        heat = np.array(entry["heatmap"], np.float32)
+        small = Image.fromarray(pair.image).resize((50, 30), Image.Resampling.LANCZOS, reducing_gap=2.0)
+        peak = written_out.largest(heat, None)
+        expected = overlay(small, heat, _limits(pair, "raw"), marks=Marks(peak, np.zeros((3, 5), bool)))
+        np.testing.assert_array_equal(np.asarray(picture), np.asarray(expected))
+
+
+def test_drawing_ends_before_the_picture_that_nobody_waits_for():
+    begun = []
+
+    def twice():
+        begun.append(1)
+        if len(begun) == 2:
+            raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        analysis_json(comparison(), pictures=True, before_each=twice)
+    analysis_json(comparison(), pictures=False, before_each=twice)
+    assert begun == [1, 1]
 
 
 def _limits(pair, view):

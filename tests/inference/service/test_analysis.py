@@ -2,20 +2,24 @@
 
 import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
-from inference.errors import BackendError, BusyError, CancelledError, UnexpectedError
-from inference.records import AnswerToken, Progress
+from inference.errors import BackendError, BusyError, CancelledError, InputError, UnexpectedError
+from inference.photo import Photo, upright_rgb
+from inference.records import AdapterInfo, AnswerToken, Progress
 from inference.request import Request
-from inference.service.analysis import AnalysisService
+from inference.service import analysis
+from inference.service.analysis import LONGEST_NAME, AnalysisService
 from inference.service.rate_limit import RateLimit
 from inference.service.request_queue import RequestQueue
 from inference.service.results import Result
 from inference.settings import Limits, Settings
 from tests.conftest import picture
-from tests.scripted_backend import ANSWER, ScriptedBackend
+from tests.scripted_backend import ADAPTERS, ANSWER, ScriptedBackend
 
 
 def request(**changes: Any) -> Request:
@@ -141,6 +145,86 @@ def test_who_waits_is_told_how_many_are_before():
     assert isinstance(list(first)[-1], Result)
     assert isinstance(list(second)[-1], Result)
     assert [each.prompt for each in backend.requests] == ["What?", "Second?"]
+
+
+def test_an_answer_is_not_given_again_after_its_adapters_files_were_replaced():
+    backend = ScriptedBackend(offered=_stamped("before"))
+    service = service_over(backend)
+    session = service.session("someone")
+    first, again = (service.result(request(), address="a", session=session) for _ in range(2))
+    assert again is first
+    backend.offered = _stamped("after")
+    new = service.result(request(), address="a", session=session)
+    assert new is not first
+    assert service.result(request(), address="a", session=session) is new
+    of_base = request(adapters=(None,))
+    kept = service.result(of_base, address="a", session=session)
+    backend.offered = _stamped("again")
+    assert service.result(of_base, address="a", session=session) is kept
+    with pytest.raises(InputError, match="no longer kept"):
+        service.kept(session, new.key)
+
+
+def test_files_that_are_replaced_during_an_analysis_make_its_answer_old_too():
+    gate = threading.Event()
+    backend = ScriptedBackend(gate=gate, offered=_stamped("before"))
+    service = service_over(backend)
+    session = service.session("someone")
+    events = service.answer(request(), address="a", session=session)
+    next(event for event in events if isinstance(event, Progress) and event.stage == "vision")
+    backend.offered = _stamped("after")
+    service.adapters()  # somebody opens the page
+    gate.set()
+    *_, old = events
+    assert service.result(request(), address="a", session=session) is not old
+
+
+def _stamped(stamp: str) -> tuple[AdapterInfo, ...]:
+    return tuple(replace(each, stamp=stamp) for each in ADAPTERS)
+
+
+def test_sessions_are_bounded_and_the_one_idle_longest_ends():
+    service = service_over(ScriptedBackend(), sessions=3)
+    for name in ("one", "two", "three"):
+        service.result(request(), address="a", session=service.session(name))
+    one, running = service.session("one"), service.session("two").begin("analysis", "key")
+    three = service.session("three")  # used last: "one" is idle longest, since "two" works
+    key = service.result(request(), address="a", session=three).key
+    service.session("four")
+    assert service.results.get("one", key) is None
+    assert [service.results.get(name, key) is None for name in ("two", "three")] == [False, False]
+    assert not running.is_set()
+    assert service.session("three") is three
+    assert service.session("one") is not one
+
+
+def test_names_without_end_take_no_room():
+    service = service_over(ScriptedBackend())
+    session = service.session("x" * 1_000_000)
+    assert len(session.id) == LONGEST_NAME
+    assert service.session("x" * 1_000_000) is session
+    service.leave("x" * 1_000_000)
+    assert service.session("x" * 1_000_000) is not session
+
+
+def test_few_photos_are_decoded_at_once(monkeypatch: pytest.MonkeyPatch):
+    now, most, lock = 0, 0, threading.Lock()
+
+    def slow(*given: object) -> Photo:
+        nonlocal now, most
+        with lock:
+            now += 1
+            most = max(most, now)
+        time.sleep(0.02)
+        with lock:
+            now -= 1
+        return upright_rgb(picture(64, 96))
+
+    monkeypatch.setattr(analysis, "decode_photo", slow)
+    service = service_over(ScriptedBackend(), pictures_at_once=2)
+    with ThreadPoolExecutor(8) as threads:
+        assert len(list(threads.map(service.decode, [b""] * 16))) == 16
+    assert most == 2
 
 
 def test_the_line_is_first_come_first_served_and_bounded():

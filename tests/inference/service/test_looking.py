@@ -117,6 +117,9 @@ def test_a_shipped_result_is_everyones_and_its_other_heads_are_the_visitors(back
     page = build_handlers(Settings(), lambda: backend)
     opening = page.opening()
     assert page.service.tickets.owner(opening.viewer["ticket"]) == (EVERYONE, opening.key)
+    for name in ("", "None"):  # whatever a browser may call itself
+        page.service.session(name)
+        page.leave(visitor(name))
     assert scene(page, opening)["variants"] == ["base", "find-red"]
 
 

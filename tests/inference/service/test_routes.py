@@ -4,6 +4,7 @@ import base64
 import io
 import threading
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import numpy as np
@@ -11,9 +12,9 @@ import pytest
 from PIL import Image
 from starlette.testclient import TestClient
 
-from inference.errors import BackendError, DeadlineError, OutOfMemoryError
-from inference.service import endpoints
-from inference.service.schema import AnalyzeFields
+from inference.errors import BackendError, CancelledError, DeadlineError, OutOfMemoryError
+from inference.service import analysis, endpoints
+from inference.service.schema import AnalyzeFields, parse
 from inference.settings import Limits, Settings
 from tests.built_page import build_server
 from tests.conftest import picture
@@ -118,6 +119,18 @@ def test_the_json_body_with_base64_works(client: TestClient, prefix: str):
     assert form["heatmap"] == only["heatmap"]
 
 
+def test_adapter_name_is_another_word_for_adapter(client: TestClient):
+    """The seed's JSON body called it so."""
+    usual = ask(client, adapter=["find-red", "silent"]).json()
+    assert [each["adapter"] for each in usual["maps"]] == ["find-red", "silent"]
+    assert ask(client, adapter_name=["find-red", "silent"]).json() == usual
+    assert ask(client, adapter="find-red", adapter_name="silent").json() == usual
+    body = {"image": base64.b64encode(png()).decode(), "prompt": "What?"}
+    assert client.post("/api/analyze", json=body | {"adapter_name": ["find-red", "silent"]}).json() == usual
+    refused(ask(client, adapter_name="nobody"), 404, "unknown_adapter")
+    refused(ask(client, adapter="silent", adapter_name="silent"), 422, "invalid_input")
+
+
 def test_single_heads_of_any_token(client: TestClient):
     for head in (1, "max"):
         (only,) = ask(client, head=head, token=2).json()["maps"]
@@ -185,10 +198,40 @@ def test_a_json_value_of_another_kind_is_refused_with_its_name_what_is_expected_
     client: TestClient, name: str, value: object, code: str
 ):
     body = {"image": base64.b64encode(png()).decode(), name: value}
-    message = refused(client.post("/api/analyze", json=body), 422, code)["message"]
-    assert message.startswith(f"{name} must be ")
-    assert "; not " in message
-    assert len(message) < 200
+    error = refused(client.post("/api/analyze", json=body), 422, code)
+    assert error["message"].startswith(f"{name} must be ")
+    assert "; not " in error["message"]
+    assert len(error["message"]) < 200
+    assert "/docs" in error["hint"]
+
+
+@pytest.mark.parametrize(
+    ("fields", "words"),
+    [
+        ({"adapter": ["base", "base"]}, "may appear once; got base, base."),
+        ({"answer_from": "find-red"}, "one of the variants asked (base) or own; not 'find-red'."),
+        ({"head": "-1"}, "head must be a 0-based index, 'mean' or 'max'; not '-1'."),
+        ({"token": "-1"}, "token must be a 0-based index into tokens, or 'answer'; not '-1'."),
+        ({"scale": "0_5"}, "scale must be a number from 0 to 4; not '0_5'."),
+        ({"scale": "５"}, "scale must be a number from 0 to 4; not '５'."),
+        ({"max_new_tokens": "16.5"}, "not '16.5'."),
+        ({"colour": "red"}, "Unknown field 'colour'"),
+        ({"prompt": " "}, "The prompt is empty."),
+    ],
+)
+def test_a_refusal_repeats_what_was_sent_as_it_was_sent_and_says_what_to_do(
+    client: TestClient, fields: dict[str, Any], words: str
+):
+    response = ask(client, **fields)
+    error = refused(response, 422, response.json()["error"]["code"])
+    assert words in error["message"]
+    assert error["hint"]
+
+
+@pytest.mark.parametrize(("name", "text"), [("max_new_tokens", "16.0"), ("layer", "1."), ("scale", "5e-1")])
+def test_a_number_in_a_form_may_be_written_as_numbers_are(client: TestClient, name: str, text: str):
+    assert ask(client, **{name: text}).json() == ask(client, **{name: float(text)}).json()
+    assert ask(client, **{name: text}).status_code == 200
 
 
 def test_numbers_of_four_hundred_digits_in_a_form_are_refused_too(client: TestClient):
@@ -285,7 +328,13 @@ def test_a_backend_that_cannot_be_opened_answers_503():
     with TestClient(build_server(Settings(model="scripted"), cannot)) as client:
         refused(client.get("/api/adapters"), 503, "backend_unavailable")
         refused(ask(client), 503, "backend_unavailable")
-        assert client.get("/api/health").json()["status"] == "ok"
+        assert client.get("/api/health").json() == {
+            "status": "failed",
+            "backend": "local",
+            "model": "scripted",
+            "ready": False,
+            "reason": "This version has no such backend.",
+        }
 
 
 def test_the_rate_limit_is_per_minute():
@@ -294,6 +343,43 @@ def test_the_rate_limit_is_per_minute():
         error = refused(ask(client), 429, "too_many_requests")
         assert "limit is 2" in error["message"]
         assert client.get("/api/health").status_code == 200
+
+
+def test_who_is_refused_costs_no_decoding(monkeypatch: pytest.MonkeyPatch):
+    decoded: list[int] = []
+    real = analysis.decode_photo
+    monkeypatch.setattr(analysis, "decode_photo", lambda *given: decoded.append(1) or real(*given))
+    with client_for(limits=Limits(requests_per_minute=1)) as client:
+        ask(client)
+        refused(ask(client), 429, "too_many_requests")
+        assert decoded == [1]
+    gate = threading.Event()
+    with client_for(ScriptedBackend(gate=gate), limits=Limits(queue_length=1)) as client:
+        service = client.app.get_blocks().service  # type: ignore[attr-defined]
+        with service.queue.place(), service.queue.place():
+            assert "waiting already" in refused(ask(client), 429, "too_many_requests")["message"]
+        gate.set()
+        assert ask(client).status_code == 200  # refused for the line's length, it was not counted for the rate either
+    assert decoded == [1, 1]
+
+
+def test_pictures_wait_for_their_turn_and_numbers_do_not():
+    with client_for(limits=Limits(pictures_at_once=1)) as client:
+        service = client.app.get_blocks().service  # type: ignore[attr-defined]
+        fields = parse(AnalyzeFields, {"image": png(), "overlay": True})
+        result = endpoints.answered(service, fields, address="a")
+        stop = threading.Event()
+        with service.slots.one():
+            numbers = endpoints.shown(service, fields.model_copy(update={"overlay": False}), result)
+            waiting = ThreadPoolExecutor(1).submit(endpoints.shown, service, fields, result, stop)
+            with pytest.raises(TimeoutError):
+                waiting.result(0.3)
+            stop.set()
+            with pytest.raises(CancelledError):
+                waiting.result(5)
+        drawn = endpoints.shown(service, fields, result)
+    assert [each["heatmap"] for each in drawn["maps"]] == [each["heatmap"] for each in numbers["maps"]]
+    assert "overlay" in drawn["maps"][0]
 
 
 def test_a_full_line_answers_429():

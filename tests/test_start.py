@@ -1,0 +1,81 @@
+"""`python app.py` in a process of its own: what it says, and whom it believes."""
+
+import contextlib
+import os
+import re
+import socket
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests import ROOT
+
+PATIENCE = 60  # seconds until a start counts as failed
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+@contextlib.contextmanager
+def started(log: Path, **variables: str) -> Iterator[str]:
+    """The page; yields the address that it says."""
+    command = [sys.executable, "app.py", "--port", str(free_port())]
+    environment = os.environ | {"GRADIO_TEMP_DIR": str(log.parent / "uploads")} | variables
+    with log.open("w") as output:
+        process = subprocess.Popen(command, cwd=ROOT, env=environment, stdout=output, stderr=output)
+        try:
+            until = time.monotonic() + PATIENCE
+            while not (said := re.search(r"the page is on (http://\S+)", log.read_text())):
+                assert process.poll() is None, log.read_text()
+                assert time.monotonic() < until, log.read_text()
+                time.sleep(0.1)
+            yield said[1]
+        finally:
+            process.terminate()
+            process.wait(20)
+
+
+def status_for(address: str, forwarded_for: str) -> int:
+    """What an analysis of no image at all is answered with: 415 where it is looked at, 429 where that is too often."""
+    headers = {"Content-Type": "application/json", "X-Forwarded-For": forwarded_for}
+    request = urllib.request.Request(address + "api/analyze", b'{"image": "AAAA"}', headers)
+    with pytest.raises(urllib.error.HTTPError) as refused:
+        urllib.request.urlopen(request, timeout=PATIENCE)
+    with contextlib.closing(refused.value) as answer:
+        return answer.code
+
+
+@pytest.mark.parametrize(("believed", "second"), [("", 429), ("127.0.0.1", 415)])
+def test_in_whose_name_a_request_comes_is_believed_of_the_operators_proxies_alone(
+    believed: str, second: int, tmp_path: Path
+):
+    variables = {"FORWARDED_ALLOW_IPS": believed} if believed else {}
+    with started(tmp_path / "log", VISUALIZER_REQUESTS_PER_MINUTE="1", **variables) as address:
+        assert status_for(address, "192.0.2.1") == 415
+        assert status_for(address, "192.0.2.2") == second
+    said = (tmp_path / "log").read_text()
+    assert "share=True" not in said
+    assert "Running on" not in said
+
+
+def test_what_the_system_says_is_said_where_it_cannot_listen():
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = str(taken.getsockname()[1])
+        command = [sys.executable, "app.py", "--port", port]
+        used = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=PATIENCE)
+    nowhere = subprocess.run(
+        [*command, "--host", "nowhere.invalid"], cwd=ROOT, capture_output=True, text=True, timeout=PATIENCE
+    )
+    assert (used.returncode, nowhere.returncode) == (2, 2)
+    assert f"cannot listen on 127.0.0.1:{port}: Address already in use; choose another" in used.stderr
+    assert re.search(rf"cannot listen on nowhere.invalid:{port}: .*(not known|resolution)", nowhere.stderr)
+    assert "Traceback" not in used.stderr + nowhere.stderr
