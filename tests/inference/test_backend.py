@@ -15,6 +15,7 @@ from inference import AnswerToken, Comparison, Progress, open_backend
 from inference.errors import (
     BackendError,
     CancelledError,
+    InputError,
     ModelLoadError,
     SelectionError,
     UnknownAdapterError,
