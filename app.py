@@ -1,8 +1,8 @@
 """The page's layout, which event runs which handler, and the start: no model code and no pixel code.
 
-Values for the page's parts are plain JSON that `visualize/page.js` turns into text nodes. gr.HTML evaluates a rendered
-template as a JavaScript template literal, so that even an escaped `{{value}}` with `${…}` in it would run: no template
-here has a place for a value.
+Values for the page's parts are plain JSON that `visualize/page/page.js` turns into text nodes. gr.HTML evaluates a
+rendered template as a JavaScript template literal, so that even an escaped `{{value}}` with `${…}` in it would run: no
+template here has a place for a value.
 """
 
 import logging

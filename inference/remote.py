@@ -455,7 +455,7 @@ def main(
     from inference.cloud.calls import Handles
     from inference.photo import decode_photo
     from visualize.page import draw, opening_choice
-    from visualize.sheet import numbers_line, sheet
+    from visualize.pictures.sheet import numbers_line, sheet
 
     try:
         backend = ModalBackend(SETTINGS, handles=Handles(RemoteEngine(), catalog, events))

@@ -3,7 +3,7 @@
 Of `visualize/`, and of the part of the service that picks what the page says of a result.
 
     python -m tests.mutants --count 300 --seed 1            # prints one line per mutant, survivors again at the end
-    python -m tests.mutants --only visualize/scale.py --all
+    python -m tests.mutants --only visualize/numbers/scale.py --all
 
 1. Every file's syntax tree is searched for places where a small fault can be made (`_faults`).
 2. `--count` of them are drawn with a printed seed.
@@ -36,9 +36,9 @@ LEFT_OUT = {"test_imports.py"}
 #: Whose tests are not named after the file.
 NAMED = {
     "caption": "test_stack", "notes": "test_stack", "figures": "test_stack",
-    "notebook_html": "test_report", "report_contents": "test_report", "drawing": "test_panes",
+    "notebook": "test_document", "contents": "test_document", "drawing": "test_panes",
     "palette": "test_overlay",
-    "data_url": "test_analysis_json", "shift_matrix": "test_change", "__init__": "test_pictures",
+    "data_url": "test_analysis_json", "shift_matrix": "test_change", "__init__": "test_choice",
     "token_choice": "test_reduce", "layer_limits": "test_stack", "side_by_side": "test_stack",
     "scene_matrix": "test_scene", "json_values": "test_scene",
 }  # fmt: skip
@@ -61,7 +61,7 @@ def main() -> int:
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--jobs", type=int, default=1)
     parser.add_argument("--all", action="store_true", help="every mutant, not a sample")
-    parser.add_argument("--only", nargs="*", default=[], help="files, e.g. visualize/scale.py")
+    parser.add_argument("--only", nargs="*", default=[], help="files, e.g. visualize/numbers/scale.py")
     arguments = parser.parse_args()
     found = [
         (path, *place)
@@ -244,7 +244,7 @@ def _outcomes(chosen: list[tuple[Path, int, int, str]], jobs: int) -> Iterator[t
 
 
 def _pass_unharmed() -> bool:
-    path = ROOT / "visualize" / "sinks.py"
+    path = ROOT / "visualize" / "numbers" / "sinks.py"
     child = os.fork()
     if child == 0:
         os._exit(_run(path, path.read_text(encoding="utf-8")))

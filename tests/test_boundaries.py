@@ -6,6 +6,7 @@ import sys
 import tomllib
 from collections.abc import Iterable
 from importlib.metadata import packages_distributions, requires, version
+from pathlib import Path
 
 import pytest
 from packaging.requirements import Requirement
@@ -148,6 +149,18 @@ def test_no_import_runs_up(path: str):
         if name.split(".")[0] == "inference":
             assert ROOMS.index(_room(name.split("."))) <= room, name
         assert name.split(".")[0] != "visualize" or path.startswith("inference/service/"), name
+
+
+#: Rooms of `visualize` from the ground up; the package's own face and the routes' JSON stand above them all.
+DRAWING = ("json_values", "numbers", "pictures", "stacks", "report", "page", "analysis_json", "__init__")
+
+
+@pytest.mark.parametrize("path", sorted(str(p.relative_to(ROOT)) for p in ROOT.glob("visualize/**/*.py")))
+def test_no_import_runs_up_in_drawing(path: str):
+    room = DRAWING.index(Path(path).with_suffix("").parts[1])
+    for name in _imports(path):
+        if name.startswith("visualize."):
+            assert DRAWING.index(name.split(".")[1]) <= room, name
 
 
 def _room(parts: list[str]) -> str:

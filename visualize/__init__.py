@@ -9,35 +9,35 @@
 `rank_heads` say which layers and heads to look at, `overlay` lays any map on its photo.
 """
 
-from visualize import measures
-from visualize.animation import animation
-from visualize.bar import colour_bar, colour_bar_svg
-from visualize.caption import caption
-from visualize.change import change_per_token, layer_of_largest_change, token_of_largest_change
-from visualize.drawing import Drawing
-from visualize.figures import Change, Measures
-from visualize.file_name import file_name
-from visualize.heads_body import heads_body
-from visualize.marks import Marks
-from visualize.notebook_html import notebook_html
-from visualize.opening import middle_layer, opening
-from visualize.overlay import overlay
-from visualize.palette import DIVERGING, SEQUENTIAL, colour_table
-from visualize.panes import Pane, Panes, panes
-from visualize.rank_heads import RankedHead, rank_heads
-from visualize.reduce import Selection, difference, select
-from visualize.report import report_html
-from visualize.resize import resize
-from visualize.scale import ColourLimits, diverging_limits, number, shared_limits
-from visualize.scene import scene_json
-from visualize.sheet import numbers_line, sheet
-from visualize.shift_matrix import shift_matrix
-from visualize.sinks import sink_cells
-from visualize.stack import PaneStack, Stack, stack
-from visualize.stack_body import stack_body
-from visualize.stack_choice import StackChoice
-from visualize.token_choice import answer_indices
-from visualize.tokens import Chip, chips
+from visualize.numbers import measures
+from visualize.numbers.caption import caption
+from visualize.numbers.change import change_per_token, layer_of_largest_change, token_of_largest_change
+from visualize.numbers.figures import Change, Measures
+from visualize.numbers.opening import middle_layer, opening
+from visualize.numbers.rank_heads import RankedHead, rank_heads
+from visualize.numbers.reduce import Selection, difference, select
+from visualize.numbers.scale import ColourLimits, diverging_limits, number, shared_limits
+from visualize.numbers.shift_matrix import shift_matrix
+from visualize.numbers.sinks import sink_cells
+from visualize.numbers.stack import PaneStack, Stack, stack
+from visualize.numbers.token_choice import answer_indices
+from visualize.numbers.tokens import Chip, chips
+from visualize.pictures.animation import animation
+from visualize.pictures.bar import colour_bar, colour_bar_svg
+from visualize.pictures.drawing import Drawing
+from visualize.pictures.file_name import file_name
+from visualize.pictures.marks import Marks
+from visualize.pictures.overlay import overlay
+from visualize.pictures.palette import DIVERGING, SEQUENTIAL, colour_table
+from visualize.pictures.panes import Pane, Panes, panes
+from visualize.pictures.resize import resize
+from visualize.pictures.sheet import numbers_line, sheet
+from visualize.report.document import report_html
+from visualize.report.notebook import notebook_html
+from visualize.stacks.heads_body import heads_body
+from visualize.stacks.scene import scene_json
+from visualize.stacks.stack_body import stack_body
+from visualize.stacks.stack_choice import StackChoice
 
 __all__ = [
     "DIVERGING",

@@ -7,16 +7,16 @@ from typing import Any, cast
 from PIL import Image
 
 from inference.records import AdapterInfo, Comparison, ModelInfo
-from visualize.caption import variant_name
-from visualize.data_url import data_url
 from visualize.json_values import Json
-from visualize.marks import Marks
-from visualize.opening import middle_layer
-from visualize.overlay import overlay
-from visualize.reduce import Head, View
-from visualize.scale import ColourLimits
-from visualize.stack import Stack, stack
-from visualize.token_choice import TokenChoice, answer_indices
+from visualize.numbers.caption import variant_name
+from visualize.numbers.opening import middle_layer
+from visualize.numbers.reduce import Head, View
+from visualize.numbers.scale import ColourLimits
+from visualize.numbers.stack import Stack, stack
+from visualize.numbers.token_choice import TokenChoice, answer_indices
+from visualize.pictures.data_url import data_url
+from visualize.pictures.marks import Marks
+from visualize.pictures.overlay import overlay
 
 #: Longest side of a program's pictures, in pixels: a large photo's would be tens of MB each, drawn for seconds.
 PICTURE_SIDE = 1_920

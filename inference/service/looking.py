@@ -21,11 +21,11 @@ from inference.errors import SelectionError
 from inference.records import Comparison
 from inference.service.analysis import AnalysisService
 from inference.service.schema import Expected, Index, number_of, parse
-from visualize.heads_body import heads_body
-from visualize.reduce import View
-from visualize.scene import scene_json
-from visualize.stack_body import stack_body
-from visualize.stack_choice import StackChoice
+from visualize.numbers.reduce import View
+from visualize.stacks.heads_body import heads_body
+from visualize.stacks.scene import scene_json
+from visualize.stacks.stack_body import stack_body
+from visualize.stacks.stack_choice import StackChoice
 
 #: Longest side of the photo that the page draws on, in pixels; pictures to keep are drawn on the original.
 PHOTO_SIDE = 1_920

@@ -17,7 +17,7 @@ from inference.errors import InputError, NotAnImageError, PromptError, Selection
 from inference.photo import Photo
 from inference.request import MAX_SCALE, Request
 from visualize.analysis_json import PICTURE_SIDE
-from visualize.reduce import View
+from visualize.numbers.reduce import View
 
 BASE = "base"
 PROMPT = "Describe the image."

@@ -1,6 +1,6 @@
 """What a handler changes on the page, as one value per part; what is left alone is skipped. It knows no request.
 
-A part's value is plain JSON that `visualize/page.js` turns into text nodes.
+A part's value is plain JSON that `visualize/page/page.js` turns into text nodes.
 """
 
 from typing import Any, NamedTuple

@@ -14,7 +14,7 @@ from tests.visualize.factory import GRID, HEADS, LAYERS, comparison, photo, reco
 from tests.visualize.report_read import Page as Document
 from tests.visualize.written_out import digits, row
 from visualize import StackChoice, heads_body, notebook_html, rank_heads, report_html, stack_body
-from visualize.viewer_bundle import bundle
+from visualize.report.bundle import bundle
 
 pytestmark = pytest.mark.browser
 FOCUS = 7

@@ -15,9 +15,9 @@ from playwright.sync_api import Browser, Locator, Page, expect
 from inference.records import Comparison
 from tests.browser.viewer_page import ViewerServer, serve
 from tests.visualize.factory import comparison, photo, recording, tokens, with_sinks
-from visualize.map_bytes import scales_of
-from visualize.overlay import overlay
-from visualize.stack import Stack, stack
+from visualize.numbers.stack import Stack, stack
+from visualize.pictures.overlay import overlay
+from visualize.stacks.map_bytes import scales_of
 
 pytestmark = pytest.mark.browser
 

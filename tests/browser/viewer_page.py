@@ -15,11 +15,11 @@ from PIL import Image
 
 from inference.errors import SelectionError
 from inference.records import Comparison
-from visualize.heads_body import heads_body
-from visualize.reduce import View
-from visualize.scene import scene_json
-from visualize.stack_body import stack_body
-from visualize.stack_choice import StackChoice
+from visualize.numbers.reduce import View
+from visualize.stacks.heads_body import heads_body
+from visualize.stacks.scene import scene_json
+from visualize.stacks.stack_body import stack_body
+from visualize.stacks.stack_choice import StackChoice
 
 VIEWER = Path(__file__).resolve().parents[2] / "visualize" / "viewer"
 _KINDS = {".js": "text/javascript", ".css": "text/css"}

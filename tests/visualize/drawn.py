@@ -5,7 +5,7 @@ import math
 import numpy as np
 from PIL import Image, ImageChops, ImageDraw
 
-from visualize.typeface import typeface
+from visualize.pictures.typeface import typeface
 
 INK, SOFT, PAPER = (32, 33, 36), (95, 99, 104), (255, 255, 255)
 

@@ -5,16 +5,16 @@ It knows records and drawing, no widget and no browser; `page.js` and `page.css`
 
 from pathlib import Path
 
-from visualize.data_url import data_url
 from visualize.json_values import Json
 from visualize.page.choice import Choice, opening_choice
 from visualize.page.notices import adapter_lines, notice, progress_notice, refusal
 from visualize.page.pictures import draw
+from visualize.pictures.data_url import data_url
 
 #: Where `page.js` and `page.css` are.
-FOLDER = Path(__file__).parent.parent
+FOLDER = Path(__file__).parent
 #: The viewer's modules and its style, which the page, the report and the notebook share.
-VIEWER = FOLDER / "viewer"
+VIEWER = FOLDER.parent / "viewer"
 
 __all__ = [
     "FOLDER",

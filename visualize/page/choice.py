@@ -8,13 +8,13 @@ from dataclasses import asdict, dataclass, fields, replace
 
 from inference.errors import SelectionError
 from inference.records import Comparison
-from visualize.caption import variant_name
-from visualize.file_name import file_name
 from visualize.json_values import Json
-from visualize.opening import opening
-from visualize.palette import DIVERGING, SEQUENTIAL, check_colormap
-from visualize.reduce import Head, Selection, View, around
-from visualize.token_choice import TokenChoice, token_indices
+from visualize.numbers.caption import variant_name
+from visualize.numbers.opening import opening
+from visualize.numbers.reduce import Head, Selection, View, around
+from visualize.numbers.token_choice import TokenChoice, token_indices
+from visualize.pictures.file_name import file_name
+from visualize.pictures.palette import DIVERGING, SEQUENTIAL, check_colormap
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,7 +122,7 @@ class Choice:
         return values | {"token": list(self.token) if isinstance(self.token, tuple) else self.token}
 
     def file_name(self, comparison: Comparison, ending: str) -> str:
-        """What a saved file of this choice is called, see `visualize.file_name`.
+        """What a saved file of this choice is called, see `visualize.pictures.file_name`.
 
         Raises:
             SelectionError: a token that this comparison does not have.

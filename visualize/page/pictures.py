@@ -4,7 +4,7 @@ from dataclasses import replace
 
 from inference.records import Comparison
 from visualize.page.choice import Choice
-from visualize.panes import Panes, panes
+from visualize.pictures.panes import Panes, panes
 
 
 def draw(comparison: Comparison, choice: Choice, *, written: Comparison | None = None) -> Panes:

@@ -5,7 +5,7 @@ const PLACEHOLDER = "\u0000";
 const SMALL = 1e-4;
 
 /**
- * A value as people read it, like `number` of visualize/scale.py: three significant digits, a sign where it means one.
+ * A value as people read it, like `number` of visualize/numbers/scale.py: three significant digits, a sign where it means one.
  * @param {number} value as stored, a share
  * @param {boolean} signed
  */

@@ -10,7 +10,7 @@ from inference.settings import Settings
 from tests.built_page import build_handlers
 from tests.conftest import picture
 from tests.scripted_backend import ScriptedBackend
-from visualize.scene import scene_json
+from visualize.stacks.scene import scene_json
 
 FIRST_ANSWER = 5  # index of the scripted answer's first token
 

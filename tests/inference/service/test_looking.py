@@ -16,10 +16,10 @@ from tests.built_page import build_handlers, build_server_of
 from tests.inference.service.events import FIRST_ANSWER, analyze, look, one, page_over, record, scene, upload, visitor
 from tests.scripted_backend import ANSWER, LAYERS, ScriptedBackend
 from tests.visualize.read_body import read_body
-from visualize.heads_body import heads_body
-from visualize.scene import scene_json
-from visualize.stack_body import stack_body
-from visualize.stack_choice import StackChoice
+from visualize.stacks.heads_body import heads_body
+from visualize.stacks.scene import scene_json
+from visualize.stacks.stack_body import stack_body
+from visualize.stacks.stack_choice import StackChoice
 
 
 @pytest.fixture

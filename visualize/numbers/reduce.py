@@ -1,0 +1,184 @@
+"""Decide which numbers a picture shows: from a recording to one map of the image's cells; knows nothing of pixels.
+
+A recording holds two reductions: `by_token` (every token, head mean) and `by_head` (every head, mean over `focus`).
+What neither holds is an error that names the request which would record it, never the nearest thing that is there.
+"""
+
+from dataclasses import dataclass
+from typing import Literal, get_args
+
+import numpy as np
+from numpy.typing import NDArray
+
+from inference.errors import SelectionError
+from inference.records import FloatArray, Recording
+from visualize.numbers.sinks import check_sinks_known, sink_cells
+from visualize.numbers.token_choice import (
+    TokenChoice,
+    check_range,
+    check_token_choice,
+    heads_recorded,
+    is_index,
+    token_indices,
+)
+
+Layer = int | tuple[int, int]
+Head = int | Literal["mean", "max"]
+View = Literal["raw", "sink-masked", "contrast"]
+
+
+@dataclass(frozen=True, slots=True)
+class Selection:
+    """Which layer, token, head and view a picture shows.
+
+    Args:
+        layer: 0-based index, or a window `(first, last)`, both included, whose layers are averaged.
+        token: index into the recording's tokens; a range `(first, last)`, both included, is the mean over it;
+            `"answer"` the mean over the tokens with role answer (the end token is not one of them); `"focus"` the mean
+            over the recording's `focus`.
+        head: `"mean"` or `"max"` over the heads of each layer, or one 0-based head. `"max"` and one head exist only for
+            exactly the tokens of the recording's `focus`. A window takes the maximum in each layer, then the mean over
+            layers.
+        view: `"raw"` is the attention itself; `"sink-masked"` the same without the sink cells; `"contrast"` the row
+            minus the mean of the other rows before the shown answer (signed, and head means only: the background has no
+            heads). Of several tokens each has its own contrast, and their mean is shown.
+
+    Raises:
+        SelectionError: a value outside these choices.
+    """
+
+    layer: Layer
+    token: TokenChoice = "answer"
+    head: Head = "mean"
+    view: View = "raw"
+
+    def __post_init__(self) -> None:
+        window = self.layer if isinstance(self.layer, tuple) else (self.layer, self.layer)
+        if len(window) != 2 or not all(is_index(each) for each in window) or window[0] > window[1]:
+            raise SelectionError(
+                f"layer must be a 0-based index or a window (first, last) with first ≤ last; not {self.layer!r}."
+            )
+        check_token_choice(self.token)
+        if self.head not in ("mean", "max") and not is_index(self.head):
+            raise SelectionError(f"head must be 'mean', 'max' or a 0-based index; not {self.head!r}.")
+        if self.view not in get_args(View):
+            raise SelectionError(f"view must be one of {', '.join(get_args(View))}; not {self.view!r}.")
+        if self.view == "contrast" and self.head != "mean":
+            raise SelectionError(
+                f"The contrast view subtracts a background that is a mean over heads; head {self.head!r} has none.",
+                "Choose head mean, or another view.",
+            )
+
+    @property
+    def layers(self) -> slice:
+        """The chosen layers as a slice of the layer axis."""
+        first, last = self.layer if isinstance(self.layer, tuple) else (self.layer, self.layer)
+        return slice(first, last + 1)
+
+
+def select(recording: Recording, selection: Selection, *, sinks: NDArray[np.bool_] | None = None) -> FloatArray:
+    """Reduce a recording to the one map that a selection names.
+
+    Args:
+        recording: what one variant attended to.
+        selection: layer or window, token, head and view.
+        sinks: for the sink-masked view, the cells to leave out, `(grid_h, grid_w)` bool; None takes this recording's
+            own (`sink_cells`). Maps that stand side by side must leave out the same cells: pass the union.
+
+    Returns:
+        `(grid_h, grid_w)` float32, shares of one row's attention: 0–1, in the contrast view −1–1. Cells left out of the
+        sink-masked view are 0.
+
+    Raises:
+        SelectionError: a layer, head or token this recording does not have, sinks that cannot be told, or a contrast
+            with no other row to subtract.
+    """
+    raw = _raw(recording, selection)
+    if selection.view == "contrast":
+        return np.asarray(raw - _background(recording, selection), dtype=np.float32)
+    if selection.view == "sink-masked":
+        check_sinks_known(recording)
+        left_out = sink_cells(recording, selection.layer) if sinks is None else sinks
+        return np.where(left_out, 0, raw).astype(np.float32)
+    return raw.astype(np.float32)
+
+
+def difference(adapter_map: FloatArray, base_map: FloatArray) -> FloatArray:
+    """Adapter − base, always that sign: positive where the adapter looks more.
+
+    Args:
+        adapter_map, base_map: `(grid_h, grid_w)` (or any equal shapes), shares of attention.
+
+    Returns:
+        The same shape, float32, −1–1.
+
+    Raises:
+        SelectionError: the shapes differ.
+    """
+    if adapter_map.shape != base_map.shape:
+        raise SelectionError(
+            f"A difference needs two maps of one shape; got adapter {adapter_map.shape} and base {base_map.shape}.",
+            "Compare variants on the same image.",
+        )
+    return (adapter_map.astype(np.float64) - base_map).astype(np.float32)
+
+
+def check_layers(layer: Layer, count: int) -> slice:
+    """The slice of layers that `layer` stands for, if the model has them.
+
+    Raises:
+        SelectionError: a layer past the last.
+    """
+    layers = Selection(layer).layers
+    check_range("layer", layers.stop - 1, count)
+    return layers
+
+
+def around(layer: int, window: int, count: int) -> Layer:
+    """The layers `layer − window … layer + window` that exist among `count`, as a layer or a window."""
+    low, high = max(0, layer - window), min(count - 1, layer + window)
+    return layer if low == high else (low, high)
+
+
+def _raw(recording: Recording, selection: Selection) -> NDArray[np.float64]:
+    layers = check_layers(selection.layer, recording.by_head.shape[0])
+    tokens = token_indices(recording, selection.token)
+    if selection.head == "mean":
+        rows = recording.by_token[list(tokens), layers]  # (chosen tokens, chosen layers, grid_h, grid_w)
+        return np.asarray(rows.mean(axis=(0, 1), dtype=np.float64))
+    if selection.head != "max":
+        check_range("head", selection.head, recording.by_head.shape[1])
+    if not heads_recorded(recording, selection.token):
+        raise SelectionError(
+            f"Single heads are recorded for tokens {_listed(recording.focus)} only; asked for {_listed(tokens)}.",
+            f"Send a new request with focus=({', '.join(map(str, tokens))},), or choose head mean.",
+        )
+    heads = recording.by_head[layers].astype(np.float64)  # (chosen layers, heads, grid_h, grid_w)
+    return np.asarray((heads.max(axis=1) if selection.head == "max" else heads[:, selection.head]).mean(axis=0))
+
+
+def _background(recording: Recording, selection: Selection) -> NDArray[np.float64]:
+    """What the contrast view subtracts: the mean background of the chosen tokens and layers, `(grid_h, grid_w)`.
+
+    `Recording.background` is the mean of the first `background_rows` tokens' rows. Where the shown row is one of those,
+    it is taken out of the mean again: with it, every contrast came out 1/n too small.
+    """
+    count = recording.background_rows
+    whole = recording.background[selection.layers].mean(axis=0, dtype=np.float64)
+    rows = {token.query: index for index, token in enumerate(recording.tokens[:count])}
+    backgrounds = []
+    for token in token_indices(recording, selection.token):
+        own = rows.get(recording.tokens[token].query)
+        others = count if own is None else count - 1
+        if others < 1:
+            raise SelectionError(
+                "The contrast view subtracts the mean of the other rows before the answer; there is none here.",
+                "Choose another view.",
+            )
+        row = 0 if own is None else recording.by_token[own, selection.layers].mean(axis=0, dtype=np.float64)
+        backgrounds.append((count * whole - row) / others)
+    return np.asarray(np.mean(backgrounds, axis=0))
+
+
+def _listed(indices: tuple[int, ...]) -> str:
+    return ", ".join(map(str, indices[:8])) + (", …" if len(indices) > 8 else "")

@@ -1,0 +1,1 @@
+"""From numbers to pixels: resizing, colours, marks, bars, panes, the sheet and the film; it decides no number."""

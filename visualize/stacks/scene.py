@@ -1,0 +1,145 @@
+"""Decide what a browser gets of a result before any map: its tokens, answers and changes, and where it opens.
+
+One scene belongs to one result. Its stacks are asked for by choice, see `stack_body`.
+"""
+
+import base64
+from collections.abc import Mapping
+from typing import get_args
+
+import numpy as np
+
+from inference.records import Comparison, Recording, Role
+from visualize.json_values import Json
+from visualize.numbers.answers import legend, replayed_by, warnings
+from visualize.numbers.caption import variant_name
+from visualize.numbers.change import LargestChange, largest_change, row_changes
+from visualize.numbers.measures import Measure
+from visualize.numbers.opening import opens_on
+from visualize.numbers.reduce import View
+from visualize.numbers.token_choice import answer_indices
+from visualize.numbers.tokens import chips
+from visualize.pictures.palette import DIVERGING, SEQUENTIAL, colour_table
+from visualize.stacks.scene_matrix import matrix_json
+from visualize.stacks.stack_body import PERCENTILES
+
+#: Half widths of windows of layers that are offered.
+WINDOWS = (0, 1, 2, 4)
+
+
+def scene_json(
+    comparison: Comparison, *, written: Comparison | None = None, families: Mapping[str, tuple[str, int]] | None = None
+) -> dict[str, Json]:
+    """A result in words and numbers, without its maps.
+
+    Args:
+        comparison: what is shown.
+        written: the result in which the variants wrote their answers, where that is another: the one before a replay.
+        families: per adapter that is a checkpoint, the name of its training run and its step.
+
+    Returns:
+        Plain values; per variant, token and layer `shares` (percent, as text), `bars` (0–1) and, against the first
+        variant, `changes` (bits). In `own_tokens` each variant's tokens, where each replayed its own answer.
+    """
+    written = written or comparison
+    first, *others = comparison.recordings
+    names = [variant_name(each) for each in comparison.recordings]
+    changes = {variant_name(each): row_changes(first, each) for each in (others if comparison.tokens else ())}
+    answered = list(answer_indices(first.tokens))
+    of_answer = {name: rows[answered] for name, rows in changes.items()} if answered else {}
+    most = largest_change(of_answer, answered)
+    focus = {each.focus for each in comparison.recordings}
+    recorded: list[Json] = list(first.focus) if len(focus) == 1 else []
+    return {
+        "grid": list(comparison.grid),
+        "image_size": list(comparison.image_size),
+        "layers": comparison.model.num_layers,
+        "heads": comparison.model.num_heads,
+        "model": comparison.model.id,
+        "variants": list(names),
+        "own": not comparison.tokens,
+        "families": _families(names, families or {}),
+        "tokens": _tokens(first),
+        "own_tokens": {variant_name(each): _tokens(each) for each in comparison.recordings if not comparison.tokens},
+        **_shares(comparison),
+        "changes": {name: [_short(row) for row in rows] for name, rows in changes.items()},
+        "changes_mean": {name: _short(rows.mean(axis=1)) for name, rows in changes.items()},
+        "most_changed": None if most is None else {"token": most.token, "layer": most.layer, "variant": most.variant},
+        "matrix": matrix_json(comparison),
+        "matrix_token": recorded,
+        "answers": _answers(comparison, written),
+        "prompt": comparison.prompt,
+        "warnings": list(warnings(comparison, written, {name: rows.mean(axis=1) for name, rows in of_answer.items()})),
+        "notes": [note for note in comparison.notes if note not in written.notes],
+        "legend": legend(comparison),
+        "views": list(get_args(View)),
+        "colormaps": list(SEQUENTIAL),
+        "diverging": list(DIVERGING),
+        "percentiles": list(PERCENTILES),
+        "tables": {name: base64.b64encode(colour_table(name).tobytes()).decode() for name in SEQUENTIAL + DIVERGING},
+        "windows": [window for window in WINDOWS if window < comparison.model.num_layers],
+        "recorded": recorded,
+        "opening": _opening(first, names, most),
+    }
+
+
+def _families(names: list[str], families: Mapping[str, tuple[str, int]]) -> dict[str, Json]:
+    """The checkpoints that were recorded, those of one training run together and in the order of their steps."""
+    recorded = sorted((families[name], name) for name in names if name in families)
+    return {name: [family, step] for (family, step), name in recorded}
+
+
+def _tokens(recording: Recording) -> list[Json]:
+    row = chips(recording, roles=get_args(Role))
+    return [{"index": chip.index, "text": chip.text, "label": chip.label, "role": chip.role} for chip in row]
+
+
+def _shares(comparison: Comparison) -> dict[str, Json]:
+    """Each token's share of attention on the image, mean over heads, per layer: as percent to read and as a bar."""
+    shares = {
+        variant_name(each): each.image_share.mean(axis=2, dtype=np.float64).tolist() for each in comparison.recordings
+    }
+    return {
+        "shares": {name: [[f"{share * 100:.1f}" for share in row] for row in rows] for name, rows in shares.items()},
+        "bars": {
+            name: [[round(min(max(share, 0.0), 1.0), 4) for share in row] for row in rows]
+            for name, rows in shares.items()
+        },
+    }
+
+
+def _answers(comparison: Comparison, written: Comparison) -> list[Json]:
+    replayed = replayed_by(comparison, written)
+    return [
+        {
+            "variant": variant_name(own),
+            "text": own.answer,
+            "replayed": not comparison.tokens or own.adapter == replayed,
+        }
+        for own in map(written.recording, [each.adapter for each in comparison.recordings])
+    ]
+
+
+def _opening(first: Recording, names: list[str], most: LargestChange | None) -> dict[str, Json]:
+    layer, token = opens_on(first, most)
+    return {
+        "token": token,
+        "layer": layer,
+        "window": 0,
+        "head": "mean",
+        "view": "raw",
+        "against": names[0],
+        "adapter": names[min(1, len(names) - 1)] if most is None else most.variant,
+        "opacity": 0.6,
+        "colormap": SEQUENTIAL[0],
+        "diverging": DIVERGING[0],
+        "percentile": 100,
+        "log": False,
+        "smooth": True,
+        "fade": True,  # of differences only: where nothing changed, the photo shows
+        "marks": True,
+    }
+
+
+def _short(values: Measure) -> list[Json]:
+    return [float(f"{value:.4g}") for value in values]
