@@ -23,7 +23,7 @@ from visualize.numbers.stack import PaneStack, Stack, stack
 from visualize.numbers.token_choice import answer_indices
 from visualize.numbers.tokens import Chip, chips
 from visualize.pictures.animation import animation
-from visualize.pictures.bar import colour_bar, colour_bar_svg
+from visualize.pictures.bar import colour_bar
 from visualize.pictures.drawing import Drawing
 from visualize.pictures.file_name import file_name
 from visualize.pictures.marks import Marks
@@ -61,7 +61,6 @@ __all__ = [
     "change_per_token",
     "chips",
     "colour_bar",
-    "colour_bar_svg",
     "colour_table",
     "difference",
     "diverging_limits",

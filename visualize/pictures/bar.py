@@ -1,9 +1,5 @@
 """Decide what a colour bar looks like: colours low to high, exact ends, round values between, the unit in words."""
 
-import base64
-import io
-from html import escape
-
 import numpy as np
 from matplotlib.ticker import MaxNLocator
 from numpy.typing import NDArray
@@ -69,31 +65,6 @@ def colour_bar(
         draw.text((x, thick + round(9 * unit)), text, font=font, fill=_INK, anchor="ma")
     draw.text((width / 2, image.height - round(2 * unit)), unit_line(limits), font=font, fill=_INK, anchor="md")
     return image
-
-
-def colour_bar_svg(limits: ColourLimits, *, colormap: str | None = None) -> str:
-    """The same bar as an SVG element, sharp at any size; its writing takes the colour of the text around it.
-
-    Raises:
-        SelectionError: a colormap that does not fit the scale.
-    """
-    buffer = io.BytesIO()
-    Image.fromarray(_strip(limits, colormap)).save(buffer, "PNG")
-    source = "data:image/png;base64," + base64.b64encode(buffer.getvalue()).decode()
-    margin, length = 34, 332
-    marks = "".join(
-        f'<path d="M{margin + place * length:.1f} 17v5" stroke="currentColor"/>'
-        f'<text x="{margin + place * length:.1f}" y="35" text-anchor="middle">{escape(text)}</text>'
-        for place, text in ticks(limits)
-    )
-    return (
-        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 400 56" role="img" width="100%" style="max-width:480px" '
-        f'font-family="DejaVu Sans, Verdana, sans-serif" font-size="13" fill="currentColor" '
-        f'aria-label="Colour scale: {escape(limits.words())}">'
-        f'<image href="{source}" x="{margin}" y="2" width="{length}" height="14" preserveAspectRatio="none"/>'
-        f'<rect x="{margin}" y="2" width="{length}" height="14" fill="none" stroke="currentColor"/>{marks}'
-        f'<text x="200" y="52" text-anchor="middle">{escape(unit_line(limits))}</text></svg>'
-    )
 
 
 def unit_line(limits: ColourLimits) -> str:

@@ -55,7 +55,7 @@ class Pane:
 
     @property
     def bar(self) -> Image.Image:
-        """Its colour bar, PIL RGB; as SVG: `colour_bar_svg(drawing.limits, colormap=drawing.colormap)`."""
+        """Its colour bar, PIL RGB."""
         return colour_bar(self.drawing.limits, colormap=self.drawing.colormap)
 
 

@@ -1,16 +1,12 @@
 """Colour bars, read back from their pixels and their elements."""
 
-import base64
-import io
-import xml.etree.ElementTree as ElementTree
-
 import numpy as np
 import pytest
 from PIL import Image
 
 from inference.errors import SelectionError
 from tests.visualize.drawn import INK, PAPER, holds_text
-from visualize import ColourLimits, colour_bar, colour_bar_svg, colour_table
+from visualize import ColourLimits, colour_bar, colour_table
 from visualize.pictures.bar import ticks, unit_line
 
 SHARES = ColourLimits(0, 0.0567)
@@ -87,41 +83,9 @@ def test_a_bar_too_narrow_for_its_margins_keeps_some_colours():
     assert len({tuple(pixel) for pixel in np.asarray(colour_bar(SHARES, width=60))[5]}) > 10
 
 
-@pytest.mark.parametrize(
-    ("limits", "name"), [(SHARES, "viridis"), (SIGNED, "PuOr_r"), (LOG, "magma"), (DARK, "cividis")]
-)
-def test_a_bar_as_svg_has_the_same_ticks_colours_and_words(limits, name):
-    svg = ElementTree.fromstring(colour_bar_svg(limits, colormap=name))
-    space = "{http://www.w3.org/2000/svg}"
-    assert svg.attrib == {
-        "viewBox": "0 0 400 56",
-        "role": "img",
-        "width": "100%",
-        "style": "max-width:480px",
-        "font-family": "DejaVu Sans, Verdana, sans-serif",
-        "font-size": "13",
-        "fill": "currentColor",
-        "aria-label": f"Colour scale: {limits.words()}",
-    }
-    strip, frame, *marks, unit = svg
-    table = np.asarray(Image.open(io.BytesIO(base64.b64decode(strip.attrib.pop("href").partition(",")[2]))))
-    np.testing.assert_array_equal(table, colour_table(name)[None])
-    place = {"x": "34", "y": "2", "width": "332", "height": "14"}
-    assert strip.attrib == {**place, "preserveAspectRatio": "none"}
-    assert frame.attrib == {**place, "fill": "none", "stroke": "currentColor"}
-    expected = ticks(limits)
-    assert [(mark.tag, mark.text) for mark in marks[1::2]] == [(f"{space}text", text) for _, text in expected]
-    for (where, _), line, label in zip(expected, marks[::2], marks[1::2], strict=True):
-        x = f"{34 + 332 * where:.1f}"
-        assert line.attrib == {"d": f"M{x} 17v5", "stroke": "currentColor"}
-        assert label.attrib == {"x": x, "y": "35", "text-anchor": "middle"}
-    assert (unit.text, unit.attrib) == (unit_line(limits), {"x": "200", "y": "52", "text-anchor": "middle"})
-
-
 def test_a_colormap_of_the_other_kind_is_refused():
-    for draw in (colour_bar, colour_bar_svg):
-        with pytest.raises(SelectionError, match="diverging"):
-            draw(SIGNED, colormap="viridis")
+    with pytest.raises(SelectionError, match="diverging"):
+        colour_bar(SIGNED, colormap="viridis")
 
 
 def test_a_bar_for_a_larger_picture_is_the_same_bar_with_everything_larger():
