@@ -41,7 +41,7 @@ ALLOWED = {
 #: What a page that only calls Modal does without.
 ENGINE = {"torch", "transformers", "peft", "safetensors", "tokenizers"}
 #: Rooms of `inference` from the ground up: a file imports only from its own room and from rooms before it.
-ROOMS = ("", "demo", "adapters", "model", "cloud", "service", "batch")
+ROOMS = ("", "demo", "adapters", "model", "cloud", "batch", "service")
 
 
 def _run(code: str) -> None:
