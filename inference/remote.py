@@ -40,7 +40,7 @@ from inference.errors import (
 )
 from inference.named_adapters import named_adapters
 from inference.records import AnswerToken, Comparison, ModelInfo, Progress
-from inference.request import Request
+from inference.request import NEW_TOKENS, Request
 from inference.resolve_model import resolve_model
 from inference.serialization import pack_comparison, unpack_request
 from inference.settings import Settings, environment_variable
@@ -439,7 +439,7 @@ def main(
     image: str,
     prompt: str = "Describe the image.",
     adapter: str = "",
-    max_new_tokens: int = 32,
+    max_new_tokens: int = NEW_TOKENS,
     out: str = "modal-run",
 ) -> None:
     """Try the class from a terminal: writes the overlays, prints what happened and the numbers.

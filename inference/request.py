@@ -19,6 +19,7 @@ from inference.photo import Photo, upright_rgb
 from inference.records import check_adapter_name
 
 MAX_SCALE = 4.0
+NEW_TOKENS = 32  # most tokens of an answer, where nobody says how many; at every door
 
 
 @dataclass(frozen=True, slots=True, init=False)
@@ -66,7 +67,7 @@ class Request:
         answer_from: str | None = "",
         answer: str | Sequence[int] | None = None,
         focus: Sequence[int] | None = None,
-        max_new_tokens: int = 32,
+        max_new_tokens: int = NEW_TOKENS,
         max_image_tokens: int | None = None,
         scale: float = 1.0,
         modules: Sequence[str] | None = None,

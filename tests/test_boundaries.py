@@ -1,6 +1,7 @@
 """The rooms and the direction of imports."""
 
 import ast
+import re
 import subprocess
 import sys
 import tomllib
@@ -139,6 +140,12 @@ def test_each_file_imports_only_the_frameworks_it_may(path: str):
     packages = {name.split(".")[0] for name in _imports(path)}
     assert packages & HEAVY <= ALLOWED.get(path, set()) | ({"torch", "transformers"} if "/demo/" in path else set())
     assert "app" not in packages
+
+
+def test_how_long_an_answer_is_where_nobody_says_is_decided_once():
+    written = re.compile(r"\b(max_new_tokens: \w+|NEW_TOKENS) = \d")
+    found = [path for path in [*FILES, "app.py"] if written.search((ROOT / path).read_text(encoding="utf-8"))]
+    assert found == ["inference/request.py"]
 
 
 @pytest.mark.parametrize("path", FILES)
