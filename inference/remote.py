@@ -60,7 +60,16 @@ _log = logging.getLogger(__name__)
 #: Settings of the page and of the machine it runs on: no business of the container.
 NOT_CARRIED = frozenset({"adapters_dir", "auth", "backend", "device", "host", "port", "share"})
 
-SETTINGS = Settings.from_environment({**os.environ, "VISUALIZER_BACKEND": "local"})
+
+def _settings() -> Settings:
+    """What the deployment's variables say; one that cannot be read ends the program with a sentence."""
+    try:
+        return Settings.from_environment({**os.environ, "VISUALIZER_BACKEND": "local"})
+    except InputError as error:
+        sys.exit(f"error: {error}")
+
+
+SETTINGS = _settings()
 CLOUD = SETTINGS.cloud
 MODEL = SETTINGS.model or DEFAULT_MODEL
 MODELS, ADAPTERS = f"{CLOUD.modal_mount}/models", f"{CLOUD.modal_mount}/adapters"
