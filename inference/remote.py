@@ -337,7 +337,7 @@ class RemoteEngine:
         opened, begun = self._opening(), time.monotonic()
         while not opened.done():
             seconds = time.monotonic() - begun
-            say("progress", **asdict(Progress("loading", f"loading the model ({seconds:.0f} s so far)", None, seconds)))
+            say("progress", **asdict(Progress("loading", f"loading the model ({seconds:.0f} s so far)", seconds)))
             with contextlib.suppress(TimeoutError):
                 opened.exception(timeout=1)
         opened.result()

@@ -303,11 +303,11 @@ class AnalysisService:
                 ahead = ticket.ahead
                 if ahead and ahead != told:
                     told = ahead
-                    yield Progress("queue", _waiting(ahead), None, time.monotonic() - started)
+                    yield Progress("queue", _waiting(ahead), time.monotonic() - started)
             opened = self.backend.warm()
             if not opened.done():
                 opening = "loading the model" if self.settings.backend == "local" else "reaching Modal"
-                yield Progress("loading", opening, None, time.monotonic() - started)
+                yield Progress("loading", opening, time.monotonic() - started)
             while not opened.done():
                 check_stop(stop)
                 time.sleep(POLL)
