@@ -24,13 +24,14 @@ from PIL import Image
 
 from inference import Backend, Settings, open_backend
 from inference.command_line import parse
+from inference.request import NEW_TOKENS
 from inference.service.analysis import AnalysisService
 from inference.service.endpoints import Endpoints
 from inference.service.examples import examples, first_result
 from inference.service.exports import Exports
 from inference.service.handlers import Handlers
 from inference.service.routes import TITLE, app_kwargs
-from inference.service.schema import BASE, MOST_ADAPTERS, NEW_TOKENS, PROMPT, PageForm
+from inference.service.schema import BASE, MOST_ADAPTERS, PROMPT, PageForm
 from inference.service.view import View
 from inference.settings import Limits
 from visualize.page import FOLDER, Json

@@ -141,7 +141,7 @@ class LocalBackend:
         self._stops.add(stop)
         try:
             if self._busy and not (future.running() or future.done()):
-                yield Progress("queue", "waiting for the request before this one", None, 0.0)
+                yield Progress("queue", "waiting for the request before this one", 0.0)
             while True:
                 event = events.get()
                 if isinstance(event, BaseException):

@@ -147,11 +147,10 @@ class AdapterInfo:
 
 @dataclass(frozen=True, slots=True)
 class Progress:
-    """What is happening now: a stage's name, a sentence for a person, its fraction (0–1 or None) and seconds so far."""
+    """What is happening now: a stage's name, a sentence for a person, and seconds so far."""
 
     stage: str
     sentence: str
-    fraction: float | None
     elapsed: float
 
 

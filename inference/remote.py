@@ -40,7 +40,7 @@ from inference.errors import (
 )
 from inference.named_adapters import named_adapters
 from inference.records import AnswerToken, Comparison, ModelInfo, Progress
-from inference.request import Request
+from inference.request import NEW_TOKENS, Request
 from inference.resolve_model import resolve_model
 from inference.serialization import pack_comparison, unpack_request
 from inference.settings import Settings, environment_variable
@@ -60,7 +60,16 @@ _log = logging.getLogger(__name__)
 #: Settings of the page and of the machine it runs on: no business of the container.
 NOT_CARRIED = frozenset({"adapters_dir", "auth", "backend", "device", "host", "port", "share"})
 
-SETTINGS = Settings.from_environment({**os.environ, "VISUALIZER_BACKEND": "local"})
+
+def _settings() -> Settings:
+    """What the deployment's variables say; one that cannot be read ends the program with a sentence."""
+    try:
+        return Settings.from_environment({**os.environ, "VISUALIZER_BACKEND": "local"})
+    except InputError as error:
+        sys.exit(f"error: {error}")
+
+
+SETTINGS = _settings()
 CLOUD = SETTINGS.cloud
 MODEL = SETTINGS.model or DEFAULT_MODEL
 MODELS, ADAPTERS = f"{CLOUD.modal_mount}/models", f"{CLOUD.modal_mount}/adapters"
@@ -328,7 +337,7 @@ class RemoteEngine:
         opened, begun = self._opening(), time.monotonic()
         while not opened.done():
             seconds = time.monotonic() - begun
-            say("progress", **asdict(Progress("loading", f"loading the model ({seconds:.0f} s so far)", None, seconds)))
+            say("progress", **asdict(Progress("loading", f"loading the model ({seconds:.0f} s so far)", seconds)))
             with contextlib.suppress(TimeoutError):
                 opened.exception(timeout=1)
         opened.result()
@@ -439,7 +448,7 @@ def main(
     image: str,
     prompt: str = "Describe the image.",
     adapter: str = "",
-    max_new_tokens: int = 32,
+    max_new_tokens: int = NEW_TOKENS,
     out: str = "modal-run",
 ) -> None:
     """Try the class from a terminal: writes the overlays, prints what happened and the numbers.

@@ -4,8 +4,10 @@ A request is checked for being well formed when it is made, and holds its photo 
 allows is not known here: `inference.limits` says that, at the doors.
 """
 
+import hashlib
+import json
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from reprlib import repr as shortened
 
 import numpy as np
@@ -17,6 +19,7 @@ from inference.photo import Photo, upright_rgb
 from inference.records import check_adapter_name
 
 MAX_SCALE = 4.0
+NEW_TOKENS = 32  # most tokens of an answer, where nobody says how many; at every door
 
 
 @dataclass(frozen=True, slots=True, init=False)
@@ -64,7 +67,7 @@ class Request:
         answer_from: str | None = "",
         answer: str | Sequence[int] | None = None,
         focus: Sequence[int] | None = None,
-        max_new_tokens: int = 32,
+        max_new_tokens: int = NEW_TOKENS,
         max_image_tokens: int | None = None,
         scale: float = 1.0,
         modules: Sequence[str] | None = None,
@@ -87,6 +90,17 @@ class Request:
         }
         for name, value in checked.items():
             object.__setattr__(self, name, value)  # as the generated __init__ of a frozen class does
+
+
+def digest(request: Request) -> str:
+    """Name a request by everything that its answer depends on: the photo with its notes, and every option.
+
+    Returns:
+        64 hexadecimal digits (SHA-256).
+    """
+    options = {field.name: getattr(request, field.name) for field in fields(request) if field.name != "image"}
+    content = [request.image.digest, request.image.notes, options]
+    return hashlib.sha256(json.dumps(content, ensure_ascii=True).encode()).hexdigest()
 
 
 def _prompt(prompt: object) -> str:

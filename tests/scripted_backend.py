@@ -93,7 +93,7 @@ class ScriptedBackend:
             raise SelectionError(f"focus {request.focus} does not fit {len(_tokens())} tokens.")
         done = False
         try:
-            yield Progress("vision", "Looking at the image", None, 0.0)
+            yield Progress("vision", "Looking at the image", 0.0)
             if self.gate is not None:
                 self.gate.wait(10)
             if self.fail is not None:

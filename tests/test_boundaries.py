@@ -1,6 +1,7 @@
 """The rooms and the direction of imports."""
 
 import ast
+import re
 import subprocess
 import sys
 import tomllib
@@ -42,7 +43,7 @@ ALLOWED = {
 #: What a page that only calls Modal does without.
 ENGINE = {"torch", "transformers", "peft", "safetensors", "tokenizers"}
 #: Rooms of `inference` from the ground up: a file imports only from its own room and from rooms before it.
-ROOMS = ("", "demo", "adapters", "model", "cloud", "service", "batch")
+ROOMS = ("", "demo", "adapters", "model", "cloud", "batch", "service")
 
 
 def _run(code: str) -> None:
@@ -140,6 +141,12 @@ def test_each_file_imports_only_the_frameworks_it_may(path: str):
     packages = {name.split(".")[0] for name in _imports(path)}
     assert packages & HEAVY <= ALLOWED.get(path, set()) | ({"torch", "transformers"} if "/demo/" in path else set())
     assert "app" not in packages
+
+
+def test_how_long_an_answer_is_where_nobody_says_is_decided_once():
+    written = re.compile(r"\b(max_new_tokens: \w+|NEW_TOKENS) = \d")
+    found = [path for path in [*FILES, "app.py"] if written.search((ROOT / path).read_text(encoding="utf-8"))]
+    assert found == ["inference/request.py"]
 
 
 @pytest.mark.parametrize("path", FILES)

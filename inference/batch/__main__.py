@@ -24,12 +24,11 @@ from inference.errors import InputError, VisualizerError
 from inference.limits import check_limits
 from inference.named_adapters import split_adapter
 from inference.records import AdapterInfo
-from inference.request import Request
+from inference.request import NEW_TOKENS, Request
 from inference.settings import Settings
 
 PROGRAM = "python -m inference.batch"
 DESCRIPTION = "Ask prompts of every image in a folder, with and without adapters. The same command again goes on."
-NEW_TOKENS = 32
 #: Failures that are named at the end; the summary has all of them.
 NAMED = 5
 #: What of the adapters folder is not asked, named at the start.

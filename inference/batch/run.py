@@ -30,8 +30,7 @@ from inference.errors import (
 )
 from inference.photo import decode_photo
 from inference.records import Comparison, Outcomes
-from inference.request import Request
-from inference.service.results import digest
+from inference.request import Request, digest
 from inference.settings import Limits
 from inference.version import VERSION
 

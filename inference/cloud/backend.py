@@ -108,7 +108,7 @@ class ModalBackend:
 
     def stream(self, request: Request) -> Generator[Event, None, None]:
         deployment, watch = self.deployment, Watch(self._cloud, self.deployment.catalog)
-        yield Progress("modal", "reaching Modal", None, 0.0)
+        yield Progress("modal", "reaching Modal", 0.0)
         packed, channel = pack_request(request), uuid4().hex
         self._stop_warming()
         call = deployment.call(

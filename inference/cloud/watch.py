@@ -31,7 +31,7 @@ class Watch:
         self._cloud, self._catalog = cloud, catalog
         self._started = self._begun = self._heard = time.monotonic()
         self._attempts = 0
-        self._last = Progress("modal", "reaching Modal", None, 0.0)
+        self._last = Progress("modal", "reaching Modal", 0.0)
         self._unreachable_since: float | None = None
         self.packed = 0  # bytes of the result, as soon as it is announced
 
@@ -75,13 +75,13 @@ class Watch:
                 raise no_gpu(self._cloud, self._catalog["gpu"])
             if self.elapsed > 1.5 * POLL_SECONDS:
                 sentence = f"starting a GPU, usually 40–60 s ({self.elapsed:.0f} s so far)"
-                self._last = Progress("gpu", sentence, None, self.elapsed)
+                self._last = Progress("gpu", sentence, self.elapsed)
             return self._last
         if now - self._begun > self._catalog["timeout"] + self._cloud.modal_start_seconds:
             raise too_long(self._catalog["timeout"])
         if now - self._heard > SILENT_SECONDS:
             sentence = f"the GPU machine is silent for {now - self._heard:.0f} s; if it is lost, Modal starts another"
-            return Progress("silent", sentence, None, self.elapsed)
+            return Progress("silent", sentence, self.elapsed)
         return self._last
 
     @property
@@ -112,7 +112,7 @@ class Watch:
         if self._attempts == 1:
             return None
         sentence = f"the GPU machine was taken away; another one begins anew (attempt {self._attempts})"
-        self._last = Progress("restarted", sentence, None, self.elapsed)
+        self._last = Progress("restarted", sentence, self.elapsed)
         return self._last
 
 
@@ -141,7 +141,7 @@ def follow(
             result = _result_if_there(deployment, watch, call) if watch.is_reachable else None
             if result is not None:
                 return result
-    yield Progress("receiving", f"receiving the result ({watch.packed / 1e6:,.1f} MB)", None, watch.elapsed)
+    yield Progress("receiving", f"receiving the result ({watch.packed / 1e6:,.1f} MB)", watch.elapsed)
     return _received(deployment, call, TRANSFER_SECONDS + watch.packed / SLOWEST_BYTES_PER_SECOND)
 
 

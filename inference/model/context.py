@@ -47,7 +47,7 @@ class Stages:
         """Announce a stage, and add what it takes to `timings`."""
         self.check()
         begin = self.seconds
-        self.emit(Progress(name, sentence, None, begin))
+        self.emit(Progress(name, sentence, begin))
         try:
             yield
         finally:

@@ -26,11 +26,11 @@ from inference.errors import (
 from inference.limits import check_limits
 from inference.photo import Photo, decode_photo
 from inference.records import AdapterInfo, AnswerToken, Comparison, ModelInfo, Progress
-from inference.request import Request
+from inference.request import Request, digest
 from inference.service.lazy_backend import LazyBackend
 from inference.service.rate_limit import RateLimit
 from inference.service.request_queue import RequestQueue
-from inference.service.results import Result, ResultCache, digest
+from inference.service.results import Result, ResultCache
 from inference.service.session import Session
 from inference.service.slots import Slots, check_stop
 from inference.service.tickets import EVERYONE, Tickets
@@ -303,11 +303,11 @@ class AnalysisService:
                 ahead = ticket.ahead
                 if ahead and ahead != told:
                     told = ahead
-                    yield Progress("queue", _waiting(ahead), None, time.monotonic() - started)
+                    yield Progress("queue", _waiting(ahead), time.monotonic() - started)
             opened = self.backend.warm()
             if not opened.done():
                 opening = "loading the model" if self.settings.backend == "local" else "reaching Modal"
-                yield Progress("loading", opening, None, time.monotonic() - started)
+                yield Progress("loading", opening, time.monotonic() - started)
             while not opened.done():
                 check_stop(stop)
                 time.sleep(POLL)

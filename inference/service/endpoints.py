@@ -8,9 +8,10 @@ from typing import Any
 import gradio as gr
 
 from inference.errors import VisualizerError
+from inference.request import NEW_TOKENS
 from inference.service.analysis import AnalysisService
 from inference.service.results import Result
-from inference.service.schema import NEW_TOKENS, PROMPT, AnalyzeFields, parse
+from inference.service.schema import PROMPT, AnalyzeFields, parse
 from inference.service.slots import check_stop
 from inference.service.uploads import address_of, uploaded
 from visualize.analysis_json import adapter_json, analysis_json, model_json

@@ -8,9 +8,9 @@ from PIL import Image
 
 from inference.demo import EXAMPLE_SCENES, FIRST_VISIT
 from inference.records import Comparison
-from inference.request import Request
+from inference.request import Request, digest
 from inference.resolve_model import resolve_model
-from inference.service.results import Result, digest
+from inference.service.results import Result
 from inference.service.schema import PROMPT
 from inference.settings import Settings
 from visualize.page import Json, data_url

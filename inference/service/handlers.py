@@ -15,10 +15,10 @@ import gradio as gr
 from inference.errors import CancelledError, ImageError, UnexpectedError, VisualizerError
 from inference.photo import upright_rgb
 from inference.records import AdapterInfo
-from inference.request import Request
+from inference.request import Request, digest
 from inference.service.analysis import POLL, AnalysisService
 from inference.service.examples import Example
-from inference.service.results import Result, digest
+from inference.service.results import Result
 from inference.service.schema import BASE, PageForm, choice_of, with_answer
 from inference.service.session import Session
 from inference.service.status import status_json

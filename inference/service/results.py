@@ -5,8 +5,6 @@ session goes when it ends, also what is finished only afterwards; the least rece
 is reached. Only shipped examples are everyone's, and they stay.
 """
 
-import hashlib
-import json
 import threading
 from collections import OrderedDict
 from collections.abc import Mapping
@@ -21,17 +19,6 @@ from inference.records import Comparison
 from inference.request import Request
 
 MIB = 2**20
-
-
-def digest(request: Request) -> str:
-    """Name a request by everything that its answer depends on: the photo with its notes, and every option.
-
-    Returns:
-        64 hexadecimal digits (SHA-256).
-    """
-    options = {field.name: getattr(request, field.name) for field in fields(request) if field.name != "image"}
-    content = [request.image.digest, request.image.notes, options]
-    return hashlib.sha256(json.dumps(content, ensure_ascii=True).encode()).hexdigest()
 
 
 @dataclass(frozen=True, slots=True)

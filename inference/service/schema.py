@@ -15,13 +15,12 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StrictStr, V
 
 from inference.errors import InputError, NotAnImageError, PromptError, SelectionError
 from inference.photo import Photo
-from inference.request import MAX_SCALE, Request
+from inference.request import MAX_SCALE, NEW_TOKENS, Request
 from visualize.analysis_json import PICTURE_SIDE
 from visualize.numbers.reduce import View
 
 BASE = "base"
 PROMPT = "Describe the image."
-NEW_TOKENS = 32
 MOST_ADAPTERS = 4  # beside the variant that they are compared with
 Model = TypeVar("Model", bound=BaseModel)
 

@@ -206,10 +206,10 @@ def test_models_that_cannot_be_loaded_are_refused_with_a_reason(tmp_path, dense)
     save_file(tensors, holed / "model.safetensors", {"format": "pt"})
     with pytest.raises(ModelLoadError, match="do not hold the whole model"):
         open_backend("local", model=str(holed))
-    with pytest.raises(ModelLoadError):
+    with pytest.raises(ModelLoadError, match="sees no such GPU"):
         open_backend("local", model=str(dense), device="cuda:9")
     for option in ({"device": "toaster"}, {"dtype": "int4"}):
-        with pytest.raises(InputError):
+        with pytest.raises(InputError, match=f"not '{next(iter(option.values()))}'"):
             open_backend("local", model=str(dense), **option)
 
 

@@ -8,7 +8,7 @@ import pytest
 from inference.errors import ImageError, ImageTooLargeError, ImageTooThinError, InputError, PromptError, SelectionError
 from inference.limits import check_limits
 from inference.photo import Photo, upright_rgb
-from inference.request import Request
+from inference.request import Request, digest
 from inference.settings import Limits
 from tests.conftest import picture
 
@@ -81,6 +81,31 @@ def test_a_pil_image_an_array_and_a_photo_become_the_same_photo():
     assert replace(ask(image=photo), prompt="Again?").image is photo
     with pytest.raises(ImageError):
         ask(image="photo.jpg")
+
+
+def test_the_digest_follows_the_photo_with_its_notes_and_every_option():
+    asked = {"image": picture(64, 96), "prompt": "What is here?", "adapters": (None, "find-red")}
+    base = Request(**asked)
+    assert digest(base) == digest(Request(**asked))
+    changed = [
+        replace(base, image=picture(64, 96, 1)),
+        replace(base, image=replace(base.image, notes=("The photo was turned upright.",))),
+        replace(base, image=picture(96, 64)),
+        replace(base, prompt="What?"),
+        replace(base, system="Be brief."),
+        replace(base, adapters=("find-red", None)),
+        replace(base, answer_from=None),
+        replace(base, answer=(1, 2)),
+        replace(base, focus=(3,)),
+        replace(base, scale=0.5),
+        replace(base, max_new_tokens=3),
+        replace(base, max_image_tokens=30),
+        replace(base, modules=("q_proj",)),
+        replace(base, vision_tower=True),
+    ]
+    digests = {digest(each) for each in changed}
+    assert len(digests) == len(changed)
+    assert digest(base) not in digests
 
 
 def test_sequences_become_tuples_and_numbers_plain_ones():

@@ -13,6 +13,7 @@ from PIL import Image, ImageCms
 
 from inference import Comparison, Request
 from inference.errors import InputError
+from inference.request import digest
 from inference.serialization import (
     MAPS,
     pack_comparison,
@@ -22,7 +23,6 @@ from inference.serialization import (
     unpack_comparison,
     unpack_request,
 )
-from inference.service.results import digest
 from tests.conftest import picture
 from tests.visualize import factory
 from visualize import Selection, difference, diverging_limits, overlay, select, shared_limits

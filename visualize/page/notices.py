@@ -7,7 +7,7 @@ from visualize.json_values import Json
 
 def notice(kind: str, sentence: str, hint: str = "") -> Json:
     """A notice: "busy", "info" or "error", what is so and what to do."""
-    return {"kind": kind, "sentence": sentence, "hint": hint, "fraction": None}
+    return {"kind": kind, "sentence": sentence, "hint": hint}
 
 
 def refusal(error: VisualizerError) -> Json:
@@ -21,11 +21,11 @@ def progress_notice(event: Progress | AnswerToken, writing: dict[str, str]) -> J
         name = event.adapter or "base"
         begun = writing.get(name, "") if event.index else ""  # from the first token again: it was begun anew
         writing[name] = begun + event.text
-        sentence, fraction = f"{name} writes its answer", None
+        sentence = f"{name} writes its answer"
     else:
-        sentence, fraction = event.sentence[:1].upper() + event.sentence[1:], event.fraction
+        sentence = event.sentence[:1].upper() + event.sentence[1:]
     words: list[Json] = [[name, text] for name, text in writing.items()]
-    return {"kind": "busy", "sentence": sentence, "hint": "", "fraction": fraction, "words": words}
+    return {"kind": "busy", "sentence": sentence, "hint": "", "words": words}
 
 
 def adapter_lines(adapter: AdapterInfo, *, named: bool = False) -> list[Json]:

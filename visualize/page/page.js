@@ -37,8 +37,7 @@ const parts = {
     const words = (value.words ?? []).map(([variant, text]) =>
       make("p", { class: "lav-writing" }, make("span", { class: "lav-variant" }, variant), make("span", { class: "lav-words" }, text)));
     const meter = value.kind === "busy"
-      ? make("div", { class: "lav-meter" }, make("div", {
-        class: value.fraction === null ? "lav-run" : "", style: value.fraction === null ? "" : `width:${Math.round(value.fraction * 100)}%` }))
+      ? make("div", { class: "lav-meter" }, make("div", { class: "lav-run" }))
       : null;
     show(make("div", { class: `lav-notice lav-${value.kind}`, role: value.kind === "error" ? "alert" : "status" }, head, ...words, meter));
     // on a phone the results are below the button: whoever pressed it is taken to what happens

@@ -43,3 +43,12 @@ def test_modal_run_says_in_a_line_what_is_wrong(cloud, tmp_path):
         cloud, "run", "-m", "inference.remote", "--image", str(tmp_path / "a.png"), MODEL="demo", fails=True
     )
     assert "is not an image that can be read" in done.stdout + done.stderr
+
+
+def test_a_variable_that_cannot_be_read_is_said_in_a_line(cloud):
+    arguments = ("run", "-m", "inference.remote", "--image", "a.png")
+    done = run_modal(cloud, *arguments, MODEL="demo", MODAL_TIMEOUT="abc", fails=True)
+    assert done.returncode == 1
+    said = done.stdout + done.stderr
+    assert "error: VISUALIZER_MODAL_TIMEOUT must be a number, not 'abc'." in said
+    assert "Traceback" not in said

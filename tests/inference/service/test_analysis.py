@@ -95,7 +95,7 @@ def test_a_failure_to_open_is_raised_and_the_next_request_tries_again():
 def test_an_engine_that_ends_without_an_answer_is_an_error_and_not_a_wait():
     class Silent(ScriptedBackend):
         def stream(self, request: Request) -> Any:
-            yield Progress("vision", "Looking at the image", None, 0.0)
+            yield Progress("vision", "Looking at the image", 0.0)
 
     with pytest.raises(UnexpectedError, match="without an answer"):
         service_over(Silent()).result(request(), address="a")

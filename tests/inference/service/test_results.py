@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from inference.errors import InputError
-from inference.request import Request
-from inference.service.results import Result, ResultCache, digest
+from inference.request import Request, digest
+from inference.service.results import Result, ResultCache
 from tests.conftest import picture
 from tests.scripted_backend import comparison
 
@@ -24,31 +24,6 @@ def cache() -> ResultCache:
     cache.begin("one")
     cache.begin("two")
     return cache
-
-
-def test_the_digest_follows_the_photo_with_its_notes_and_every_option():
-    base = result().request
-    same = Request(image=picture(64, 96), prompt="What is here?", adapters=(None, "find-red"))
-    assert digest(base) == digest(same)
-    changed = [
-        replace(base, image=picture(64, 96, 1)),
-        replace(base, image=replace(base.image, notes=("The photo was turned upright.",))),
-        replace(base, image=picture(96, 64)),
-        replace(base, prompt="What?"),
-        replace(base, system="Be brief."),
-        replace(base, adapters=("find-red", None)),
-        replace(base, answer_from=None),
-        replace(base, answer=(1, 2)),
-        replace(base, focus=(3,)),
-        replace(base, scale=0.5),
-        replace(base, max_new_tokens=3),
-        replace(base, max_image_tokens=30),
-        replace(base, modules=("q_proj",)),
-        replace(base, vision_tower=True),
-    ]
-    digests = {digest(each) for each in changed}
-    assert len(digests) == len(changed)
-    assert digest(base) not in digests
 
 
 def test_a_result_is_its_own_visits_alone(cache: ResultCache):

@@ -6,21 +6,19 @@ from visualize.page import adapter_lines, notice, progress_notice, refusal
 
 
 def test_a_notice_has_its_kind_sentence_and_hint():
-    assert notice("info", "So.", "Do.") == {"kind": "info", "sentence": "So.", "hint": "Do.", "fraction": None}
+    assert notice("info", "So.", "Do.") == {"kind": "info", "sentence": "So.", "hint": "Do."}
     assert notice("busy", "So.")["hint"] == ""
     assert refusal(SelectionError("No.", "Else.")) == notice("error", "No.", "Else.")
 
 
-def test_a_stage_is_said_with_its_fraction_and_the_answers_so_far():
-    made = progress_notice(Progress("vision", "looking at the Image", 0.25, 3.0), {"base": "a red"})
+def test_a_stage_is_said_with_the_answers_so_far():
+    made = progress_notice(Progress("vision", "looking at the Image", 3.0), {"base": "a red"})
     assert made == {
         "kind": "busy",
         "sentence": "Looking at the Image",
         "hint": "",
-        "fraction": 0.25,
         "words": [["base", "a red"]],
     }
-    assert progress_notice(Progress("x", "…", None, 0.0), {})["fraction"] is None
 
 
 def test_answers_grow_token_by_token_and_begin_anew_with_the_first():
@@ -29,7 +27,7 @@ def test_answers_grow_token_by_token_and_begin_anew_with_the_first():
         progress_notice(AnswerToken(None, index, text), writing)
     made = progress_notice(AnswerToken("find-red", 0, "A"), writing)
     assert made["words"] == [["base", "The red"], ["find-red", "A"]]
-    assert (made["sentence"], made["fraction"], made["kind"]) == ("find-red writes its answer", None, "busy")
+    assert (made["sentence"], made["kind"]) == ("find-red writes its answer", "busy")
     assert progress_notice(AnswerToken(None, 0, "New"), writing)["words"][0] == ["base", "New"]
     assert progress_notice(AnswerToken(None, 1, "!"), writing)["sentence"] == "base writes its answer"
 
