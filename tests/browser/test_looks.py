@@ -21,9 +21,13 @@ def pixels(locator: Locator) -> np.ndarray:
 
 def overflowing(page: Page) -> list[str]:
     """Elements that reach out of the page to the right, where nothing scrolls them."""
-    found: list[str] = page.evaluate("""() => [...document.querySelectorAll('.gradio-container *')].filter((node) =>
-      node.checkVisibility() && node.getBoundingClientRect().right > innerWidth + 1 && !node.closest('.lav-scroll'))
-      .map((node) => `${node.tagName}.${node.className}: ${node.textContent.slice(0, 40)}`)""")
+    found: list[str] = page.evaluate("""() => {
+      const turns = (node) => ["auto", "scroll"].includes(getComputedStyle(node).overflowX);
+      const scrolls = (node) => node && (turns(node) || scrolls(node.parentElement));
+      return [...document.querySelectorAll(".gradio-container *")].filter((node) => node.checkVisibility()
+          && node.getBoundingClientRect().right > innerWidth + 1 && !scrolls(node.parentElement))
+        .map((node) => `${node.tagName}.${node.className}: ${node.textContent.slice(0, 40)}`);
+    }""")
     return found
 
 
