@@ -12,7 +12,7 @@ A message says what was wrong, what was got and what was expected; `hint` says w
     │   │   └── ImageTooThinError       more than 200 : 1
     │   ├── PromptError             … its words (empty, too long)
     │   ├── SelectionError          … a layer, head, token, view or option that does not exist
-    │   │   └── NotRecordedError        a single head of a token whose heads no replay has recorded yet
+    │   │   └── NotRecordedError        … exists, but a replay must record it first
     │   └── BodyError               … its body over HTTP
     │       ├── BadBodyError            cannot be read as what it says it is
     │       └── BodyTooLargeError       has more bytes than a largest image needs

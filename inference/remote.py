@@ -1,4 +1,4 @@
-"""The engine on Modal: image, volumes, the GPU class, the list of adapters, and a smoke test from a terminal.
+"""The engine on Modal: volumes, the GPU class, the list of adapters, and a smoke test from a terminal.
 
     modal deploy -m inference.remote
     modal run -m inference.remote --image photo.jpg --prompt "Describe the image." --adapter find-red
@@ -16,20 +16,18 @@ import logging
 import os
 import sys
 import time
-import tomllib
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import asdict, replace
-from importlib.metadata import PackageNotFoundError, requires
 from pathlib import Path
-from queue import Empty, SimpleQueue
-from threading import Thread
 from typing import Any
 
 import modal
 
+from inference.cloud.event_sender import EventSender
+from inference.cloud.image import container_image
+from inference.cloud.mounted_adapters import MountedAdapters
 from inference.errors import (
-    BackendError,
     CancelledError,
     CrashedError,
     InputError,
@@ -38,27 +36,17 @@ from inference.errors import (
     ResultSizeError,
     VisualizerError,
 )
-from inference.named_adapters import named_adapters
 from inference.records import AnswerToken, Comparison, ModelInfo, Progress
-from inference.request import NEW_TOKENS, Request
-from inference.resolve_model import resolve_model
+from inference.request import NEW_TOKENS
 from inference.serialization import pack_comparison, unpack_request
-from inference.settings import Settings, environment_variable
+from inference.settings import Settings
 from inference.version import VERSION
 
 #: The base model where VISUALIZER_MODEL says nothing.
 DEFAULT_MODEL = "Qwen/Qwen3-VL-8B-Instruct"
-#: What the page, the batch and the caller need and the GPU class does not; and Modal itself, which the container has.
-NOT_NEEDED = ("fastapi", "filelock", "gradio", "matplotlib", "modal", "packaging", "pydantic", "starlette", "tqdm")
 STOP_SECONDS = 2.0  # so often one of many requests looks whether it is still wanted
-ALIVE_SECONDS = 5.0  # so often a container says that it is there
-RELOAD_SECONDS = 10.0  # so often at most a container looks for new adapters on the volume
-EVENTS_KEPT_SECONDS = 3_600
 
 _log = logging.getLogger(__name__)
-
-#: Settings of the page and of the machine it runs on: no business of the container.
-NOT_CARRIED = frozenset({"adapters_dir", "auth", "backend", "device", "host", "port", "share"})
 
 
 def _settings() -> Settings:
@@ -75,72 +63,18 @@ MODEL = SETTINGS.model or DEFAULT_MODEL
 MODELS, ADAPTERS = f"{CLOUD.modal_mount}/models", f"{CLOUD.modal_mount}/adapters"
 
 
-def requirements() -> list[str]:
-    """The package's own pins without what the container does not need: pyproject.toml is the one place for versions.
-
-    Raises:
-        BackendError: this is neither the project's folder nor an installed package.
-    """
-    pyproject = Path(__file__).parents[1] / "pyproject.toml"
-    try:
-        if pyproject.is_file():
-            pins = tomllib.loads(pyproject.read_text(encoding="utf-8"))["project"]["dependencies"]
-        else:
-            pins = [pin for pin in requires("lora-attention-visualizer") or [] if "extra ==" not in pin]
-    except PackageNotFoundError as error:
-        raise BackendError("To deploy, the package must be installed.", "Run pip install . first.") from error
-    return [pin for pin in pins if not pin.startswith(NOT_NEEDED)]
-
-
-def _check_deployment() -> None:
-    """Refuse before deploying what could only fail afterwards.
-
-    Raises:
-        InputError: an adapter that is a folder of this machine, or has no `NAME=`; a model that is one.
-    """
-    for name, source in named_adapters(SETTINGS.adapter).items():
-        if Path(source).is_dir():
-            raise InputError(
-                f"The adapter {name!r} is a folder of this machine.",
-                f"Upload it: modal volume put {CLOUD.modal_adapters_volume} {source} /{name}.",
-            )
-    if resolve_model(MODEL).is_own_folder and not MODEL.startswith(CLOUD.modal_mount):
-        _log.warning("the model %r is a folder of this machine; in the container it must be there too", MODEL)
-
-
 def _image() -> modal.Image:
-    image = modal.Image.debian_slim(python_version="3.11")
-    if modal.is_local():
-        try:
-            _check_deployment()
-        except InputError as error:
-            sys.exit(f"error: {error}")
-        image = image.uv_pip_install(*requirements())
-    prefix = environment_variable("")
-    carried = {
-        name: value
-        for name, value in os.environ.items()
-        if name.startswith(prefix) and name.removeprefix(prefix).lower() not in NOT_CARRIED
-    }
-    weights = Path(__file__).parent / "demo" / "weights"
-    return (
-        image.env(
-            {
-                "HF_HOME": f"{MODELS}/huggingface",
-                "HF_XET_CACHE": "/tmp/xet",  # a volume with open files can be neither committed nor reloaded
-                "HF_XET_LOG_DEST": "/tmp/xet-logs",
-                **carried,
-            }
-        )
-        .add_local_dir(str(weights), "/root/inference/demo/weights")
-        .add_local_python_source("inference")
-    )
+    try:
+        return container_image(replace(SETTINGS, model=MODEL), MODELS, os.environ)
+    except VisualizerError as error:
+        sys.exit(f"error: {error}")
 
 
 app = modal.App(CLOUD.modal_app)
 models_volume = modal.Volume.from_name(CLOUD.modal_models_volume, create_if_missing=True)
 adapters_volume = modal.Volume.from_name(CLOUD.modal_adapters_volume, create_if_missing=True)
 events = modal.Queue.from_name(f"{CLOUD.modal_app}-events", create_if_missing=True)
+adapters = MountedAdapters(adapters_volume, replace(SETTINGS, adapters_dir=ADAPTERS))
 _everywhere: dict[str, Any] = {
     "image": _image(),
     "volumes": {MODELS: models_volume, ADAPTERS: adapters_volume},
@@ -162,8 +96,8 @@ def catalog(model: str = MODEL) -> dict[str, Any]:
     from inference.model.facts import read_model_facts
 
     with _only_known_errors():
-        _look_again()
-        infos = _adapter_catalog(model).describe()
+        adapters.look_again()
+        infos = adapters.catalog(model).describe()
         gpus = " or ".join(CLOUD.modal_gpu)
         try:
             known: Any = asdict(read_model_facts(model, dtype=SETTINGS.dtype, device=f"a GPU ({gpus}), not started"))
@@ -257,7 +191,7 @@ class RemoteEngine:
         Raises:
             VisualizerError: whatever went wrong, as the member of the tree that fits.
         """
-        with _EventSender(channel) as sender:
+        with EventSender(events, channel) as sender:
             sender.send("hello", version=VERSION)
             result = self._answer(packed, sender.send)
             sender.send("packed", bytes=len(result))
@@ -302,7 +236,8 @@ class RemoteEngine:
     def _load(self) -> Any:
         from inference.backend import LocalBackend
 
-        backend = LocalBackend(_engine_settings(self.model), catalog=_adapter_catalog(self.model))
+        settings = replace(SETTINGS, model=self.model, adapters_dir=ADAPTERS)
+        backend = LocalBackend(settings, catalog=adapters.catalog(self.model))
         _keep_downloads()
         return backend
 
@@ -313,7 +248,7 @@ class RemoteEngine:
             with _only_known_errors():
                 self._wait_until_open(say)
                 request = unpack_request(packed)
-                _look_again_for(request.adapters, self.model)
+                adapters.look_again_for(request.adapters, self.model)
                 # closed on the way out, whatever was thrown: that is what stops the engine
                 with contextlib.closing(self._opening().result().stream(request)) as stream:
                     for event in stream:
@@ -341,47 +276,6 @@ class RemoteEngine:
             with contextlib.suppress(TimeoutError):
                 opened.exception(timeout=1)
         opened.result()
-
-
-class _EventSender:
-    """Puts what happens into a queue partition, from a thread of its own: whoever sends an event never waits.
-
-    What is sent while a message is under way travels together with the next. A message that cannot be delivered is
-    dropped: the result does not depend on it.
-    """
-
-    def __init__(self, channel: str) -> None:
-        self._channel = channel
-        self._waiting: SimpleQueue[dict[str, Any] | None] = SimpleQueue()
-        self._thread = Thread(target=self._deliver, name="events", daemon=True)
-
-    def __enter__(self) -> "_EventSender":
-        self._thread.start()
-        return self
-
-    def __exit__(self, *error: object) -> None:
-        self._waiting.put(None)
-        self._thread.join(timeout=2)
-
-    def send(self, kind: str, **values: Any) -> None:
-        self._waiting.put({"kind": kind, **values})
-
-    def _deliver(self) -> None:
-        while True:
-            try:
-                messages = [self._waiting.get(timeout=ALIVE_SECONDS)]
-            except Empty:
-                messages = [{"kind": "alive"}]
-            while not self._waiting.empty():
-                messages.append(self._waiting.get())
-            words = [message for message in messages if message is not None]
-            try:
-                if words:
-                    events.put_many(words, timeout=5, partition=self._channel, partition_ttl=EVENTS_KEPT_SECONDS)
-            except Exception:  # noqa: BLE001 - the network's faults, of many classes; the caller polls the result too
-                _log.warning("a message could not be delivered", exc_info=True)
-            if len(words) < len(messages):
-                return
 
 
 @contextlib.contextmanager
@@ -413,36 +307,6 @@ def _keep_downloads() -> None:
         _log.warning("downloads could not be kept on the volume", exc_info=True)
 
 
-def _engine_settings(model: str) -> Settings:
-    return replace(SETTINGS, model=model, adapters_dir=ADAPTERS)
-
-
-def _adapter_catalog(model: str) -> Any:
-    """The adapters on offer in the container: those of the deployment's settings and those of the volume."""
-    from inference.adapters.catalog import AdapterCatalog
-
-    return AdapterCatalog.from_settings(_engine_settings(model), mounted=True)
-
-
-_looked_at = -RELOAD_SECONDS
-
-
-def _look_again() -> None:
-    """See what was uploaded to the volume since this container last looked."""
-    global _looked_at
-    _looked_at = time.monotonic()
-    try:
-        adapters_volume.reload()
-    except Exception:  # noqa: BLE001 - a file of it is open, or the network's fault: what was seen before still counts
-        _log.warning("the adapters' volume could not be looked at again", exc_info=True)
-
-
-def _look_again_for(names: tuple[str | None, ...], model: str) -> None:
-    missing = set(names) - {None, *_adapter_catalog(model).names}
-    if missing or time.monotonic() - _looked_at > RELOAD_SECONDS:
-        _look_again()
-
-
 @app.local_entrypoint()
 def main(
     image: str,
@@ -460,38 +324,9 @@ def main(
         max_new_tokens: longest answer.
         out: folder for one PNG per adapter and `comparison.npz`.
     """
-    from inference.cloud.backend import ModalBackend
     from inference.cloud.calls import Handles
-    from inference.photo import decode_photo
-    from visualize.page import draw, opening_choice
-    from visualize.pictures.sheet import numbers_line, sheet
+    from inference.cloud.terminal import try_out  # late: no container needs them
 
-    try:
-        backend = ModalBackend(SETTINGS, handles=Handles(RemoteEngine(), catalog, events))
-        variants = (None, *filter(None, (name.strip() for name in adapter.split(","))))
-        photo = decode_photo(Path(image).read_bytes(), SETTINGS.limits)
-        request = Request(photo, prompt, adapters=variants, max_new_tokens=max_new_tokens)
-        for event in backend.stream(request):
-            if isinstance(event, Progress):
-                _print(f"{event.elapsed:6.1f} s  {event.sentence}")
-    except (VisualizerError, OSError) as error:
-        sys.exit(f"error: {error}")
-    assert isinstance(event, Comparison)
-    folder = Path(out)
-    folder.mkdir(parents=True, exist_ok=True)
-    event.save(folder / "comparison.npz")
-    base, *others = event.recordings
-    for recording in event.recordings:
-        _print(f"{recording.adapter or 'base'} answers: {recording.answer}")
-    for shown in [[base, other] for other in others] or [[base]]:
-        comparison = replace(event, recordings=tuple(shown))
-        panes = draw(comparison, opening_choice(comparison))
-        path = folder / f"{shown[-1].adapter or 'base'}.png"
-        sheet(panes).save(path)
-        for pane in panes:
-            _print(f"{pane.variant}: {numbers_line(panes, pane)}")
-        _print(f"written: {path}")
-
-
-def _print(line: str) -> None:
-    sys.stdout.write(line + "\n")
+    names = [name for name in map(str.strip, adapter.split(",")) if name]
+    handles = Handles(RemoteEngine(), catalog, events)
+    try_out(SETTINGS, handles, Path(image), prompt, names, max_new_tokens, Path(out))

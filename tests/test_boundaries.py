@@ -13,6 +13,7 @@ import pytest
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
+from inference.cloud.image import requirements
 from tests import ROOT
 
 HEAVY = {"torch", "transformers", "peft", "gradio", "modal"}
@@ -32,6 +33,7 @@ ALLOWED = {
     "inference/model/variant_pass.py": {"torch"},
     "inference/cloud/calls.py": {"modal"},
     "inference/cloud/failures.py": {"modal"},
+    "inference/cloud/image.py": {"modal"},
     "inference/remote.py": {"modal"},
     "inference/service/endpoints.py": {"gradio"},
     "inference/service/exports.py": {"gradio"},
@@ -40,6 +42,10 @@ ALLOWED = {
     "inference/service/view.py": {"gradio"},
     "app.py": {"gradio"},
 }
+#: The caller's room has files of the container's, too.
+CONTAINERS = {f"inference/cloud/{name}.py" for name in ("event_sender", "image", "mounted_adapters")}
+#: Beside the service, the files that may import `visualize`, and that late: what draws nothing does not load it.
+DRAW_LATE = {"inference/batch/measures.py", "inference/cloud/terminal.py", "inference/records.py"}
 #: What a page that only calls Modal does without.
 ENGINE = {"torch", "transformers", "peft", "safetensors", "tokenizers"}
 #: Rooms of `inference` from the ground up: a file imports only from its own room and from rooms before it.
@@ -129,9 +135,7 @@ def test_the_installed_packages_are_those_that_are_declared():
 
 
 def test_the_container_has_every_package_that_it_imports():
-    needed = [path for path in FILES if path.split("/")[1] not in ("cloud", "service", "batch")]
-    from inference.remote import requirements  # late: it makes the app that `modal deploy` would send
-
+    needed = [path for path in FILES if path.split("/")[1] not in ("cloud", "service", "batch") or path in CONTAINERS]
     missing = _packages(needed).keys() - {_name(pin) for pin in requirements()}
     assert missing == {"modal"}  # which Modal's own image has
 
@@ -170,7 +174,15 @@ def test_no_import_runs_up_in_drawing(path: str):
             assert DRAWING.index(name.split(".")[1]) <= room, name
 
 
+def test_few_files_know_drawing_too():
+    late = {path for path in FILES if any(name.split(".")[0] == "visualize" for name in _imports(path, late=True))}
+    assert {path for path in late if not path.startswith("inference/service/")} == DRAW_LATE
+
+
 def _room(parts: list[str]) -> str:
+    """Which room a file or a module is of; `inference/remote.py` is the deployed side of the cloud's."""
+    if parts[1:] == ["remote"]:
+        return "cloud"
     return parts[1] if len(parts) > 2 or (len(parts) == 2 and parts[1] in ROOMS) else ""
 
 
