@@ -129,7 +129,11 @@ def drawn_by_python(shown: Comparison, numbers: Stack, index: int, *, opacity: f
     )
 
 
-@pytest.mark.parametrize("size", [(400, 600), (1024, 97), (3, 2000)], ids=lambda size: f"{size[1]} × {size[0]}")
+@pytest.mark.parametrize(
+    "size",
+    [pytest.param((400, 600), marks=pytest.mark.slow), (1024, 97), (3, 2000)],
+    ids=lambda size: f"{size[1]} × {size[0]}",
+)
 def test_the_canvas_shows_what_python_draws(browser: Browser, size: tuple[int, int]) -> None:
     shown = comparison(with_sinks(seed=3), with_sinks("find-red", seed=4), image=photo(size))
     worst = 0
