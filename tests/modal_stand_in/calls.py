@@ -130,6 +130,7 @@ class Calls:
 
     async def function_get_inputs(self, request, container):
         container.ready = True
+        container.bell.ring()
         pool = self.pool(container.function_id)
         idle = self.idle_seconds(container)
 

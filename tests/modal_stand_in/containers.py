@@ -22,6 +22,7 @@ from .processes import CONTAINER_START, ForkServer, start_interpreter
 from .records import App, Bell, Container, Pool
 
 KEPT_VARIABLES = ("PATH", "LANG", "LC_ALL", "TMPDIR", "LD_LIBRARY_PATH")
+START_SECONDS = 30.0  # so long a fork may take until it asks for an input; usual are two
 STOP_SECONDS = 3.0  # for @exit methods, when an app stops
 
 
@@ -143,17 +144,43 @@ class Containers:
         server = grpclib.server.Server([Endpoint(self, container)])
         await server.start(path=str(home / "worker"))
         async with server:
-            if self.forks is None:
-                process = container.process = await start_interpreter(self.python, home / "root", env)
-            else:
-                process = container.process = await self.forks.fork(home / "root", env)
-            async with asyncio.TaskGroup() as followers:
-                followers.create_task(self._follow(container, process.stdout, pb.FILE_DESCRIPTOR_STDOUT))
-                followers.create_task(self._follow(container, process.stderr, pb.FILE_DESCRIPTOR_STDERR))
-                if self._closing:
-                    self.signal_container(container, kill=True)
-                await process.wait()
-                self.signal_container(container, kill=True)  # what it started may outlive it, and hold its output
+            while await self._is_stillborn(container, home, env):
+                pass  # another one
+
+    async def _is_stillborn(self, container: Container, home: Path, env: dict[str, str]) -> bool:
+        """Run a process to its end; whether it is a fork that hung before its first input, and was ended for that.
+
+        A fork has one of its parent's threads: what another one had locked at that moment stays locked in it. That is
+        no fault of what is tested, and rare.
+        """
+        if self.forks is None:
+            process = container.process = await start_interpreter(self.python, home / "root", env)
+        else:
+            process = container.process = await self.forks.fork(home / "root", env)
+        async with asyncio.TaskGroup() as followers:
+            followers.create_task(self._follow(container, process.stdout, pb.FILE_DESCRIPTOR_STDOUT))
+            followers.create_task(self._follow(container, process.stderr, pb.FILE_DESCRIPTOR_STDERR))
+            stillborn = followers.create_task(self._end_if_mute(container))
+            if self._closing:
+                self.signal_container(container, kill=True)
+            await process.wait()
+            container.bell.ring()
+            self.signal_container(container, kill=True)  # what it started may outlive it, and hold its output
+        return stillborn.result() and not self._closing
+
+    async def _end_if_mute(self, container: Container) -> bool:
+        if self.forks is None:
+            return False
+        process = container.process
+
+        def has_begun_or_ended() -> bool:
+            return container.ready or process.returncode is not None
+
+        if await container.bell.until(has_begun_or_ended, START_SECONDS):
+            return False
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(process.pid, signal.SIGKILL)
+        return True
 
     def _prepare(self, container: Container, home: Path) -> dict[str, str]:
         """Lay out the container's files and return its environment: nothing of ours but what the app brought."""
