@@ -15,6 +15,8 @@ import torch
 from inference import Comparison
 from inference.adapters.catalog import AdapterCatalog
 from inference.attribution_options import AttributionOptions
+from inference.demo import WEIGHTS_DIR
+from inference.demo.world import scene
 from inference.errors import CancelledError, CaptureError, InputError, SelectionError
 from inference.model.engine import Engine
 from inference.model.forced_attention import ForcedAttention, KeptAttention
@@ -200,6 +202,31 @@ def test_every_replay_equals_upstreams_with_the_weights_replaced_in_a_copied_fun
     np.testing.assert_allclose(margins.outcomes, theirs.eight(theirs.margin), atol=2e-5, rtol=0)
     assert margins.outcomes[0, 0, 0] < 0 < margins.outcomes[1, 1, 1]
     assert margins.says[0] != margins.says[1]
+
+
+@pytest.mark.parametrize(
+    ("first", "second"), [(None, "find-red"), (None, "vision-lora"), ("noise", "find-circle"), (None, "untouched")]
+)
+@pytest.mark.parametrize("path", ["eager", "rows"])
+def test_the_embedded_adapters_replays_equal_upstreams_too(path, first, second):
+    settings = Settings(model="demo", device="cpu", attention=path, tile_bytes=3_000)
+    engine = Engine(settings, AdapterCatalog.from_settings(settings))
+    image = scene(961_000_006, objects=3, size=(192, 256), must_have=("red", "circle")).image  # each says otherwise
+    request = Request(image, "Describe the image.", adapters=(first, second), max_new_tokens=3)
+    comparison = engine.compare(request)
+    ours = engine.attribute(request, AttributionOptions(by="layer"))
+    folders = [None if name is None else WEIGHTS_DIR / "adapters" / name for name in (first, second)]
+    answer = tuple(token.id for token in comparison.tokens if token.role in ("answer", "end"))
+    theirs = Mediated(WEIGHTS_DIR / "model", folders, engine.prompt(request), answer, index=0)
+    np.testing.assert_allclose(ours.outcomes, theirs.eight(theirs.logprob), atol=1e-5, rtol=0)
+    layers = [theirs.part(0, layer, range(4), theirs.logprob) for layer in range(6)]
+    np.testing.assert_allclose(ours.by_layer, layers, atol=1e-5, rtol=0)
+    natural = [recording.logprobs[0] for recording in comparison.recordings]
+    np.testing.assert_allclose(ours.outcomes[[0, 1], [0, 1], [0, 1]], natural, atol=1e-5, rtol=0)
+    if second == "untouched":
+        assert len(np.unique(ours.outcomes)) == 1
+    else:
+        assert abs(ours.total) > 1
 
 
 @pytest.mark.parametrize("path", ["eager", "rows"])
