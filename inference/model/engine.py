@@ -16,7 +16,7 @@ between two variants is asked of the same steps, with forced attention (`attribu
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from typing import TypeVar
 
@@ -25,7 +25,7 @@ import torch
 from inference.adapters.catalog import AdapterCatalog
 from inference.adapters.manager import AdapterManager, BaseChangedError
 from inference.attribution_options import AttributionOptions
-from inference.errors import AdapterRefusedError, OutOfMemoryError
+from inference.errors import AdapterRefusedError, OutOfMemoryError, SelectionError
 from inference.limits import check_answer_length, check_limits
 from inference.model.attribution import Mediation, measured_index
 from inference.model.cache import InferenceCache
@@ -255,10 +255,17 @@ class Engine:
         def switch(variant: int) -> AbstractContextManager[None]:
             return self.adapters.use(request.adapters[variant], request.scale, request.modules)
 
-        attribution = Mediation(context, options, answer, index, prefixes, switch, self.passes).run()
-        for variant in variants.values():
-            variant.keep()
+        try:
+            attribution = Mediation(context, options, answer, index, prefixes, switch, self.passes).run()
+        except SelectionError:  # thrown between two passes: what was read of the image is whole
+            self._keep(variants.values())
+            raise
+        self._keep(variants.values())
         return attribution
+
+    def _keep(self, variants: Iterable[VariantPass]) -> None:
+        for variant in variants:
+            variant.keep()
 
 
 _REDUCE = (

@@ -362,8 +362,11 @@ def test_more_than_the_byte_budget_is_refused_before_anything_runs(models, monke
 def test_what_cannot_be_measured_is_said(request_options, options, words, engines):
     engine = engines("dense", "eager")
     request = Request(IMAGE, PROMPT, **{"adapters": (None, "nothing-1"), "answer": ANSWER} | request_options)
+    engine.compare(request)
+    kept = set(engine.cache)
     with pytest.raises(SelectionError, match=words):
         engine.attribute(request, AttributionOptions(**options))
+    assert set(engine.cache) == kept, "what was read of the image is not lost"
 
 
 def test_a_token_beyond_the_answer_that_was_written_is_said():
@@ -372,8 +375,10 @@ def test_a_token_beyond_the_answer_that_was_written_is_said():
     request = Request(IMAGE, PROMPT, adapters=(None, "find-red"), max_new_tokens=200)
     written = engine.compare(request)
     assert len(written.recording("find-red").answer_ids) < 200, "it must end before, or this shows nothing"
+    kept = set(engine.cache)
     with pytest.raises(SelectionError, match=f"Token {len(written.tokens)} cannot be measured"):
         engine.attribute(request, AttributionOptions(len(written.tokens)))
+    assert set(engine.cache) == kept, "what was read of the image is not lost"
 
 
 @pytest.mark.parametrize(
