@@ -44,8 +44,9 @@ def measured_index(context: RequestContext, options: AttributionOptions, passes:
         budget: most bytes of kept attention.
 
     Raises:
-        SelectionError: a token that is not the answer's, or layers that are not the model's.
-        InputError: another number of variants, an answer of each variant's own, or too many bytes.
+        SelectionError: a token that is not the answer's, layers that are not the model's, another number of variants,
+            or an answer of each variant's own.
+        InputError: too many bytes.
     """
     request, prompt, info = context.request, context.prompt, passes.checkpoint.info
     options.check(info)
