@@ -5,6 +5,7 @@ from inference.errors import VisualizerError
 from inference.records import (
     AdapterInfo,
     AnswerToken,
+    Attribution,
     Comparison,
     Event,
     ModelInfo,
@@ -18,6 +19,7 @@ from inference.settings import Limits, Settings
 __all__ = [
     "AdapterInfo",
     "AnswerToken",
+    "Attribution",
     "Backend",
     "Comparison",
     "Event",

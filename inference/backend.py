@@ -2,20 +2,37 @@
 
 import threading
 import traceback
-from collections.abc import Generator, Iterable, Mapping
+from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 from queue import SimpleQueue
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
+from inference.attribution_options import AttributionOptions, Parts
 from inference.errors import BackendError, VisualizerError
-from inference.records import AdapterInfo, BackendStatus, Comparison, Event, ModelInfo, Outcomes, Progress
+from inference.records import (
+    AdapterInfo,
+    AnswerToken,
+    Attribution,
+    AttributionEvent,
+    BackendStatus,
+    Comparison,
+    Event,
+    ModelInfo,
+    OutcomeKind,
+    Outcomes,
+    Progress,
+)
 from inference.request import Request
 from inference.settings import AttentionMode, BackendKind, Settings
 
 if TYPE_CHECKING:
     from inference.adapters.catalog import AdapterCatalog
+
+_Record = TypeVar("_Record", Comparison, Attribution)
+_Emit = Callable[[Progress | AnswerToken], None]
+_Stop = Callable[[], bool]
 
 
 class Backend(Protocol):
@@ -59,6 +76,36 @@ class Backend(Protocol):
 
         Raises:
             Exception: what `requests` itself raises; and anything that is no `VisualizerError`, which is a bug.
+        """
+
+    def attribute(
+        self,
+        request: Request,
+        token: int | None = None,
+        *,
+        by: Parts | None = None,
+        layers: Sequence[int] | None = None,
+        outcome: OutcomeKind = "logprob",
+    ) -> Attribution:
+        """Say why the answer changed from a request's first variant to its second: seeing, looking or saying.
+
+        Args:
+            request: of exactly two variants.
+            token: index into `Comparison.tokens` of the answer token that is measured; None is the answer's first.
+            by: `"layer"` also forces one layer's looking at a time, `"head"` then one head's, in both directions.
+            layers: whose heads `"head"` forces; None is all.
+            outcome: what is measured, see `Attribution.outcome`.
+
+        Raises:
+            VisualizerError: whatever went wrong, as the member of the tree that fits.
+        """
+
+    def stream_attribution(
+        self, request: Request, options: AttributionOptions
+    ) -> Generator[AttributionEvent, None, None]:
+        """The same while saying what happens: `Progress` and `AnswerToken`, then exactly one `Attribution`.
+
+        Closing the generator stops the work. Raises what `attribute` raises.
         """
 
     def close(self) -> None:
@@ -119,14 +166,52 @@ class LocalBackend:
         return comparison
 
     def stream(self, request: Request) -> Generator[Event, None, None]:
-        events: SimpleQueue[Event | BaseException] = SimpleQueue()
+        return self._stream(lambda emit, stop: self._engine.compare(request, emit, stop))
+
+    def compare_many(self, requests: Iterable[Request]) -> Outcomes:
+        for index, request in enumerate(requests):
+            yield index, self._outcome(request)
+
+    def attribute(
+        self,
+        request: Request,
+        token: int | None = None,
+        *,
+        by: Parts | None = None,
+        layers: Sequence[int] | None = None,
+        outcome: OutcomeKind = "logprob",
+    ) -> Attribution:
+        *_, attribution = self.stream_attribution(request, AttributionOptions(token, by, layers, outcome))
+        assert isinstance(attribution, Attribution)
+        return attribution
+
+    def stream_attribution(
+        self, request: Request, options: AttributionOptions
+    ) -> Generator[AttributionEvent, None, None]:
+        return self._stream(lambda emit, stop: self._engine.attribute(request, options, emit, stop))
+
+    def busy(self) -> bool:
+        """Whether a request is being worked on now, also one whose caller has left."""
+        return self._busy
+
+    def close(self) -> None:
+        for stop in tuple(self._stops):
+            stop.set()
+        self._worker.shutdown(wait=True, cancel_futures=True)
+        self.__dict__.pop("_engine", None)  # the model goes with it
+
+    def _stream(
+        self, work: Callable[[_Emit, _Stop], _Record]
+    ) -> Generator[Progress | AnswerToken | _Record, None, None]:
+        """Do something with the engine on its thread, and yield what happens; the record comes last."""
+        events: SimpleQueue[Progress | AnswerToken | _Record | BaseException] = SimpleQueue()
         stop = threading.Event()
 
-        def work() -> None:
+        def answer() -> None:
             self._busy = True
             try:
                 self._engine.refresh_adapters()
-                events.put(self._engine.compare(request, events.put, stop.is_set))
+                events.put(work(events.put, stop.is_set))
             except BaseException as error:  # noqa: BLE001 - carried to the caller's thread and raised there
                 _let_go(error)
                 events.put(error)
@@ -134,7 +219,7 @@ class LocalBackend:
                 self._busy = False
 
         try:
-            future = self._worker.submit(work)
+            future = self._worker.submit(answer)
         except RuntimeError as error:
             raise _closed() from error
         future.add_done_callback(lambda done: events.put(_closed()) if done.cancelled() else None)
@@ -147,26 +232,12 @@ class LocalBackend:
                 if isinstance(event, BaseException):
                     raise event
                 yield event
-                if isinstance(event, Comparison):
+                if not isinstance(event, (Progress, AnswerToken)):
                     return
         finally:
             stop.set()
             self._stops.discard(stop)
             future.cancel()
-
-    def compare_many(self, requests: Iterable[Request]) -> Outcomes:
-        for index, request in enumerate(requests):
-            yield index, self._outcome(request)
-
-    def busy(self) -> bool:
-        """Whether a request is being worked on now, also one whose caller has left."""
-        return self._busy
-
-    def close(self) -> None:
-        for stop in tuple(self._stops):
-            stop.set()
-        self._worker.shutdown(wait=True, cancel_futures=True)
-        self.__dict__.pop("_engine", None)  # the model goes with it
 
     def _outcome(self, request: Request) -> Comparison | VisualizerError:
         try:

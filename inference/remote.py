@@ -24,6 +24,7 @@ from typing import Any
 
 import modal
 
+from inference.attribution_options import AttributionOptions
 from inference.cloud.event_sender import EventSender
 from inference.cloud.image import container_image
 from inference.cloud.mounted_adapters import MountedAdapters
@@ -36,9 +37,9 @@ from inference.errors import (
     ResultSizeError,
     VisualizerError,
 )
-from inference.records import AnswerToken, Comparison, ModelInfo, Progress
+from inference.records import AnswerToken, Attribution, Comparison, ModelInfo, Progress
 from inference.request import NEW_TOKENS
-from inference.serialization import pack_comparison, unpack_request
+from inference.serialization import pack_attribution, pack_comparison, unpack_request
 from inference.settings import Settings
 from inference.version import VERSION
 
@@ -191,11 +192,23 @@ class RemoteEngine:
         Raises:
             VisualizerError: whatever went wrong, as the member of the tree that fits.
         """
-        with EventSender(events, channel) as sender:
-            sender.send("hello", version=VERSION)
-            result = self._answer(packed, sender.send)
-            sender.send("packed", bytes=len(result))
-        return result
+        return self._tell(channel, lambda say: self._answer(packed, say))
+
+    @modal.method()
+    def attribute(self, packed: bytes, options: dict[str, Any], channel: str) -> bytes:
+        """Say why the answer changed between a request's two variants, and meanwhile what happens.
+
+        Args:
+            packed, channel: see `compare`.
+            options: the fields of an `AttributionOptions`.
+
+        Returns:
+            See `inference.serialization.pack_attribution`.
+
+        Raises:
+            VisualizerError: whatever went wrong, as the member of the tree that fits.
+        """
+        return self._tell(channel, lambda say: self._answer(packed, say, AttributionOptions(**options)))
 
     @modal.method()
     def compare_item(self, index: int, packed: bytes, channel: str) -> tuple[int, bytes | VisualizerError]:
@@ -241,23 +254,34 @@ class RemoteEngine:
         _keep_downloads()
         return backend
 
-    def _answer(self, packed: bytes, say: Callable[..., None]) -> bytes:
-        """Answer a packed request; `say` is told what happens, and ends the work by raising."""
+    def _tell(self, channel: str, answer: Callable[[Callable[..., None]], bytes]) -> bytes:
+        with EventSender(events, channel) as sender:
+            sender.send("hello", version=VERSION)
+            result = answer(sender.send)
+            sender.send("packed", bytes=len(result))
+        return result
+
+    def _answer(self, packed: bytes, say: Callable[..., None], options: AttributionOptions | None = None) -> bytes:
+        """Answer a packed request, or with options say why; `say` hears what happens, and ends the work by raising."""
         answered = False
         try:
             with _only_known_errors():
                 self._wait_until_open(say)
                 request = unpack_request(packed)
                 adapters.look_again_for(request.adapters, self.model)
+                backend = self._opening().result()
+                happens = backend.stream(request) if options is None else backend.stream_attribution(request, options)
                 # closed on the way out, whatever was thrown: that is what stops the engine
-                with contextlib.closing(self._opening().result().stream(request)) as stream:
+                with contextlib.closing(happens) as stream:
                     for event in stream:
-                        if isinstance(event, Comparison):
+                        if isinstance(event, (Comparison, Attribution)):
                             break
                         self._counts["tokens"] += isinstance(event, AnswerToken)
                         say("token" if isinstance(event, AnswerToken) else "progress", **asdict(event))
-                assert isinstance(event, Comparison)
-                result = pack_comparison(event, float32=CLOUD.modal_float32)
+                if isinstance(event, Attribution):
+                    result = pack_attribution(event)
+                else:
+                    result = pack_comparison(event, float32=CLOUD.modal_float32)
             answered = True
         finally:
             self._counts["answered" if answered else "stopped"] += 1

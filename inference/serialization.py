@@ -1,4 +1,4 @@
-"""The one format of records: how comparisons are saved and travel, and how requests travel; it knows no cloud.
+"""The one format of records: how comparisons are saved and travel, how others travel; it knows no cloud.
 
 A file is an archive (see `inference.archive`): everything but arrays as JSON, the photo as `image`, and the arrays of
 each recording as `recording0.by_token` and so on. What is saved is float32, compressed, and has its photo; what travels
@@ -25,7 +25,16 @@ from PIL import Image
 from inference.archive import DAMAGE, Archive, ArchiveError, write_archive
 from inference.errors import CaptureError, InputError
 from inference.photo import Photo, upright_rgb
-from inference.records import Comparison, ModelInfo, Recording, Token, background_of, recording_shapes
+from inference.records import (
+    Attribution,
+    Comparison,
+    ModelInfo,
+    Recording,
+    Token,
+    attribution_shapes,
+    background_of,
+    recording_shapes,
+)
 from inference.request import Request
 
 #: Arrays that are only ever drawn or reduced to a few digits.
@@ -148,6 +157,40 @@ def _to_float16(values: NDArray[np.float32]) -> tuple[NDArray[np.float16], int]:
     largest = float(np.abs(values).max(initial=0))
     exponent = 15 - math.frexp(largest)[1] if largest else 0
     return np.ldexp(values, exponent).astype(np.float16), exponent
+
+
+# attributions
+
+
+def pack_attribution(attribution: Attribution) -> bytes:
+    """Pack an attribution, bit for bit."""
+    header = {each.name: getattr(attribution, each.name) for each in fields(Attribution)}
+    arrays = {name: header.pop(name) for name in ("outcomes", *attribution_shapes(attribution.model))}
+    header |= {"model": asdict(attribution.model), "timings": dict(attribution.timings)}
+    header |= {"tokens": [asdict(token) for token in attribution.tokens]}
+    return _packed(header, {name: array for name, array in arrays.items() if array is not None})
+
+
+def unpack_attribution(packed: bytes) -> Attribution:
+    """Unpack an attribution.
+
+    Args:
+        packed: what `pack_attribution` gave.
+
+    Raises:
+        InputError: bytes that are no packed attribution.
+    """
+    try:
+        archive = Archive(io.BytesIO(packed))
+        values = archive.header()
+        values |= {name: tuple(values[name]) for name in ("variants", "says", "notes")}
+        values |= {"model": ModelInfo(**values["model"]), "tokens": _tokens(values["tokens"])}
+        for name, shape in {"outcomes": (2, 2, 2), **attribution_shapes(values["model"])}.items():
+            if name == "outcomes" or name in archive:
+                values[name] = archive.array(name, shape, np.float64)
+        return Attribution(**values)
+    except (*DAMAGE, CaptureError) as error:
+        raise InputError(f"These bytes are no packed attribution{_reason(error)}.") from error
 
 
 # requests

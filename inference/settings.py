@@ -142,6 +142,11 @@ class Settings:
         "what was read of the last images (vision features, keys and values per variant), least recently used leave "
         "first, in bytes; 0 keeps nothing between requests, -1 is 2 GiB on a CPU, on a GPU a quarter of what is free",
     )
+    forced_bytes: int = _setting(
+        -1,
+        "attention weights of the text rows of two variants, held while they are forced into each other, in bytes; -1 "
+        "is 2 GiB on a CPU, on a GPU a quarter of what the model leaves free",
+    )
     result_cache_bytes: int = _setting(512 * MIB, "finished comparisons kept for the page's visitors, in bytes")
     limits: Limits = field(default_factory=Limits)
     cloud: Cloud = field(default_factory=Cloud)
@@ -152,7 +157,7 @@ class Settings:
                 choices = ", ".join(get_args(setting.type))
                 raise InputError(f"{setting.name} must be one of {choices}; not {getattr(self, setting.name)!r}.")
         least = {"eager_layer_bytes": 1, "tile_bytes": 0, "result_cache_bytes": 1}
-        for name, bound in (least | {"adapter_cache_bytes": -1, "kept_bytes": -1}).items():
+        for name, bound in (least | {"adapter_cache_bytes": -1, "kept_bytes": -1, "forced_bytes": -1}).items():
             if getattr(self, name) < bound:
                 raise InputError(f"{name} must be {bound} or more, not {getattr(self, name)}.")
         if not 0 <= self.port <= 65_535:

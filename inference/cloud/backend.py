@@ -9,18 +9,32 @@ cancelling a spawned one ends the work. What happens meanwhile is read from a qu
 import logging
 import threading
 import time
-from collections.abc import Generator, Iterable, Mapping
+from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
+from dataclasses import asdict
 from itertools import islice
 from typing import Any
 from uuid import uuid4
 
+from inference.attribution_options import AttributionOptions, Parts
 from inference.cloud.calls import CALL_SECONDS, TRANSFER_SECONDS, Deployment, Handles
 from inference.cloud.many import answer_all
 from inference.cloud.watch import Watch, follow
 from inference.errors import InputError, ModelLoadError, VersionMismatchError, VisualizerError
-from inference.records import AdapterInfo, BackendStatus, Comparison, Event, ModelInfo, Outcomes, Progress
+from inference.records import (
+    AdapterInfo,
+    AnswerToken,
+    Attribution,
+    AttributionEvent,
+    BackendStatus,
+    Comparison,
+    Event,
+    ModelInfo,
+    OutcomeKind,
+    Outcomes,
+    Progress,
+)
 from inference.request import Request
-from inference.serialization import pack_request, unpack_comparison
+from inference.serialization import pack_request, unpack_attribution, unpack_comparison
 from inference.settings import Settings
 
 CATALOG_SECONDS = 60.0  # deadline of the list of adapters: its CPU container may have to start
@@ -107,22 +121,35 @@ class ModalBackend:
         return comparison
 
     def stream(self, request: Request) -> Generator[Event, None, None]:
-        deployment, watch = self.deployment, Watch(self._cloud, self.deployment.catalog)
-        yield Progress("modal", "reaching Modal", 0.0)
-        packed, channel = pack_request(request), uuid4().hex
-        self._stop_warming()
-        call = deployment.call(
-            lambda handles: handles.engine.compare.spawn(packed, channel), TRANSFER_SECONDS, late=deployment.cancel
-        )
-        result = None
-        try:
-            result = yield from follow(deployment, watch, call, channel)
-        finally:
-            if result is None:
-                deployment.cancel(call)
-        comparison = unpack_comparison(result, request.image.pixels)
+        def spawn(handles: Handles, packed: bytes, channel: str) -> Any:
+            return handles.engine.compare.spawn(packed, channel)
+
+        comparison = unpack_comparison((yield from self._spawned(request, spawn)), request.image.pixels)
         self._loaded = comparison.model
         yield comparison
+
+    def attribute(
+        self,
+        request: Request,
+        token: int | None = None,
+        *,
+        by: Parts | None = None,
+        layers: Sequence[int] | None = None,
+        outcome: OutcomeKind = "logprob",
+    ) -> Attribution:
+        *_, attribution = self.stream_attribution(request, AttributionOptions(token, by, layers, outcome))
+        assert isinstance(attribution, Attribution)
+        return attribution
+
+    def stream_attribution(
+        self, request: Request, options: AttributionOptions
+    ) -> Generator[AttributionEvent, None, None]:
+        def spawn(handles: Handles, packed: bytes, channel: str) -> Any:
+            return handles.engine.attribute.spawn(packed, asdict(options), channel)
+
+        attribution = unpack_attribution((yield from self._spawned(request, spawn)))
+        self._loaded = attribution.model
+        yield attribution
 
     def compare_many(self, requests: Iterable[Request]) -> Outcomes:
         waiting, first = iter(requests), 0
@@ -133,6 +160,25 @@ class ModalBackend:
 
     def close(self) -> None:
         """Nothing is held here: containers stop by themselves when nobody asks for them."""
+
+    def _spawned(
+        self, request: Request, spawn: Callable[[Handles, bytes, str], Any]
+    ) -> Generator[Progress | AnswerToken, None, bytes]:
+        """Spawn a call with the packed request and a channel, yield what it says, and return its result."""
+        deployment, watch = self.deployment, Watch(self._cloud, self.deployment.catalog)
+        yield Progress("modal", "reaching Modal", 0.0)
+        packed, channel = pack_request(request), uuid4().hex
+        self._stop_warming()
+        call = deployment.call(
+            lambda handles: spawn(handles, packed, channel), TRANSFER_SECONDS, late=deployment.cancel
+        )
+        result = None
+        try:
+            result = yield from follow(deployment, watch, call, channel)
+        finally:
+            if result is None:
+                deployment.cancel(call)
+        return result
 
     def _start_a_gpu(self) -> None:
         def warm(handles: Handles) -> Any:

@@ -1,16 +1,17 @@
-"""Read attention where the model computes it, and reduce it there; it knows nothing of prompts or adapters.
+"""Read and force attention where the model computes it; it knows nothing of prompts or adapters.
 
 Two attention functions are registered with transformers, each together with its mask function (without one the mask
 would be None and every row would see the future). Both see query and key after norm and rotary position, as the layer
 has them:
 
 - `EAGER`: upstream's own `eager_attention_forward` computes the layer's matrix; its rows are read, then it is dropped.
-- `ROWS`: a pass that is recorded computes its weights in float32, tile by tile, and the layer's output from the same
-  tiles: nothing is computed twice and no full matrix exists. A pass that is not recorded is plain SDPA.
+- `ROWS`: a pass that is recorded or forced computes its weights in float32, tile by tile, and the layer's output from
+  the same tiles: nothing is computed twice and no full matrix exists. Any other pass is plain SDPA.
 
-A recorder takes every row of its pass, so what is not asked (the image's own rows) is read in a pass without one. It
-travels as a keyword argument of `model.forward`, which transformers hands down to the attention function: there is no
-hook to remove and no global to reset, whatever is thrown.
+A forcing overwrites weights before they meet the values; a recorder is shown what meets them. Both take every row of
+their pass, so what is not asked (the image's own rows) is read in a pass without them. They travel as keyword arguments
+of `model.forward`, which transformers hands down to the attention function: there is no hook to remove and no global to
+reset, whatever is thrown.
 """
 
 import sys
@@ -40,6 +41,16 @@ class Recorder(Protocol):
         """
 
 
+class Forcing(Protocol):
+    """Gives the attention of each layer other weights, before they meet the values."""
+
+    def force(self, module: torch.nn.Module, heads: slice, first: int, weights: torch.Tensor) -> None:
+        """Overwrite what is to be forced of a tile of a layer: `weights` as `Recorder.record` is shown them.
+
+        On the eager path they have the model's dtype, on the other float32; both meet the values in the model's.
+        """
+
+
 def register_attention() -> None:
     """Register both attention functions with their mask functions; doing it again changes nothing."""
     AttentionInterface.register(EAGER, _eager_attention)
@@ -57,17 +68,24 @@ def _eager_attention(
     scaling: float,
     dropout: float = 0.0,
     recorder: Recorder | None = None,
+    forcing: Forcing | None = None,
     on_layer: Callable[[], None] = lambda: None,
     **kwargs: Any,
 ) -> tuple[torch.Tensor, None]:
     """Upstream's eager attention; query `(1, heads, queries, head_dim)`, key and value `(1, kv_heads, keys, …)`."""
     on_layer()
-    upstream: Callable[..., tuple[torch.Tensor, torch.Tensor]] = sys.modules[
-        type(module).__module__
-    ].eager_attention_forward
-    output, weights = upstream(module, query, key, value, attention_mask, scaling=scaling, dropout=dropout, **kwargs)
+    upstream: Any = sys.modules[type(module).__module__]
+    output, weights = upstream.eager_attention_forward(
+        module, query, key, value, attention_mask, scaling=scaling, dropout=dropout, **kwargs
+    )
+    heads, first = slice(0, query.shape[1]), key.shape[2] - query.shape[2]
+    if forcing is not None:
+        forcing.force(module, heads, first, weights[0])
+        # the last line of upstream's function, once more: (1, heads, queries, …) → (1, queries, heads, …)
+        values = upstream.repeat_kv(value, query.shape[1] // value.shape[1])
+        output = torch.matmul(weights, values).transpose(1, 2).contiguous()
     if recorder is not None:
-        recorder.record(module, slice(0, query.shape[1]), key.shape[2] - query.shape[2], weights[0].float())
+        recorder.record(module, heads, first, weights[0].float())
     return output, None
 
 
@@ -80,23 +98,27 @@ def _rows_attention(
     scaling: float,
     dropout: float = 0.0,
     recorder: Recorder | None = None,
+    forcing: Forcing | None = None,
     on_layer: Callable[[], None] = lambda: None,
     tile_bytes: int = 0,
     **kwargs: Any,
 ) -> tuple[torch.Tensor, None]:
-    """Plain SDPA for a pass without a recorder; else weights and output tile by tile."""
+    """Plain SDPA for a pass that is neither recorded nor forced; else weights and output tile by tile."""
     on_layer()
-    if recorder is None:
+    if recorder is None and forcing is None:
         output, _ = sdpa_attention_forward(
             module, query, key, value, attention_mask, dropout=dropout, scaling=scaling, **kwargs
         )
         return output, None
     causal = kwargs.get("is_causal", getattr(module, "is_causal", True)) is not False
 
-    def record(heads: slice, first: int, weights: torch.Tensor) -> None:
-        recorder.record(module, heads, first, weights)
+    def show(heads: slice, first: int, weights: torch.Tensor) -> None:
+        if forcing is not None:
+            forcing.force(module, heads, first, weights)
+        if recorder is not None:
+            recorder.record(module, heads, first, weights)
 
-    return tiled_attention(query, key, value, attention_mask, scaling, causal, tile_bytes, record), None
+    return tiled_attention(query, key, value, attention_mask, scaling, causal, tile_bytes, show), None
 
 
 def tiled_attention(
@@ -107,7 +129,7 @@ def tiled_attention(
     scaling: float,
     causal: bool,
     tile_bytes: int,
-    record: Callable[[slice, int, torch.Tensor], None],
+    show: Callable[[slice, int, torch.Tensor], None],
 ) -> torch.Tensor:
     """Attention whose weights are shown tile by tile: softmax(q kᵀ · scaling + mask) in float32, then times value.
 
@@ -118,7 +140,8 @@ def tiled_attention(
         scaling: factor on the scores.
         causal: without a mask, whether a query sees only keys up to its own position.
         tile_bytes: most bytes of float32 scores at once (at least one row of the heads that share a key head).
-        record: told each tile: its query heads, the position of its first row, its weights `(heads, rows, keys)`.
+        show: told each tile before it meets the values: its query heads, the position of its first row, its weights
+            `(heads, rows, keys)`, which may be overwritten.
 
     Returns:
         `(1, queries, heads, head_dim)` in the dtype of `value`, as SDPA gives it.
@@ -153,7 +176,7 @@ def tiled_attention(
                 position = torch.arange(rows.start, rows.stop, device=key.device) + (keys - queries)
                 scores.masked_fill_(torch.arange(keys, device=key.device) > position[:, None], float("-inf"))
             weights = torch.softmax(scores, dim=-1, out=weights.view(scores.shape))
-            record(own, keys - queries + start, weights)
+            show(own, keys - queries + start, weights)
             # (heads, rows, keys) → (kv heads, group · rows, keys), times (kv heads, keys, value_dim)
             mixed = torch.matmul(weights.view(len(values), -1, keys).to(values.dtype), values)
             # (kv heads, group · rows, value_dim) → (heads, rows, value_dim) → (rows, heads, value_dim)

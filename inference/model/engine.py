@@ -9,21 +9,25 @@
    bit-identical numbers, whatever was asked before.
 5. Numpy records leave; a value that is not finite is an error, not a picture.
 
-Steps 2–5 of one variant are `variant_pass.py`, what the model runs for them is `passes.py`.
+Steps 2–5 of one variant are `variant_pass.py`, what the model runs for them is `passes.py`. Why the answer changed
+between two variants is asked of the same steps, with forced attention (`attribution.py`).
 """
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import AbstractContextManager, contextmanager
+from typing import TypeVar
 
 import torch
 
 from inference.adapters.catalog import AdapterCatalog
 from inference.adapters.manager import AdapterManager, BaseChangedError
-from inference.errors import AdapterRefusedError, OutOfMemoryError
+from inference.attribution_options import AttributionOptions
+from inference.errors import AdapterRefusedError, OutOfMemoryError, SelectionError
 from inference.limits import check_answer_length, check_limits
+from inference.model.attribution import Mediation, measured_index
 from inference.model.cache import InferenceCache
 from inference.model.capture import register_attention
 from inference.model.checkpoint import load_checkpoint
@@ -32,11 +36,13 @@ from inference.model.image_input import read_image
 from inference.model.passes import Passes
 from inference.model.prompt import Prompt, PromptBuilder
 from inference.model.variant_pass import VariantPass
-from inference.records import Comparison, ModelInfo, Recording
+from inference.records import Attribution, Comparison, ModelInfo, Recording
 from inference.request import Request
 from inference.settings import MIB, Settings
 
 logger = logging.getLogger(__name__)
+
+_Record = TypeVar("_Record", Comparison, Attribution)
 
 
 class Engine:
@@ -75,6 +81,7 @@ class Engine:
             lambda: self.passes.probe(self.prompts),
             settings.adapter_cache_bytes if settings.adapter_cache_bytes >= 0 else free // 4,
         )
+        self._forced_bytes = settings.forced_bytes if settings.forced_bytes >= 0 else free // 4
         self._ready = True
 
     def refresh_adapters(self) -> None:
@@ -99,21 +106,46 @@ class Engine:
             VisualizerError: whatever went wrong, as the member of the tree that fits; the model is as before.
         """
         check_limits(request, self._settings.limits)
+        return self._answer(lambda: self._compare(request, Stages(emit, stop)))
+
+    def attribute(
+        self,
+        request: Request,
+        options: AttributionOptions,
+        emit: Emit = lambda event: None,
+        stop: Stop = lambda: False,
+    ) -> Attribution:
+        """Say why the answer changed between a request's two variants; see `inference.records.Attribution`.
+
+        Args:
+            request: of two variants, first and second.
+            options: which token, which outcome, how finely.
+            emit: told what happens, while it happens.
+            stop: asked between layers; true ends the work with `CancelledError`.
+
+        Raises:
+            VisualizerError: whatever went wrong, as the member of the tree that fits; the model is as before.
+        """
+        check_limits(request, self._settings.limits)
+        return self._answer(lambda: self._attribute(request, options, Stages(emit, stop)))
+
+    def _answer(self, work: Callable[[], _Record]) -> _Record:
+        """Do a request's work, once more where kept things may have been what lacked."""
         if not self._ready:
             self._load()
         kept = self.cache.bytes
         try:
-            return self._once(request, emit, stop)
+            return self._once(work)
         except OutOfMemoryError:
             if not kept:
                 raise
         # what was kept of other images is gone: perhaps that was what lacked
-        return self._once(request, emit, stop)
+        return self._once(work)
 
-    def _once(self, request: Request, emit: Emit, stop: Stop) -> Comparison:
-        """Answer a request, and leave the model as it was, whatever happens."""
+    def _once(self, work: Callable[[], _Record]) -> _Record:
+        """Do a request's work, and leave the model as it was, whatever happens."""
         try:
-            return self._compare(request, Stages(emit, stop))
+            return work()
         except BaseChangedError as error:
             adapter, cause = str(error), type(error.__cause__)
         except (MemoryError, RuntimeError) as error:
@@ -181,14 +213,17 @@ class Engine:
     def _record(self, context: RequestContext, adapter: str | None, answer: tuple[int, ...] | None) -> Recording:
         """One variant from the image to its recording; nothing of its pass stays but what is kept."""
         with self._variant(context, adapter) as variant:
-            variant.read(variant.see())  # 2, 3: nothing here holds the features any longer
+            variant.read_image(variant.see())  # 2, 3: nothing here holds the features any longer
+            variant.read()
             if context.given is None:
                 variant.write()
-            return variant.replay(answer or variant.answer_ids)  # 4, 5
+            recording = variant.replay(answer or variant.answer_ids)  # 4, 5
+            variant.keep()
+        return recording
 
     @contextmanager
     def _variant(self, context: RequestContext, adapter: str | None) -> Iterator[VariantPass]:
-        """The model as one variant; a pass that came to its end leaves what it read of the image."""
+        """The model as one variant; only a pass that came to its end keeps what it read of the image."""
         request, adapters = context.request, self.adapters
         with context.stages.stage("adapter", f"switching to {adapter or 'base'}"):
             if adapter is not None:
@@ -198,9 +233,39 @@ class Engine:
         variant = None if adapter is None else (adapters.load_id(adapter), request.scale, request.modules)
         own_vision = adapter is not None and adapters.changes_vision(adapter, request.scale, request.modules)
         with adapters.use(adapter, request.scale, request.modules):
-            variant_pass = VariantPass(context, adapter, variant, own_vision, self.passes, self.cache)
-            yield variant_pass
-            variant_pass.keep()
+            yield VariantPass(context, adapter, variant, own_vision, self.passes, self.cache)
+
+    # why the answer changed
+
+    def _attribute(self, request: Request, options: AttributionOptions, stages: Stages) -> Attribution:
+        context = self._read(request, stages)
+        index = measured_index(context, options, self.passes, self._forced_bytes)
+        answer, variants = context.given, dict[str | None, VariantPass]()
+        for adapter in context.order:
+            with self._variant(context, adapter) as variant:
+                variant.read_image(variant.see())
+                if answer is None:  # whose answer is replayed goes first
+                    variant.read()
+                    variant.write()
+                    answer = variant.answer_ids
+            variants[adapter] = variant
+        assert answer is not None
+        prefixes = [variants[adapter].image_cache() for adapter in request.adapters]
+
+        def switch(variant: int) -> AbstractContextManager[None]:
+            return self.adapters.use(request.adapters[variant], request.scale, request.modules)
+
+        try:
+            attribution = Mediation(context, options, answer, index, prefixes, switch, self.passes).run()
+        except SelectionError:  # thrown between two passes: what was read of the image is whole
+            self._keep(variants.values())
+            raise
+        self._keep(variants.values())
+        return attribution
+
+    def _keep(self, variants: Iterable[VariantPass]) -> None:
+        for variant in variants:
+            variant.keep()
 
 
 _REDUCE = (

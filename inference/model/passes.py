@@ -2,7 +2,7 @@
 
 At batch 1, always in the same steps and with explicit positions, so that equal input gives equal bits:
 the vision tower · everything up to the last image token · the words after it, recorded · the answer token by token ·
-the answer replayed in one pass, recorded.
+the answer replayed in one pass, recorded · or words and answer in one pass, recorded or with forced attention.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ import torch
 from transformers import DynamicCache
 
 from inference.model.cache import PrefixCache, VisionFeatures
-from inference.model.capture import EAGER, ROWS, Recorder
+from inference.model.capture import EAGER, ROWS, Forcing, Recorder
 from inference.model.checkpoint import Checkpoint
 from inference.model.image_input import ImageInput, read_image, unblock
 from inference.model.prompt import Prompt, PromptBuilder
@@ -158,6 +158,34 @@ class Passes:
         recorder.check(prompt.length + len(ids) - 1)
         return logits
 
+    @torch.inference_mode()
+    def text(
+        self,
+        prompt: Prompt,
+        prefix: PrefixCache,
+        positions: torch.Tensor,
+        answer: tuple[int, ...],
+        on_layer: OnLayer,
+        *,
+        recorder: Recorder | None = None,
+        forcing: Forcing | None = None,
+    ) -> torch.Tensor:
+        """Words and the beginning of an answer in one pass: float32 logits `(vocabulary,)` of what follows them.
+
+        Args:
+            prompt, prefix, positions: see `words`; the cache, of whichever variant, is cut back to the image's end.
+            answer: its ids before the row that is asked for.
+            on_layer: see `words`.
+            recorder: takes the rows.
+            forcing: overwrites their weights.
+        """
+        self._set_attention(text=self.text_path(prompt))
+        ids = torch.tensor([*prompt.input_ids[prompt.image_end :].tolist(), *answer])
+        options = self._capture(recorder, on_layer, forcing)
+        logits = self._text(ids, prompt.image_end, prefix, positions, logits_to_keep=1, **options)
+        prefix.cut(prompt.image_end)
+        return logits[-1]
+
     def positions(self, prompt: Prompt, stop: int) -> torch.Tensor:
         """Explicit mRoPE positions `(3, 1, stop)` of the full sequence up to `stop`, never from kept deltas."""
         # (1, stop); the answer's ids are text: any id will do
@@ -218,8 +246,8 @@ class Passes:
             if path is not None:
                 config._attn_implementation = EAGER if path == "eager" else ROWS
 
-    def _capture(self, recorder: Recorder | None, on_layer: OnLayer) -> dict[str, Any]:
-        return {"recorder": recorder, "on_layer": on_layer, "tile_bytes": self.tile_bytes}
+    def _capture(self, recorder: Recorder | None, on_layer: OnLayer, forcing: Forcing | None = None) -> dict[str, Any]:
+        return {"recorder": recorder, "forcing": forcing, "on_layer": on_layer, "tile_bytes": self.tile_bytes}
 
 
 def _upstream_features(features: VisionFeatures) -> SimpleNamespace:

@@ -1,7 +1,7 @@
 """One variant's way from the image to its recording, while its adapter is on; it knows no other variant.
 
-Steps 2–5 of the main path (see `engine.py`), each a method, in order: `see`, `read`, `write`, `replay`. What was seen,
-read and written before is taken from the cache, bit for bit what would be computed anew.
+Steps 2–5 of the main path (see `engine.py`), each a method, in order: `see`, `read_image`, `read`, `write`, `replay`.
+What was seen, read and written before is taken from the cache, bit for bit what would be computed anew.
 """
 
 from __future__ import annotations
@@ -85,14 +85,20 @@ class VariantPass:
 
     # 3. the image's rows, the words, the answer
 
-    def read(self, features: VisionFeatures | None) -> None:
-        """Everything up to the image's end unless that is kept, then the words, with their rows recorded."""
+    def read_image(self, features: VisionFeatures | None) -> None:
+        """Everything up to the image's end, unless that is kept."""
         context, prompt = self.context, self.context.prompt
-        with context.stages.stage("prompt", f"{self.name} reads the prompt"):
+        with context.stages.stage("prompt", f"{self.name} reads the image"):
             self.positions = self._passes.positions(prompt, prompt.length + context.longest)
             if self.prefix is None:
                 assert features is not None
                 self.prefix = self._passes.image(prompt, features, self.positions, context.stages.check)
+
+    def read(self) -> None:
+        """The words, with their rows recorded."""
+        context, prompt = self.context, self.context.prompt
+        with context.stages.stage("prompt", f"{self.name} reads the prompt"):
+            assert self.prefix is not None
             self.recorder = self._passes.recorder(prompt, prompt.rows(context.focus), context.longest)
             self.first_logits = self._passes.words(
                 prompt, self.prefix, self.positions, self.recorder, context.stages.check
@@ -174,8 +180,12 @@ class VariantPass:
             vision_received=self.received,
         )
 
-    def keep(self) -> None:
-        """Give back what was read of the image; whoever failed before leaves nothing half read."""
+    def image_cache(self) -> PrefixCache:
+        """What was read of the image, and nothing after it; still owned by this pass."""
         assert self.prefix is not None
         self.prefix.cut(self.context.prompt.image_end)
-        self._cache.keep(self._prefix_key, self.prefix)
+        return self.prefix
+
+    def keep(self) -> None:
+        """Give back what was read of the image; whoever failed before leaves nothing half read."""
+        self._cache.keep(self._prefix_key, self.image_cache())
