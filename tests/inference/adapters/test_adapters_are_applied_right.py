@@ -181,7 +181,8 @@ def test_a_kept_cache_of_one_image_is_right_after_another_image_was_read(dense, 
         request = Request(image, PROMPT, answer=ANSWER, focus=(len(prompt.tokens) + 2,))
         context = RequestContext(request, prompt, ANSWER, Stages(lambda event: None, lambda: False))
         base = VariantPass(context, None, None, False, ours.passes, ours.cache)
-        base.read(base.see())
+        base.read_image(base.see())
+        base.read()
         return base
 
     base = read(a)
