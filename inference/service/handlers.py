@@ -89,8 +89,8 @@ class Handlers:
 
     def receive(self, image: object, request: gr.Request) -> tuple[Any, Json]:
         """Check a picture as soon as it is there; one that cannot be used is taken away, with the reason."""
-        if image is None:
-            return gr.skip(), None
+        if image is None:  # taken away: what is said of the next one may be on the page already
+            return gr.skip(), gr.skip()
         session = self._session(request)
         try:
             path = uploaded(image)

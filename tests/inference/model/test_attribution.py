@@ -168,6 +168,17 @@ def test_a_variants_own_attention_forced_into_it_changes_no_bit(kind, path, dtyp
         assert not matrix.any()
 
 
+def margins_where_they_differ(engine: Engine, first: str | None, second: str, start: int) -> tuple[Attribution, int]:
+    """The margins at the first replayed token where the two variants would say different ones, and its place."""
+    for index in range(len(ANSWER)):
+        try:
+            return attribute(engine, first, second, token=start + index, outcome="margin"), index
+        except SelectionError as error:
+            if "Both variants would say" not in str(error):
+                raise
+    raise AssertionError("the variants say the same everywhere")
+
+
 # a second route
 
 
@@ -198,7 +209,8 @@ def test_every_replay_equals_upstreams_with_the_weights_replaced_in_a_copied_fun
         np.testing.assert_allclose(by_head[[0, 2]], single, atol=1e-5, rtol=0)
         assert np.ptp(by_head[[0, 2]]) > 1e-3
         assert np.isnan(by_head[1]).all()
-    margins = attribute(engine, first, second, token=token, outcome="margin")
+    margins, index = margins_where_they_differ(engine, first, second, len(prompt.tokens))
+    theirs = Mediated(model.checkpoint, folders, prompt, ANSWER, index=index)
     np.testing.assert_allclose(margins.outcomes, theirs.eight(theirs.margin), atol=2e-5, rtol=0)
     assert margins.outcomes[0, 0, 0] < 0 < margins.outcomes[1, 1, 1]
     assert margins.says[0] != margins.says[1]
