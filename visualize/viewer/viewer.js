@@ -235,12 +235,14 @@ export function createViewer(root, { auto = false } = {}) {
     const code = typeof problem === "object" && problem !== null && "code" in problem ? problem.code : "";
     if (code === "not_recorded") return queue();
     if (JSON.stringify(wanted().token) !== JSON.stringify(asked.token)) return; // a neighbour that nobody looks at
-    status.replaceChildren(isSaid(problem) ? String(problem.message) : "These numbers did not come.", " ",
-      make("button", { type: "button", class: "lav-small", onclick: () => {
+    status.replaceChildren(isSaid(problem) ? String(problem.message) : "These numbers did not come.", " ");
+    if (code !== "not_in_report") { // what a file does not hold does not come by asking again
+      status.append(make("button", { type: "button", class: "lav-small", onclick: () => {
         write(status, "");
         from.shelf.retry();
         queue();
       } }, "try again"));
+    }
   }
 
   /** @param {Scene} scene @param {Source} source @param {string} key @param {Look | null} before whose photo is the same */
