@@ -2,10 +2,11 @@
 
 from inference.backend import Backend, open_backend
 from inference.errors import VisualizerError
+from inference.explanations import Attribution, Chance, Explanation, Knockout, Parts
+from inference.questions import AttributionOptions, ChanceOptions, KnockoutOptions, PartsOptions
 from inference.records import (
     AdapterInfo,
     AnswerToken,
-    Attribution,
     Comparison,
     Event,
     ModelInfo,
@@ -20,11 +21,19 @@ __all__ = [
     "AdapterInfo",
     "AnswerToken",
     "Attribution",
+    "AttributionOptions",
     "Backend",
+    "Chance",
+    "ChanceOptions",
     "Comparison",
     "Event",
+    "Explanation",
+    "Knockout",
+    "KnockoutOptions",
     "Limits",
     "ModelInfo",
+    "Parts",
+    "PartsOptions",
     "Progress",
     "Recording",
     "Request",

@@ -2,25 +2,23 @@
 
 import threading
 import traceback
-from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 from queue import SimpleQueue
-from typing import TYPE_CHECKING, Any, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar, cast
 
-from inference.attribution_options import AttributionOptions, Parts
 from inference.errors import BackendError, VisualizerError
+from inference.explanations import Explanation, ExplanationEvent
+from inference.questions import Answer, Question
 from inference.records import (
     AdapterInfo,
     AnswerToken,
-    Attribution,
-    AttributionEvent,
     BackendStatus,
     Comparison,
     Event,
     ModelInfo,
-    OutcomeKind,
     Outcomes,
     Progress,
 )
@@ -30,7 +28,7 @@ from inference.settings import AttentionMode, BackendKind, Settings
 if TYPE_CHECKING:
     from inference.adapters.catalog import AdapterCatalog
 
-_Record = TypeVar("_Record", Comparison, Attribution)
+_Record = TypeVar("_Record", Comparison, Explanation)
 _Emit = Callable[[Progress | AnswerToken], None]
 _Stop = Callable[[], bool]
 
@@ -78,34 +76,23 @@ class Backend(Protocol):
             Exception: what `requests` itself raises; and anything that is no `VisualizerError`, which is a bug.
         """
 
-    def attribute(
-        self,
-        request: Request,
-        token: int | None = None,
-        *,
-        by: Parts | None = None,
-        layers: Sequence[int] | None = None,
-        outcome: OutcomeKind = "logprob",
-    ) -> Attribution:
-        """Say why the answer changed from a request's first variant to its second: seeing, looking or saying.
+    def explain(self, request: Request, question: Question[Answer]) -> Answer:
+        """Explain the change between a request's variants.
 
         Args:
-            request: of exactly two variants.
-            token: index into `Comparison.tokens` of the answer token that is measured; None is the answer's first.
-            by: `"layer"` also forces one layer's looking at a time, `"head"` then one head's, in both directions.
-            layers: whose heads `"head"` forces; None is all.
-            outcome: what is measured, see `Attribution.outcome`.
+            request: for most questions of exactly two variants, first and second.
+            question: one of `inference.questions`; the record that answers it is named there.
 
         Raises:
             VisualizerError: whatever went wrong, as the member of the tree that fits.
         """
 
-    def stream_attribution(
-        self, request: Request, options: AttributionOptions
-    ) -> Generator[AttributionEvent, None, None]:
-        """The same while saying what happens: `Progress` and `AnswerToken`, then exactly one `Attribution`.
+    def stream_explanation(
+        self, request: Request, question: Question[Explanation]
+    ) -> Generator[ExplanationEvent, None, None]:
+        """The same while saying what happens: `Progress` and `AnswerToken`, then exactly one `Explanation`.
 
-        Closing the generator stops the work. Raises what `attribute` raises.
+        Closing the generator stops the work. Raises what `explain` raises.
         """
 
     def close(self) -> None:
@@ -172,23 +159,14 @@ class LocalBackend:
         for index, request in enumerate(requests):
             yield index, self._outcome(request)
 
-    def attribute(
-        self,
-        request: Request,
-        token: int | None = None,
-        *,
-        by: Parts | None = None,
-        layers: Sequence[int] | None = None,
-        outcome: OutcomeKind = "logprob",
-    ) -> Attribution:
-        *_, attribution = self.stream_attribution(request, AttributionOptions(token, by, layers, outcome))
-        assert isinstance(attribution, Attribution)
-        return attribution
+    def explain(self, request: Request, question: Question[Answer]) -> Answer:
+        *_, explanation = self.stream_explanation(request, question)
+        return cast("Answer", explanation)
 
-    def stream_attribution(
-        self, request: Request, options: AttributionOptions
-    ) -> Generator[AttributionEvent, None, None]:
-        return self._stream(lambda emit, stop: self._engine.attribute(request, options, emit, stop))
+    def stream_explanation(
+        self, request: Request, question: Question[Explanation]
+    ) -> Generator[ExplanationEvent, None, None]:
+        return self._stream(lambda emit, stop: self._engine.explain(request, question, emit, stop))
 
     def busy(self) -> bool:
         """Whether a request is being worked on now, also one whose caller has left."""

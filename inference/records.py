@@ -21,7 +21,6 @@ from inference.settings import BackendKind
 FloatArray = NDArray[np.float32]
 Role = Literal["prompt", "template", "answer", "end"]
 CapturePath = Literal["eager", "rows"]
-OutcomeKind = Literal["logprob", "margin"]
 
 #: Columns of `Recording.group_share`.
 GROUPS = ("image", "question", "template and system", "answer")
@@ -216,9 +215,9 @@ class Recording:
             "background": (layers, height, width),
             "background_low": (layers, height, width),
         }.items():
-            _check_array(name, getattr(self, name), shape)
+            check_array(name, getattr(self, name), shape)
         if self.vision_received is not None:
-            _check_array("vision_received", self.vision_received, (self.vision_received.shape[0], *self._patches()))
+            check_array("vision_received", self.vision_received, (self.vision_received.shape[0], *self._patches()))
         if not self.focus or max(self.focus) >= len(self.tokens):
             raise CaptureError(f"focus {self.focus} does not fit {len(self.tokens)} tokens.")
         self._check_sums()
@@ -397,122 +396,17 @@ class Comparison:
         return notebook_html(self)
 
 
-#: Weights of a factor's effects in its Shapley value, by how many of the other two are already the second variant's.
-_SHAPLEY = np.array([[1 / 3, 1 / 6], [1 / 6, 1 / 3]])
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Attribution:
-    """Why an answer changed from one variant to another: seeing, looking or saying. Exact, by replays.
-
-    A replay of the text has three parts, and each may come from either variant: *seeing* is what was kept of the image
-    (keys and values of every layer up to its last token), *looking* the attention weights of all text rows, layers and
-    heads, forced to those of a variant's own replay, and *saying* everything else at the text rows. The outcomes of the
-    eight combinations are what is measured; all else follows from them.
-
-    Causal mediation (Vig et al. 2020, arXiv 2004.12265) by activation patching (Heimersheim & Nanda 2024, arXiv
-    2404.15255); shares are Shapley values (1953), which add up to the total.
-
-    Attributes:
-        model: the base model.
-        variants: (first, second), None = base.
-        tokens: the words after the image and the answer up to the measured token, the last one.
-        outcome: what is measured at the row that predicts that token: `"logprob"`, the natural log of its probability,
-            or `"margin"`, the logit of what the second variant would say there minus the logit of what the first would.
-        says: what (first, second) each would say there, its most probable token, as text; for `"margin"` they differ.
-        outcomes: `(2, 2, 2)` float64, axes [seeing][looking][saying], 0 = of the first variant, 1 = of the second.
-        by_layer: `(layers,)` float64, change of the first variant's outcome when one layer's looking is the second's;
-            None until asked for.
-        by_layer_reverse: the same, change of the second's outcome when one layer's looking is the first's.
-        by_head, by_head_reverse: `(layers, heads)` float64, the same of single heads; NaN in layers not asked for.
-        attention: the path that the replays took.
-        replays: how many there were; their seconds are `timings["replays"]`.
-        timings: seconds per stage.
-        notes: warnings for the person.
-
-    Raises:
-        CaptureError: shapes that disagree, a value that is not finite.
-    """
-
-    model: ModelInfo
-    variants: tuple[str | None, str | None]
-    tokens: tuple[Token, ...]
-    outcome: OutcomeKind
-    says: tuple[str, str]
-    outcomes: NDArray[np.float64] = field(repr=False)
-    by_layer: NDArray[np.float64] | None = field(default=None, repr=False)
-    by_layer_reverse: NDArray[np.float64] | None = field(default=None, repr=False)
-    by_head: NDArray[np.float64] | None = field(default=None, repr=False)
-    by_head_reverse: NDArray[np.float64] | None = field(default=None, repr=False)
-    attention: CapturePath = "eager"
-    replays: int = 8
-    timings: Mapping[str, float] = field(default_factory=dict)
-    notes: tuple[str, ...] = ()
-
-    def __post_init__(self) -> None:
-        if self.outcome not in get_args(OutcomeKind):
-            raise CaptureError(f"outcome must be one of {', '.join(get_args(OutcomeKind))}; not {self.outcome!r}.")
-        if not self.tokens or self.tokens[-1].role not in ("answer", "end"):
-            raise CaptureError("an attribution measures the last of its tokens, which must be the answer's.")
-        _check_array("outcomes", self.outcomes, (2, 2, 2), np.float64)
-        for name, shape in attribution_shapes(self.model).items():
-            array = getattr(self, name)
-            if array is not None:  # a layer that was not asked for is NaN as a whole: whatever else is not finite stays
-                left_out = np.isnan(array).all(axis=-1, keepdims=True) & (array.ndim == 2)
-                _check_array(name, np.where(left_out, 0.0, array), shape, np.float64)
-
-    @property
-    def token(self) -> int:
-        """Index of the measured token in `Comparison.tokens`."""
-        return len(self.tokens) - 1
-
-    @property
-    def total(self) -> float:
-        """Change of the outcome from the first variant to the second."""
-        return float(self.outcomes[1, 1, 1] - self.outcomes[0, 0, 0])
-
-    @property
-    def seeing(self) -> float:
-        """What of the total is due to what was kept of the image; a Shapley value, with the sign of its effect."""
-        return self._share(0)
-
-    @property
-    def looking(self) -> float:
-        """What of the total is due to where the text looks."""
-        return self._share(1)
-
-    @property
-    def saying(self) -> float:
-        """What of the total is due to everything else at the text rows."""
-        return self._share(2)
-
-    @property
-    def interaction(self) -> float:
-        """The total minus the three effects of swapping one factor alone in the first variant: 0 where they add up."""
-        first, alone = self.outcomes[0, 0, 0], self.outcomes[[1, 0, 0], [0, 1, 0], [0, 0, 1]]
-        return self.total - float((alone - first).sum())
-
-    def _share(self, factor: int) -> float:
-        # (2, 2): effects of this factor, by where the other two come from
-        effects = self.outcomes.take(1, axis=factor) - self.outcomes.take(0, axis=factor)
-        return float((effects * _SHAPLEY).sum())
-
-
-def attribution_shapes(model: ModelInfo) -> dict[str, tuple[int, ...]]:
-    """The shapes of an attribution's matrices by field; each may be absent."""
-    layers, heads = (model.num_layers,), (model.num_layers, model.num_heads)
-    return {"by_layer": layers, "by_layer_reverse": layers, "by_head": heads, "by_head_reverse": heads}
-
-
 Event = Progress | AnswerToken | Comparison
-AttributionEvent = Progress | AnswerToken | Attribution
 #: Of many requests, in any order: each one's index, with its answer or with its error in its place.
 Outcomes = Generator[tuple[int, Comparison | VisualizerError], None, None]
 
 
-def _check_array(
-    name: str, array: NDArray[Any], shape: Sequence[int], dtype: type[np.floating[Any]] = np.float32
-) -> None:
+def check_array(name: str, array: NDArray[Any], shape: Sequence[int], dtype: type[np.generic] = np.float32) -> None:
+    """Check an array of a record.
+
+    Raises:
+        CaptureError: another shape or type, or a value that is not finite.
+    """
     if array.shape != tuple(shape):
         raise CaptureError(f"{name} must have shape {tuple(shape)}; got {array.shape}.")
     if array.dtype != dtype:

@@ -24,7 +24,6 @@ from typing import Any
 
 import modal
 
-from inference.attribution_options import AttributionOptions
 from inference.cloud.event_sender import EventSender
 from inference.cloud.image import container_image
 from inference.cloud.mounted_adapters import MountedAdapters
@@ -37,9 +36,10 @@ from inference.errors import (
     ResultSizeError,
     VisualizerError,
 )
-from inference.records import AnswerToken, Attribution, Comparison, ModelInfo, Progress
+from inference.explanations import Explanation
+from inference.records import AnswerToken, Comparison, ModelInfo, Progress
 from inference.request import NEW_TOKENS
-from inference.serialization import pack_attribution, pack_comparison, unpack_request
+from inference.serialization import pack_comparison, pack_explanation, unpack_question, unpack_request
 from inference.settings import Settings
 from inference.version import VERSION
 
@@ -195,20 +195,20 @@ class RemoteEngine:
         return self._tell(channel, lambda say: self._answer(packed, say))
 
     @modal.method()
-    def attribute(self, packed: bytes, options: dict[str, Any], channel: str) -> bytes:
-        """Say why the answer changed between a request's two variants, and meanwhile what happens.
+    def explain(self, packed: bytes, question: dict[str, Any], channel: str) -> bytes:
+        """Explain the change between a request's variants, and say meanwhile what happens.
 
         Args:
             packed, channel: see `compare`.
-            options: the fields of an `AttributionOptions`.
+            question: see `inference.serialization.pack_question`.
 
         Returns:
-            See `inference.serialization.pack_attribution`.
+            See `inference.serialization.pack_explanation`.
 
         Raises:
             VisualizerError: whatever went wrong, as the member of the tree that fits.
         """
-        return self._tell(channel, lambda say: self._answer(packed, say, AttributionOptions(**options)))
+        return self._tell(channel, lambda say: self._answer(packed, say, question))
 
     @modal.method()
     def compare_item(self, index: int, packed: bytes, channel: str) -> tuple[int, bytes | VisualizerError]:
@@ -261,8 +261,8 @@ class RemoteEngine:
             sender.send("packed", bytes=len(result))
         return result
 
-    def _answer(self, packed: bytes, say: Callable[..., None], options: AttributionOptions | None = None) -> bytes:
-        """Answer a packed request, or with options say why; `say` hears what happens, and ends the work by raising."""
+    def _answer(self, packed: bytes, say: Callable[..., None], question: dict[str, Any] | None = None) -> bytes:
+        """Answer a packed request, or a question about it; `say` hears what happens, and ends the work by raising."""
         answered = False
         try:
             with _only_known_errors():
@@ -270,16 +270,19 @@ class RemoteEngine:
                 request = unpack_request(packed)
                 adapters.look_again_for(request.adapters, self.model)
                 backend = self._opening().result()
-                happens = backend.stream(request) if options is None else backend.stream_attribution(request, options)
+                if question is None:
+                    happens = backend.stream(request)
+                else:
+                    happens = backend.stream_explanation(request, unpack_question(question))
                 # closed on the way out, whatever was thrown: that is what stops the engine
                 with contextlib.closing(happens) as stream:
                     for event in stream:
-                        if isinstance(event, (Comparison, Attribution)):
+                        if isinstance(event, (Comparison, Explanation)):
                             break
                         self._counts["tokens"] += isinstance(event, AnswerToken)
                         say("token" if isinstance(event, AnswerToken) else "progress", **asdict(event))
-                if isinstance(event, Attribution):
-                    result = pack_attribution(event)
+                if isinstance(event, Explanation):
+                    result = pack_explanation(event)
                 else:
                     result = pack_comparison(event, float32=CLOUD.modal_float32)
             answered = True

@@ -16,7 +16,7 @@ import math
 from collections.abc import Mapping
 from dataclasses import asdict, fields
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,14 +24,14 @@ from PIL import Image
 
 from inference.archive import DAMAGE, Archive, ArchiveError, write_archive
 from inference.errors import CaptureError, InputError
+from inference.explanations import EXPLANATIONS, Explanation
 from inference.photo import Photo, upright_rgb
+from inference.questions import QUESTIONS, Question
 from inference.records import (
-    Attribution,
     Comparison,
     ModelInfo,
     Recording,
     Token,
-    attribution_shapes,
     background_of,
     recording_shapes,
 )
@@ -159,38 +159,62 @@ def _to_float16(values: NDArray[np.float32]) -> tuple[NDArray[np.float16], int]:
     return np.ldexp(values, exponent).astype(np.float16), exponent
 
 
-# attributions
+# explanations, and the questions that ask for them
 
 
-def pack_attribution(attribution: Attribution) -> bytes:
-    """Pack an attribution, bit for bit."""
-    header = {each.name: getattr(attribution, each.name) for each in fields(Attribution)}
-    arrays = {name: header.pop(name) for name in ("outcomes", *attribution_shapes(attribution.model))}
-    header |= {"model": asdict(attribution.model), "timings": dict(attribution.timings)}
-    header |= {"tokens": [asdict(token) for token in attribution.tokens]}
+def pack_explanation(explanation: Explanation) -> bytes:
+    """Pack an explanation, bit for bit."""
+    header = {each.name: getattr(explanation, each.name) for each in fields(explanation)}
+    arrays = {name: header.pop(name) for name in explanation.ARRAYS}
+    header |= {"model": asdict(explanation.model), "timings": dict(explanation.timings)}
+    header |= {
+        "tokens": [asdict(token) for token in explanation.tokens],
+        "kind": _kind(EXPLANATIONS, type(explanation)),
+    }
     return _packed(header, {name: array for name, array in arrays.items() if array is not None})
 
 
-def unpack_attribution(packed: bytes) -> Attribution:
-    """Unpack an attribution.
+def unpack_explanation(packed: bytes) -> Explanation:
+    """Unpack an explanation.
 
     Args:
-        packed: what `pack_attribution` gave.
+        packed: what `pack_explanation` gave.
 
     Raises:
-        InputError: bytes that are no packed attribution.
+        InputError: bytes that are no packed explanation.
     """
     try:
         archive = Archive(io.BytesIO(packed))
-        values = archive.header()
-        values |= {name: tuple(values[name]) for name in ("variants", "says", "notes")}
+        values = {name: _tuples(value) for name, value in archive.header().items()}
+        kind = EXPLANATIONS[values.pop("kind")]
         values |= {"model": ModelInfo(**values["model"]), "tokens": _tokens(values["tokens"])}
-        for name, shape in {"outcomes": (2, 2, 2), **attribution_shapes(values["model"])}.items():
-            if name == "outcomes" or name in archive:
-                values[name] = archive.array(name, shape, np.float64)
-        return Attribution(**values)
+        for name, (axes, dtype) in kind.ARRAYS.items():
+            if name in archive:
+                values[name] = archive.array(name, (None,) * axes, dtype)
+        return kind(**values)
     except (*DAMAGE, CaptureError) as error:
-        raise InputError(f"These bytes are no packed attribution{_reason(error)}.") from error
+        raise InputError(f"These bytes are no packed explanation{_reason(error)}.") from error
+
+
+def pack_question(question: Question[Explanation]) -> dict[str, Any]:
+    """A question as plain values: its fields, and its `kind`."""
+    values = {each.name: getattr(question, each.name) for each in fields(cast("Any", question))}
+    return {"kind": _kind(QUESTIONS, type(question))} | values
+
+
+def unpack_question(values: Mapping[str, Any]) -> Question[Explanation]:
+    """The question of plain values.
+
+    Raises:
+        InputError: no such kind, fields that it does not have, or whatever the question itself refuses.
+    """
+    kind = QUESTIONS.get(str(values.get("kind")))
+    if kind is None:
+        raise InputError(f"There is no question {str(values.get('kind'))[:40]!r}; there are {', '.join(QUESTIONS)}.")
+    try:
+        return kind(**{name: value for name, value in values.items() if name != "kind"})
+    except TypeError as error:
+        raise InputError(f"A question of {values['kind']} has no such fields: {', '.join(values)[:200]}.") from error
 
 
 # requests
@@ -232,6 +256,15 @@ def photo_of(packed: bytes) -> NDArray[np.uint8]:
 def _pixels(archive: Archive) -> NDArray[np.uint8]:
     png = Image.open(io.BytesIO(archive.array("photo", (None,), np.uint8).tobytes()), formats=("PNG",))
     return upright_rgb(png).pixels
+
+
+def _kind(kinds: Mapping[str, type], searched: type) -> str:
+    return next(name for name, each in kinds.items() if each is searched)
+
+
+def _tuples(value: Any) -> Any:
+    """JSON knows lists only; records hold tuples."""
+    return tuple(map(_tuples, value)) if isinstance(value, list) else value
 
 
 def _packed(header: Mapping[str, Any], arrays: Mapping[str, NDArray[Any]]) -> bytes:

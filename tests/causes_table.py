@@ -20,10 +20,10 @@ import numpy as np
 from PIL import Image
 
 from inference import Attribution, Backend, Request, open_backend
-from inference.attribution_options import AttributionOptions, Parts
 from inference.demo.world import scene
 from inference.errors import SelectionError
 from inference.model.engine import Engine
+from inference.questions import AttributionOptions, AttributionParts
 from inference.settings import MIB
 from tests.benchmarks.modes import open_engine
 from tests.benchmarks.shapes import SHAPES, write_adapters, write_model
@@ -36,7 +36,11 @@ FACTORS = ("seeing", "looking", "saying")
 PROMPT = "Describe the image."
 #: Cells (height, width) of the pictures whose price is taken, by their number.
 PRICED = {768: (24, 32), 1_024: (32, 32), 2_040: (34, 60)}
-PARTS: dict[Parts | None, str] = {None: "seeing, looking, saying", "layer": "and by layer", "head": "and by head"}
+PARTS: dict[AttributionParts | None, str] = {
+    None: "seeing, looking, saying",
+    "layer": "and by layer",
+    "head": "and by head",
+}
 
 
 class Measured(NamedTuple):
@@ -60,7 +64,7 @@ def measure(backend: Backend, adapter: str, count: int) -> Measured:
     rows, alike = [], 0
     for request in requests(adapter):
         try:
-            found = backend.attribute(request, outcome="margin")
+            found = backend.explain(request, AttributionOptions(outcome="margin"))
         except SelectionError:
             alike += 1
             assert alike < 20 * count, f"{adapter} hardly changes an answer"
@@ -122,7 +126,7 @@ def priced(engine: Engine, image: Image.Image, options: Sequence[AttributionOpti
     request = Request(image, PROMPT, adapters=(None, "a0"))
     engine.cache.clear()
     found = []
-    for work in (engine.compare, *(partial(engine.attribute, options=each) for each in options)):
+    for work in (engine.compare, *(partial(engine.explain, question=each) for each in options)):
         begin = time.perf_counter()
         answer = work(request)
         found.append(time.perf_counter() - begin)

@@ -9,32 +9,29 @@ cancelling a spawned one ends the work. What happens meanwhile is read from a qu
 import logging
 import threading
 import time
-from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
-from dataclasses import asdict
+from collections.abc import Callable, Generator, Iterable, Mapping
 from itertools import islice
-from typing import Any
+from typing import Any, cast
 from uuid import uuid4
 
-from inference.attribution_options import AttributionOptions, Parts
 from inference.cloud.calls import CALL_SECONDS, TRANSFER_SECONDS, Deployment, Handles
 from inference.cloud.many import answer_all
 from inference.cloud.watch import Watch, follow
 from inference.errors import InputError, ModelLoadError, VersionMismatchError, VisualizerError
+from inference.explanations import Explanation, ExplanationEvent
+from inference.questions import Answer, Question
 from inference.records import (
     AdapterInfo,
     AnswerToken,
-    Attribution,
-    AttributionEvent,
     BackendStatus,
     Comparison,
     Event,
     ModelInfo,
-    OutcomeKind,
     Outcomes,
     Progress,
 )
 from inference.request import Request
-from inference.serialization import pack_request, unpack_attribution, unpack_comparison
+from inference.serialization import pack_question, pack_request, unpack_comparison, unpack_explanation
 from inference.settings import Settings
 
 CATALOG_SECONDS = 60.0  # deadline of the list of adapters: its CPU container may have to start
@@ -128,28 +125,19 @@ class ModalBackend:
         self._loaded = comparison.model
         yield comparison
 
-    def attribute(
-        self,
-        request: Request,
-        token: int | None = None,
-        *,
-        by: Parts | None = None,
-        layers: Sequence[int] | None = None,
-        outcome: OutcomeKind = "logprob",
-    ) -> Attribution:
-        *_, attribution = self.stream_attribution(request, AttributionOptions(token, by, layers, outcome))
-        assert isinstance(attribution, Attribution)
-        return attribution
+    def explain(self, request: Request, question: Question[Answer]) -> Answer:
+        *_, explanation = self.stream_explanation(request, question)
+        return cast("Answer", explanation)
 
-    def stream_attribution(
-        self, request: Request, options: AttributionOptions
-    ) -> Generator[AttributionEvent, None, None]:
+    def stream_explanation(
+        self, request: Request, question: Question[Explanation]
+    ) -> Generator[ExplanationEvent, None, None]:
         def spawn(handles: Handles, packed: bytes, channel: str) -> Any:
-            return handles.engine.attribute.spawn(packed, asdict(options), channel)
+            return handles.engine.explain.spawn(packed, pack_question(question), channel)
 
-        attribution = unpack_attribution((yield from self._spawned(request, spawn)))
-        self._loaded = attribution.model
-        yield attribution
+        explanation = unpack_explanation((yield from self._spawned(request, spawn)))
+        self._loaded = explanation.model
+        yield explanation
 
     def compare_many(self, requests: Iterable[Request]) -> Outcomes:
         waiting, first = iter(requests), 0

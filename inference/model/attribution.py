@@ -18,15 +18,15 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from inference.attribution_options import AttributionOptions
 from inference.errors import CaptureError, SelectionError
+from inference.explanations import Attribution
 from inference.model.cache import PrefixCache
 from inference.model.context import RequestContext
 from inference.model.forced_attention import ForcedAttention, KeptAttention, check_room
 from inference.model.passes import Passes
 from inference.model.pieces import decode_pieces
 from inference.model.prompt import answer_tokens
-from inference.records import Attribution
+from inference.questions import AttributionOptions
 
 #: By layer and by head, where that was asked for.
 _Parts = tuple[NDArray[np.float64] | None, NDArray[np.float64] | None]

@@ -24,8 +24,8 @@ import torch
 
 from inference.adapters.catalog import AdapterCatalog
 from inference.adapters.manager import AdapterManager, BaseChangedError
-from inference.attribution_options import AttributionOptions
 from inference.errors import AdapterRefusedError, OutOfMemoryError, SelectionError
+from inference.explanations import Attribution, Explanation
 from inference.limits import check_answer_length, check_limits
 from inference.model.attribution import Mediation, measured_index
 from inference.model.cache import InferenceCache
@@ -36,13 +36,14 @@ from inference.model.image_input import read_image
 from inference.model.passes import Passes
 from inference.model.prompt import Prompt, PromptBuilder
 from inference.model.variant_pass import VariantPass
-from inference.records import Attribution, Comparison, ModelInfo, Recording
+from inference.questions import AttributionOptions, Question
+from inference.records import Comparison, ModelInfo, Recording
 from inference.request import Request
 from inference.settings import MIB, Settings
 
 logger = logging.getLogger(__name__)
 
-_Record = TypeVar("_Record", Comparison, Attribution)
+_Record = TypeVar("_Record", Comparison, Explanation)
 
 
 class Engine:
@@ -108,18 +109,18 @@ class Engine:
         check_limits(request, self._settings.limits)
         return self._answer(lambda: self._compare(request, Stages(emit, stop)))
 
-    def attribute(
+    def explain(
         self,
         request: Request,
-        options: AttributionOptions,
+        question: Question[Explanation],
         emit: Emit = lambda event: None,
         stop: Stop = lambda: False,
-    ) -> Attribution:
-        """Say why the answer changed between a request's two variants; see `inference.records.Attribution`.
+    ) -> Explanation:
+        """Explain the change between a request's variants; see `inference.questions`.
 
         Args:
             request: of two variants, first and second.
-            options: which token, which outcome, how finely.
+            question: what is asked about them.
             emit: told what happens, while it happens.
             stop: asked between layers; true ends the work with `CancelledError`.
 
@@ -127,7 +128,7 @@ class Engine:
             VisualizerError: whatever went wrong, as the member of the tree that fits; the model is as before.
         """
         check_limits(request, self._settings.limits)
-        return self._answer(lambda: self._attribute(request, options, Stages(emit, stop)))
+        return self._answer(lambda: self._explain(request, question, Stages(emit, stop)))
 
     def _answer(self, work: Callable[[], _Record]) -> _Record:
         """Do a request's work, once more where kept things may have been what lacked."""
@@ -236,6 +237,11 @@ class Engine:
             yield VariantPass(context, adapter, variant, own_vision, self.passes, self.cache)
 
     # why the answer changed
+
+    def _explain(self, request: Request, question: Question[Explanation], stages: Stages) -> Explanation:
+        if isinstance(question, AttributionOptions):
+            return self._attribute(request, question, stages)
+        raise SelectionError(f"{type(question).__name__} is no question that this engine answers.")
 
     def _attribute(self, request: Request, options: AttributionOptions, stages: Stages) -> Attribution:
         context = self._read(request, stages)

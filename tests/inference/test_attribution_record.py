@@ -8,7 +8,7 @@ import pytest
 
 from inference import Attribution, Token
 from inference.errors import CaptureError, InputError
-from inference.serialization import pack_attribution, unpack_attribution
+from inference.serialization import pack_explanation, unpack_explanation
 from tests.scripted_backend import HEADS, LAYERS, MODEL
 from tests.upstream_mediation import shapley
 
@@ -74,7 +74,7 @@ def whole() -> Attribution:
 
 @pytest.mark.parametrize("original", [attribution(lambda s, lo, y: s / 3), whole()])
 def test_what_is_packed_comes_back_bit_for_bit(original):
-    back = unpack_attribution(pack_attribution(original))
+    back = unpack_explanation(pack_explanation(original))
     for name in ("model", "variants", "tokens", "outcome", "says", "attention", "replays", "timings", "notes"):
         assert getattr(back, name) == getattr(original, name), name
     for name in ("outcomes", "by_layer", "by_layer_reverse", "by_head", "by_head_reverse"):
@@ -84,10 +84,10 @@ def test_what_is_packed_comes_back_bit_for_bit(original):
 
 
 def test_bytes_that_are_none_are_refused():
-    packed = pack_attribution(whole())
+    packed = pack_explanation(whole())
     for damaged in (b"", b"PK", packed[: len(packed) // 2]):
-        with pytest.raises(InputError, match="no packed attribution"):
-            unpack_attribution(damaged)
+        with pytest.raises(InputError, match="no packed explanation"):
+            unpack_explanation(damaged)
 
 
 @pytest.mark.parametrize(

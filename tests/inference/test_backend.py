@@ -12,7 +12,6 @@ import torch
 from transformers import Qwen3VLForConditionalGeneration
 
 from inference import AnswerToken, Attribution, Comparison, Progress, open_backend
-from inference.attribution_options import AttributionOptions
 from inference.errors import (
     BackendError,
     CancelledError,
@@ -23,6 +22,7 @@ from inference.errors import (
     UnsupportedModelError,
 )
 from inference.model.passes import Passes
+from inference.questions import AttributionOptions
 from tests.adapters import write_adapter
 from tests.checkpoints import write_checkpoint
 from tests.conftest import picture, wait_until
@@ -53,28 +53,28 @@ def test_a_stream_says_what_happens_and_ends_with_exactly_one_comparison(backend
 
 def test_a_stream_of_an_attribution_says_its_replays_and_ends_with_exactly_one(backend, ask):
     request = ask(adapters=(None, "one"))
-    *events, last = backend.stream_attribution(request, AttributionOptions(by="layer"))
+    *events, last = backend.stream_explanation(request, AttributionOptions(by="layer"))
     assert isinstance(last, Attribution)
     assert all(isinstance(event, (Progress, AnswerToken)) for event in events)
     replays = [event.sentence for event in events if isinstance(event, Progress) and event.stage == "replays"]
     assert len(replays) == last.replays == 8 + 2 * backend.model_info().num_layers
-    again = backend.attribute(request, by="layer", layers=None)
+    again = backend.explain(request, AttributionOptions(by="layer", layers=None))
     assert np.array_equal(again.outcomes, last.outcomes)
     assert np.array_equal(again.by_layer, last.by_layer)
     natural = [recording.logprobs[0] for recording in backend.compare(request).recordings]
     np.testing.assert_allclose([last.outcomes[0, 0, 0], last.outcomes[1, 1, 1]], natural, atol=1e-5)
-    later = backend.attribute(request, last.token + 1, by="head", layers=(1,))
+    later = backend.explain(request, AttributionOptions(last.token + 1, by="head", layers=(1,)))
     assert later.token == last.token + 1
     assert np.isfinite(later.by_head).all(axis=1).tolist() == [False, True, False]
     with pytest.raises(SelectionError, match="outcome must be one of logprob, margin"):
-        backend.attribute(request, outcome="probability")
+        backend.explain(request, AttributionOptions(outcome="probability"))
 
 
 def test_leaving_a_stream_of_an_attribution_stops_its_replays(backend, ask, monkeypatch):
     request = ask(adapters=(None, "one"), max_new_tokens=1)
     before = backend.compare(request).recordings[1].by_token
     held = Held(monkeypatch, at=6)  # the words of the one that writes, and five replays
-    stream = backend.stream_attribution(request, AttributionOptions(by="head"))
+    stream = backend.stream_explanation(request, AttributionOptions(by="head"))
     for event in stream:
         if isinstance(event, Progress) and event.sentence.startswith("replay 5 "):
             break

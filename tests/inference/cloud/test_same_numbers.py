@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 
 from inference import AnswerToken, Attribution, Comparison, Progress
-from inference.attribution_options import AttributionOptions
 from inference.errors import InputError, SelectionError, UnknownAdapterError
+from inference.questions import AttributionOptions
 from inference.records import BackendStatus
 from inference.serialization import split_comparison
 from tests.inference.cloud.conftest import EXACT
@@ -60,8 +60,8 @@ def test_a_stream_tells_its_stages_in_order_and_ends_with_the_comparison(connect
 
 def test_an_attribution_equals_the_local_one_bit_for_bit_and_tells_its_replays(connect, local, ask):
     request, options = ask(adapters=(None, "find-red")), AttributionOptions(by="head", layers=(0, 3))
-    *events, theirs = connect().stream_attribution(request, options)
-    ours = local.attribute(request, by="head", layers=(0, 3))
+    *events, theirs = connect().stream_explanation(request, options)
+    ours = local.explain(request, AttributionOptions(by="head", layers=(0, 3)))
     stages = [event.stage for event in events if isinstance(event, Progress)]
     assert {"modal", "prompt", "replays", "receiving"} <= set(stages)
     for field in fields(Attribution):
@@ -73,7 +73,7 @@ def test_an_attribution_equals_the_local_one_bit_for_bit_and_tells_its_replays(c
         else:
             assert one == other
     with pytest.raises(SelectionError, match="two variants"):
-        connect().attribute(ask(adapters=("find-red",)))
+        connect().explain(ask(adapters=("find-red",)), AttributionOptions())
 
 
 def test_two_callers_with_different_adapters_at_once_get_their_own(connect, local, ask):
@@ -122,7 +122,7 @@ def test_what_is_deployed_is_what_the_settings_say(cloud):
     assert engine.gpus == ["H100", "A100-80GB", "L40S"]
     assert (engine.timeout, engine.startup_timeout, engine.scaledown_window) == (600, 900, 300)
     assert (engine.min_containers, engine.max_containers, engine.memory_snapshot) == (0, 4, True)
-    assert sorted(engine.methods) == ["attribute", "compare", "compare_item", "model_info", "status", "warm"]
+    assert sorted(engine.methods) == ["compare", "compare_item", "explain", "model_info", "status", "warm"]
     assert set(engine.volumes.values()) == {
         "lora-attention-visualizer-models",
         "lora-attention-visualizer-adapters",

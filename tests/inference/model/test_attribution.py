@@ -14,13 +14,14 @@ import torch
 
 from inference import Comparison
 from inference.adapters.catalog import AdapterCatalog
-from inference.attribution_options import AttributionOptions
 from inference.demo import WEIGHTS_DIR
 from inference.demo.world import scene
 from inference.errors import CancelledError, CaptureError, InputError, SelectionError
+from inference.explanations import Attribution
 from inference.model.engine import Engine
 from inference.model.forced_attention import ForcedAttention, KeptAttention
-from inference.records import Attribution, Progress
+from inference.questions import AttributionOptions
+from inference.records import Progress
 from inference.request import Request
 from inference.settings import MIB, Settings
 from tests.adapters import EXPERTS, LANGUAGE, edit_weights, write_adapter
@@ -99,7 +100,7 @@ def ask(*adapters: str | None, **more) -> Request:
 
 
 def attribute(engine: Engine, *adapters: str | None, token: int | None = None, **options) -> Attribution:
-    return engine.attribute(ask(*adapters), AttributionOptions(token, **options))
+    return engine.explain(ask(*adapters), AttributionOptions(token, **options))
 
 
 def identical(one: Attribution, other: Attribution) -> bool:
@@ -226,7 +227,7 @@ def test_the_embedded_adapters_replays_equal_upstreams_too(path, first, second):
     image = scene(961_000_006, objects=3, size=(192, 256), must_have=("red", "circle")).image  # each says otherwise
     request = Request(image, "Describe the image.", adapters=(first, second), max_new_tokens=3)
     comparison = engine.compare(request)
-    ours = engine.attribute(request, AttributionOptions(by="layer"))
+    ours = engine.explain(request, AttributionOptions(by="layer"))
     folders = [None if name is None else WEIGHTS_DIR / "adapters" / name for name in (first, second)]
     answer = tuple(token.id for token in comparison.tokens if token.role in ("answer", "end"))
     theirs = Mediated(WEIGHTS_DIR / "model", folders, engine.prompt(request), answer, index=0)
@@ -290,7 +291,7 @@ def test_stop_ends_it_between_layers_and_leaves_the_engine_as_before(replay, mod
 
     start = time.monotonic()
     with pytest.raises(CancelledError):
-        engine.attribute(request, AttributionOptions(by="head"), stop=stop)
+        engine.explain(request, AttributionOptions(by="head"), stop=stop)
     assert time.monotonic() - start < 2
     assert (len(begun), len(layers)) == (replay, LAYERS * (replay - 1) + 2), "not one layer more"
     assert same_comparison(engine.compare(request), before)
@@ -308,7 +309,7 @@ def test_after_a_comparison_nothing_of_the_image_is_read_again(models, monkeypat
         )
     options = AttributionOptions(by="head", layers=(1,))
     said: list[Progress] = []
-    found = engine.attribute(request, options, emit=said.append)
+    found = engine.explain(request, options, emit=said.append)
     assert {name: passes.count(name) for name in set(passes)} == {"words": 1, "decode": 1, "text": found.replays}
     assert found.replays == options.replays(engine.model_info) == 8 + 2 * (LAYERS + 4)
     sentences = [event.sentence for event in said if isinstance(event, Progress) and event.stage == "replays"]
@@ -327,7 +328,7 @@ def test_the_answer_is_written_by_the_variant_whose_answer_is_replayed(models):
     for writer in (None, "everything-1"):
         request = Request(IMAGE, PROMPT, adapters=(None, "everything-1"), answer_from=writer, max_new_tokens=3)
         comparison = engine.compare(request)
-        found = engine.attribute(request, AttributionOptions(len(comparison.tokens) - 1))
+        found = engine.explain(request, AttributionOptions(len(comparison.tokens) - 1))
         assert found.tokens == comparison.tokens
         natural = [recording.logprobs[-1] for recording in comparison.recordings]
         np.testing.assert_allclose(found.outcomes[[0, 1], [0, 1], [0, 1]], natural, atol=1e-5, rtol=0)
@@ -345,9 +346,9 @@ def test_adapters_that_do_not_fit_beside_each_other_change_no_number(models, eng
 
 def test_strength_and_modules_count(engines):
     engine = engines("dense", "eager")
-    off = engine.attribute(ask(None, "everything-1", scale=0.0), AttributionOptions())
+    off = engine.explain(ask(None, "everything-1", scale=0.0), AttributionOptions())
     assert len(np.unique(off.outcomes)) == 1
-    only_k = engine.attribute(ask(None, "everything-1", modules=("k_proj",)), AttributionOptions())
+    only_k = engine.explain(ask(None, "everything-1", modules=("k_proj",)), AttributionOptions())
     whole = attribute(engine, None, "everything-1")
     assert 1e-3 < abs(only_k.total) != abs(whole.total)
 
@@ -388,7 +389,7 @@ def test_what_cannot_be_measured_is_said(request_options, options, words, engine
     engine.compare(request)
     kept = set(engine.cache)
     with pytest.raises(SelectionError, match=words):
-        engine.attribute(request, AttributionOptions(**options))
+        engine.explain(request, AttributionOptions(**options))
     assert set(engine.cache) == kept, "what was read of the image is not lost"
 
 
@@ -400,7 +401,7 @@ def test_a_token_beyond_the_answer_that_was_written_is_said():
     assert len(written.recording("find-red").answer_ids) < 200, "it must end before, or this shows nothing"
     kept = set(engine.cache)
     with pytest.raises(SelectionError, match=f"Token {len(written.tokens)} cannot be measured"):
-        engine.attribute(request, AttributionOptions(len(written.tokens)))
+        engine.explain(request, AttributionOptions(len(written.tokens)))
     assert set(engine.cache) == kept, "what was read of the image is not lost"
 
 
