@@ -295,6 +295,16 @@ def test_a_map_survives_the_death_of_a_container(cloud, function):
     assert not dead.alive
 
 
+def test_an_answer_that_was_asked_for_before_takes_nothing_from_what_may_pass(cloud, function):
+    left = function("nap").spawn(0.5)
+    wait_until(lambda: any(container.running for container in cloud.containers("nap")))
+    stream = iter(function("nap").map([1.0] * 6, order_outputs=False))
+    with cloud.holding("nap", outputs=1):
+        results = [next(stream)]
+        assert left.get() == "1"
+    assert [*results, *stream] == ["1"] * 6
+
+
 def test_a_map_may_be_closed_early(function):
     stream = iter(function("nap").map([0.01] * 20, order_outputs=False))
     assert next(stream) == "1"

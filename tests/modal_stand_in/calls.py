@@ -166,7 +166,7 @@ class Calls:
     async def function_put_outputs(self, request, container):
         for output in request.outputs:
             if self.hold is not None:
-                await self.hold.let_through(container)
+                await self.hold.let_through(container, output.input_id)
             item = container.running.pop(output.input_id, None)
             container.cancelling.discard(output.input_id)
             if item is not None and item.attempt == output.retry_count:

@@ -103,7 +103,7 @@ class StandIn(Apps, Storage, Calls, Containers):
     def holding(
         self, function_name: str, last_value: Callable[[Any], bool] | None = None, outputs: int = 0
     ) -> Iterator[None]:
-        """Hold back what the function's containers give: the middle of their work lasts as long as the context.
+        """Hold back what the containers give of what is asked from now on: its middle lasts as long as the context.
 
         Args:
             function_name: "Name", or "Name.*" for a class.
@@ -113,7 +113,8 @@ class StandIn(Apps, Storage, Calls, Containers):
         """
 
         async def begin() -> Hold:
-            self.hold = Hold(function_name, last_value, outputs)
+            earlier = frozenset(item.id for call in self.function_calls.values() for item in call.inputs)
+            self.hold = Hold(function_name, earlier, last_value, outputs)
             return self.hold
 
         async def end() -> None:

@@ -38,9 +38,13 @@ class Bell:
 
 @dataclass(eq=False)
 class Hold:
-    """What containers of a function may still give; the rest waits until it is over, or until they are."""
+    """What containers of a function may still give; the rest waits until it is over, or until they are.
+
+    What was asked before it began is none of its business: an input that an earlier caller left may still be answered.
+    """
 
     function_name: str
+    earlier: frozenset[str]  # ids of the inputs that were there before
     last_value: Callable[[Any], bool] | None  # the first value of each container that is so is the last one that passes
     outputs: int  # so many still pass, of all containers together
     silent: set[str] = field(default_factory=set)  # ids of containers that have put their last value
@@ -58,9 +62,9 @@ class Hold:
                 return number
         return len(values)
 
-    async def let_through(self, container: "Container") -> None:
-        """Return as soon as an output of the container may pass."""
-        if is_of(container, self.function_name):
+    async def let_through(self, container: "Container", input_id: str) -> None:
+        """Return as soon as the container's output of that input may pass."""
+        if is_of(container, self.function_name) and input_id not in self.earlier:
             self.outputs -= 1
             if self.outputs < 0:
                 await self.over.wait()
