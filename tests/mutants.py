@@ -1,6 +1,6 @@
 """Does a test fail when a number's code is wrong? Mutants, drawn at random, each met by its tests.
 
-Of `visualize/`, and of the part of the service that picks what the page says of a result.
+Of `visualize/`, of the measures, and of the part of the service that picks what the page says of a result.
 
     python -m tests.mutants --count 300 --seed 1            # prints one line per mutant, survivors again at the end
     python -m tests.mutants --only visualize/numbers/scale.py --all
@@ -31,6 +31,7 @@ SECONDS = 400  # a mutant that runs longer hangs, and counts as noticed
 TESTS = ROOT / "tests" / "visualize"
 #: The service's part, met by the tests of that room.
 SERVICE, SERVICE_TESTS = ROOT / "inference" / "service" / "view.py", ROOT / "tests" / "inference" / "service"
+MEASURES, MEASURES_TESTS = ROOT / "inference" / "measures.py", ROOT / "tests" / "inference" / "test_measures.py"
 #: Tests that look at another process's import or at the whole house see no mutant.
 LEFT_OUT = {"test_imports.py"}
 #: Whose tests are not named after the file.
@@ -65,7 +66,7 @@ def main() -> int:
     arguments = parser.parse_args()
     found = [
         (path, *place)
-        for path in [*sorted(ROOT.glob("visualize/**/*.py")), SERVICE]
+        for path in [*sorted(ROOT.glob("visualize/**/*.py")), MEASURES, SERVICE]
         if not arguments.only or str(path.relative_to(ROOT)) in arguments.only
         for place in places(path.read_text(encoding="utf-8"))
     ]
@@ -262,6 +263,7 @@ def _run(path: Path, source: str) -> int:
     os.dup2(devnull, 1), os.dup2(devnull, 2)
     options = ["-x", "-q", "-p", "no:cacheprovider", "-p", "no:randomly", "--tb=no", "--no-header"]
     own, others = ([str(SERVICE_TESTS)], []) if path == SERVICE else _tests_for(parts[-1])
+    own += [str(MEASURES_TESTS)] if path == MEASURES else []
     return int(pytest.main([*options, *own])) or (int(pytest.main([*options, *others])) if others else 0)
 
 
@@ -288,7 +290,7 @@ def _warm() -> None:
     assert pytest
     assert scipy
     assert tests
-    assert not any(name.startswith("visualize") for name in sys.modules)
+    assert not any(name.startswith(("visualize", "inference.measures")) for name in sys.modules)
 
 
 if __name__ == "__main__":

@@ -9,7 +9,7 @@
 `rank_heads` say which layers and heads to look at, `overlay` lays any map on its photo.
 """
 
-from visualize.numbers import measures
+from inference import measures
 from visualize.numbers.caption import caption
 from visualize.numbers.change import change_per_token, layer_of_largest_change, token_of_largest_change
 from visualize.numbers.figures import Change, Measures

@@ -47,7 +47,7 @@ adapters of that folder that can be used; which they are, and why others cannot,
 
 Heads are those of all layers; those that put nothing on the image have neither cells nor divergence and do not
 count there. The divergence and the cells, exp(entropy), are of the row renormalised over the image
-(`visualize.numbers.measures`). In the CSV a text that begins with `=`, `+`, `-`, `@`, a tab or a line break gets a
+(`inference.measures`). In the CSV a text that begins with `=`, `+`, `-`, `@`, a tab or a line break gets a
 leading apostrophe, so that no spreadsheet runs it.
 
 Exit code: 0 all items are there, 1 some are not, 2 it could not begin or not go on, 130 Ctrl-C.

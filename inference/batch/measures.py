@@ -18,8 +18,8 @@ def measured(comparison: Comparison) -> list[Row]:
     Raises:
         SelectionError: the variants' rows cannot be compared.
     """
+    from inference.measures import effective_cells
     from visualize import shift_matrix  # late: a batch that is only planned draws and measures nothing
-    from visualize.numbers.measures import effective_cells
 
     variants = [recording.adapter for recording in comparison.recordings]
     seconds = comparison.timings.get("total", sum(comparison.timings.values()))

@@ -3,9 +3,9 @@
 from collections.abc import Mapping
 from typing import Literal
 
+from inference.measures import Measure
 from inference.records import Comparison
 from visualize.numbers.caption import variant_name
-from visualize.numbers.measures import Measure
 
 #: Largest change of a token, in bits, that rounding alone can make.
 NOISE, NOISE_HALF = 1e-9, 1e-4  # in float32; in bfloat16 and float16

@@ -12,8 +12,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from inference.errors import SelectionError
+from inference.measures import Measure, row_divergence
 from inference.records import Comparison, Recording
-from visualize.numbers.measures import Measure, row_divergence
 from visualize.numbers.token_choice import answer_indices, token_indices
 
 

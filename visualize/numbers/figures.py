@@ -5,15 +5,15 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from inference.measures import Measure, entropy, image_share, js_divergence, row_divergence
 from inference.records import FloatArray, Recording
-from visualize.numbers.measures import Measure, entropy, image_share, js_divergence, row_divergence
 from visualize.numbers.reduce import Head
 from visualize.numbers.token_choice import TokenChoice, token_indices
 
 
 @dataclass(frozen=True, slots=True)
 class Measures:
-    """Numbers of one variant's attention, see `visualize.numbers.measures`; nan where it has none.
+    """Numbers of one variant's attention, see `inference.measures`; nan where it has none.
 
     Attributes:
         image_share: share of the row's whole attention on the image, 0–1; nan for head "max", which is no row.

@@ -9,8 +9,8 @@ from typing import Literal
 
 import numpy as np
 
+from inference.measures import image_share, row_divergence
 from inference.records import Recording
-from visualize.numbers.measures import image_share, row_divergence
 from visualize.numbers.reduce import Layer, check_layers
 from visualize.numbers.scale import number
 

@@ -6,9 +6,9 @@ from typing import Literal, get_args
 import numpy as np
 
 from inference.errors import SelectionError
+from inference.measures import Measure, entropy, image_share, js_divergence
 from inference.records import Comparison, FloatArray
 from visualize.numbers.change import check_same_tokens, pair_of
-from visualize.numbers.measures import Measure, entropy, image_share, js_divergence
 
 ShiftMeasure = Literal["js", "share", "entropy"]
 

@@ -16,11 +16,11 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from inference.errors import SelectionError
+from inference.measures import peak_cell
 from inference.records import Comparison, FloatArray, Recording
 from visualize.numbers.caption import LIMITS, alternative_text, caption, heading, variant_name
 from visualize.numbers.figures import Change, Measures, changes_of, measures_of, probability_of
 from visualize.numbers.layer_limits import layer_limits
-from visualize.numbers.measures import peak_cell
 from visualize.numbers.notes import stack_notes
 from visualize.numbers.rank_heads import RankedHead, rank_heads
 from visualize.numbers.reduce import Head, Layer, Selection, View

@@ -9,12 +9,12 @@ from typing import get_args
 
 import numpy as np
 
+from inference.measures import Measure
 from inference.records import Comparison, Recording, Role
 from visualize.json_values import Json
 from visualize.numbers.answers import legend, replayed_by, warnings
 from visualize.numbers.caption import variant_name
 from visualize.numbers.change import LargestChange, largest_change, row_changes
-from visualize.numbers.measures import Measure
 from visualize.numbers.opening import opens_on
 from visualize.numbers.reduce import View
 from visualize.numbers.token_choice import answer_indices

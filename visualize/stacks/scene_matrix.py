@@ -5,10 +5,10 @@ from collections.abc import Mapping
 
 import numpy as np
 
+from inference.measures import Measure
 from inference.records import Comparison
 from visualize.json_values import Json, finite
 from visualize.numbers.caption import variant_name
-from visualize.numbers.measures import Measure
 from visualize.numbers.scale import ColourLimits, Unit, diverging_limits, number, shared_limits
 from visualize.numbers.shift_matrix import ShiftMeasure, shift_matrix
 from visualize.pictures.bar import limits_json

@@ -2,6 +2,7 @@ import numpy as np
 import pytest
 
 from inference.errors import SelectionError
+from inference.measures import js_divergence, row_divergence
 from tests.visualize import written_out
 from tests.visualize.factory import GRID, HEADS, LAYERS, comparison, recording, tokens
 from visualize import (
@@ -11,7 +12,6 @@ from visualize import (
     token_of_largest_change,
 )
 from visualize.numbers.change import row_changes
-from visualize.numbers.measures import js_divergence, row_divergence
 
 
 def even(share=0.5):

@@ -5,9 +5,9 @@ import pytest
 from PIL import Image
 
 from inference.errors import SelectionError
+from inference.measures import js_divergence
 from tests.visualize.factory import GRID, HEADS, LAYERS, comparison, photo, recording, tokens
 from visualize import Selection, colour_bar, difference, number, numbers_line, overlay, panes, sheet, sink_cells
-from visualize.numbers.measures import js_divergence
 
 AT = Selection(2, 7)
 VIEWS = ["raw", "sink-masked", "contrast"]

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from inference.errors import SelectionError
-from visualize.numbers.measures import (
+from inference.measures import (
     attention_ratio,
     cell_coverage,
     effective_cells,

@@ -1,4 +1,4 @@
-"""Decide what is measured on a map, by exact formulas in float64; this file knows no colours and no recordings.
+"""What is measured on a map, by exact formulas in float64; it knows no colours and no recordings.
 
 Maps are `(…, grid_h, grid_w)`; a measure reduces the last two axes and keeps the leading ones, so that one call
 serves a map or all heads of all layers. A map without any attention has no entropy, no divergence and no share in a
