@@ -84,6 +84,10 @@ class Attribution(Explanation):
             None until asked for.
         by_layer_reverse: the same, change of the second's outcome when one layer's looking is the first's.
         by_head, by_head_reverse: `(layers, heads)` float64, the same of single heads; NaN in layers not asked for.
+        heads: (layer, head) of the heads that were forced together; empty where none were.
+        together: `(2,)` float64, change of the first variant's outcome when those heads' looking is the second's, and
+            of the second's when it is the first's; None where there are none.
+        says_together: what (first, second) each would then say; empty where there are none.
     """
 
     ARRAYS: ClassVar[_Arrays] = {
@@ -92,6 +96,7 @@ class Attribution(Explanation):
         "by_layer_reverse": (1, np.float64),
         "by_head": (2, np.float64),
         "by_head_reverse": (2, np.float64),
+        "together": (1, np.float64),
     }
 
     outcome: OutcomeKind
@@ -101,12 +106,17 @@ class Attribution(Explanation):
     by_layer_reverse: Numbers | None = field(default=None, repr=False)
     by_head: Numbers | None = field(default=None, repr=False)
     by_head_reverse: Numbers | None = field(default=None, repr=False)
+    heads: tuple[tuple[int, int], ...] = ()
+    together: Numbers | None = None
+    says_together: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         Explanation.__post_init__(self)
         if self.outcome not in get_args(OutcomeKind):
             raise CaptureError(f"outcome must be one of {', '.join(get_args(OutcomeKind))}; not {self.outcome!r}.")
         check_array("outcomes", self.outcomes, (2, 2, 2), np.float64)
+        if self.together is not None:
+            check_array("together", self.together, (2,), np.float64)
         layers, heads = self.model.num_layers, self.model.num_heads
         for name in ("by_layer", "by_layer_reverse", "by_head", "by_head_reverse"):
             array = getattr(self, name)
@@ -214,8 +224,8 @@ class Chance(Explanation):
         controls: `(controls, layers, heads)` float64, the same of first variant and control.
         share: `(layers, heads)` float64, change of the row's image share.
         control_shares: `(controls, layers, heads)` float64, the same of the controls.
-        floor: `(layers, heads)` float64, JS divergence of the first variant's rows on the eager and on the tiled path:
-            what arithmetic alone moves.
+        floor: `(layers, heads)` float64, JS divergence of the first variant's rows on the eager and on the tiled path,
+            from the same reading of the image: what arithmetic alone moves.
         seed: of the random directions.
     """
 

@@ -54,6 +54,7 @@ class AttributionOptions(Question[Attribution]):
         token: see `Question`.
         by: also force single layers, or single layers and single heads; None is neither.
         layers: whose heads `"head"` forces; None is all.
+        heads: (layer, head) of heads that are forced together; None is none.
         outcome: see `Attribution.outcome`.
 
     Raises:
@@ -63,6 +64,7 @@ class AttributionOptions(Question[Attribution]):
     token: int | None
     by: AttributionParts | None
     layers: tuple[int, ...] | None
+    heads: tuple[tuple[int, int], ...] | None
     outcome: OutcomeKind
 
     def __init__(
@@ -71,6 +73,7 @@ class AttributionOptions(Question[Attribution]):
         by: AttributionParts | None = None,
         layers: Sequence[int] | None = None,
         outcome: OutcomeKind = "logprob",
+        heads: Sequence[Sequence[int]] | None = None,
     ) -> None:
         if by is not None and by not in get_args(AttributionParts):
             raise SelectionError(f"by must be one of {', '.join(get_args(AttributionParts))} or None; not {by!r}.")
@@ -84,19 +87,27 @@ class AttributionOptions(Question[Attribution]):
         object.__setattr__(self, "token", _token(token))
         object.__setattr__(self, "by", by)
         object.__setattr__(self, "layers", None if layers is None else _different("layers", layers))
+        object.__setattr__(self, "heads", None if heads is None else _heads(heads))
         object.__setattr__(self, "outcome", outcome)
 
     def check(self, model: ModelInfo) -> None:
         """See `Question`."""
         _check_layers(self.layers, model)
+        beyond = [each for each in self.heads or () if each[0] >= model.num_layers or each[1] >= model.num_heads]
+        if beyond:
+            raise SelectionError(
+                f"heads names {beyond[0]}; this model has layers 0–{model.num_layers - 1} and heads "
+                f"0–{model.num_heads - 1}."
+            )
 
     def replays(self, model: ModelInfo, variants: int = 2) -> int:
         """See `Question`."""
-        if self.by is None:
-            return 8
-        heads = 0 if self.by == "layer" else model.num_heads
-        of_heads = heads * (model.num_layers if self.layers is None else len(self.layers))
-        return 8 + 2 * (model.num_layers + of_heads)  # in both directions
+        parts = 0 if self.heads is None else 1
+        if self.by is not None:
+            parts += model.num_layers
+        if self.by == "head":
+            parts += model.num_heads * (model.num_layers if self.layers is None else len(self.layers))
+        return 8 + 2 * parts  # in both directions
 
 
 @dataclass(frozen=True, slots=True, init=False)
@@ -240,6 +251,16 @@ def _different(what: str, values: Sequence[object]) -> tuple[int, ...]:
     if len(set(whole)) != len(whole):
         raise SelectionError(f"{what} must be different; got one twice.", "Leave out the one that is twice.")
     return whole
+
+
+def _heads(heads: Sequence[Sequence[object]]) -> tuple[tuple[int, int], ...]:
+    pairs = [tuple(each) if isinstance(each, Sequence) and not isinstance(each, str) else () for each in heads]
+    if not pairs or any(len(pair) != 2 for pair in pairs):
+        raise SelectionError(f"heads must be pairs of (layer, head), at least one; got {heads!r}.")
+    chosen = tuple((_index("a layer of heads", layer), _index("a head of heads", head)) for layer, head in pairs)
+    if len(set(chosen)) != len(chosen):
+        raise SelectionError("heads must be different; got one twice.", "Leave out the one that is twice.")
+    return chosen
 
 
 def _check_layers(layers: Sequence[int] | None, model: ModelInfo) -> None:

@@ -19,11 +19,15 @@ from tests import ROOT
 HEAVY = {"torch", "transformers", "peft", "gradio", "modal"}
 #: Heavy packages that a file may import at its top; what is not listed imports none.
 ALLOWED = {
+    "inference/adapters/controls.py": {"torch", "peft"},
     "inference/adapters/attach.py": {"torch", "peft"},
     "inference/adapters/fit.py": {"torch", "peft"},
     "inference/adapters/manager.py": {"torch", "peft"},
     "inference/adapters/weights.py": {"torch"},
     "inference/model/attribution.py": {"torch"},
+    "inference/model/measured_row.py": {"torch"},
+    "inference/model/knockout.py": {"torch"},
+    "inference/model/replays.py": {"torch"},
     "inference/model/capture.py": {"torch", "transformers"},
     "inference/model/checkpoint.py": {"torch", "transformers"},
     "inference/model/engine.py": {"torch"},

@@ -21,13 +21,17 @@ from peft.utils.other import ModulesToSaveWrapper
 
 from inference.adapters.attach import add, fill, materialise
 from inference.adapters.catalog import AdapterCatalog
+from inference.adapters.controls import randomised
 from inference.adapters.files import AdapterFiles
 from inference.adapters.fit import Places, check_fit
+from inference.adapters.portion import Portion, group_of
 from inference.adapters.weights import read_weights
 from inference.errors import AdapterRefusedError, InputError, ModelLoadError
 from inference.records import AdapterInfo
 
 logger = logging.getLogger(__name__)
+
+WHOLE = Portion()
 
 
 @dataclass(slots=True)
@@ -142,23 +146,58 @@ class AdapterManager:
             for module, order in self._parameter_order.items():
                 module._parameters = {name: module._parameters[name] for name in order}
 
-    def changes_vision(self, name: str, scale: float, modules: tuple[str, ...] | None) -> bool:
-        """Whether an adapter on the model, at this strength and with these parts on, changes the vision tower."""
+    def changes_vision(self, name: str, portion: Portion) -> bool:
+        """Whether this portion of an adapter on the model changes the vision tower."""
         places = self._loaded[name].places
-        on = [path.split(".") for path in places.adapted | places.replaced]
-        return scale != 0 and any("visual" in path and (modules is None or set(path) & set(modules)) for path in on)
+        return portion.scale != 0 and any(
+            group_of(path) == "vision tower" and portion.holds(path) for path in places.adapted | places.replaced
+        )
+
+    def adapted(self, name: str) -> frozenset[str]:
+        """Paths of the modules that an adapter on the model changes."""
+        places = self._loaded[name].places
+        return places.adapted | places.replaced | places.experts
+
+    def check_controls(self, name: str) -> None:
+        """Refuse an adapter on the model for which there are no random adapters of equal size.
+
+        Raises:
+            AdapterRefusedError: it is no sum of ΔW = s·B·A.
+        """
+        info, config = self._loaded[name].files.info, self._loaded[name].files.config
+        why = {
+            "DoRA": info.kind == "DoRA",
+            "whole modules": bool(config.get("modules_to_save")),
+            "expert parameters": bool(config.get("target_parameters")),
+        }
+        if found := [kind for kind, there in why.items() if there]:
+            raise AdapterRefusedError(
+                f"There are no random adapters of equal size for {info.name!r}: it has {' and '.join(found)}.",
+                "A test against chance is on offer for plain LoRA and rsLoRA.",
+            )
 
     @contextlib.contextmanager
-    def use(self, name: str | None, scale: float = 1.0, modules: tuple[str, ...] | None = None) -> Iterator[None]:
+    def use_control(self, name: str, portion: Portion, seed: int) -> Iterator[None]:
+        """Run the model with a random adapter of equal size (`controls.py`) in an adapter's place; then as before.
+
+        Raises:
+            See `use` and `check_controls`.
+        """
+        self.load(name)
+        self.check_controls(name)
+        with randomised(self._model, self._loaded[name].peft_id, seed), self.use(name, portion):
+            yield
+
+    @contextlib.contextmanager
+    def use(self, name: str | None, portion: Portion = WHOLE) -> Iterator[None]:
         """Run the model as one variant; afterwards every adapter is off again.
 
         Args:
             name: adapter, or None for the base model.
-            scale: factor on the adapter's strength.
-            modules: names of target modules (or of any part of their path) that stay on; None is all.
+            portion: how much of the adapter is on, and where.
 
         Raises:
-            UnknownAdapterError, AdapterRefusedError: see `load`; or a scale or modules not well defined for it.
+            UnknownAdapterError, AdapterRefusedError: see `load`; or a portion not well defined for it.
             InputError: modules that the adapter does not have.
         """
         if name is None:
@@ -168,8 +207,8 @@ class AdapterManager:
         adapter = self._loaded[name]
         assert self._wrapped is not None
         with contextlib.ExitStack() as undo:
-            if scale != 1.0 or modules is not None:
-                self._rescale(adapter, scale, modules, undo)
+            if not portion.whole:
+                self._rescale(adapter, portion, undo)
             undo.callback(_tuner(self._wrapped).disable_adapter_layers)
             _tuner(self._wrapped).set_adapter(adapter.peft_id, inference_mode=True)
             _tuner(self._wrapped).enable_adapter_layers()
@@ -199,9 +238,7 @@ class AdapterManager:
             self.evict(next(iter(self._loaded)))
         self._taken.append(places)
 
-    def _rescale(
-        self, adapter: _Loaded, scale: float, modules: tuple[str, ...] | None, undo: contextlib.ExitStack
-    ) -> None:
+    def _rescale(self, adapter: _Loaded, portion: Portion, undo: contextlib.ExitStack) -> None:
         """Multiply the adapter's scaling where it is on, 0 elsewhere, and have `undo` bring it back."""
         info, config = adapter.files.info, adapter.files.config
         whole = config.get("modules_to_save")
@@ -210,15 +247,14 @@ class AdapterManager:
             raise AdapterRefusedError(
                 f"Adapter {info.name!r} has no well-defined strength or parts: {why}.", "Use scale 1 and all modules."
             )
-        matched: set[str] = set()
+        parts: set[str] = set()
         for path, layer in self._model.named_modules():
             if not isinstance(layer, LoraLayer) or adapter.peft_id not in layer.scaling:
                 continue
-            on = set(path.split(".")) & set(modules) if modules is not None else {""}
-            matched |= on
+            parts |= set(path.split("."))
             undo.callback(layer.scaling.__setitem__, adapter.peft_id, layer.scaling[adapter.peft_id])
-            layer.scaling[adapter.peft_id] *= scale if on else 0.0
-        absent = set(modules or ()) - matched
+            layer.scaling[adapter.peft_id] *= portion.scale if portion.holds(path) else 0.0
+        absent = set(portion.modules or ()) - parts
         if absent:
             raise InputError(
                 f"Adapter {info.name!r} has no modules {', '.join(sorted(absent))}.",

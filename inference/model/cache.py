@@ -15,6 +15,7 @@ import torch
 from transformers import DynamicCache
 from transformers.cache_utils import DynamicLayer
 
+from inference.adapters.portion import Portion
 from inference.records import CapturePath, FloatArray
 
 Value = TypeVar("Value", bound="VisionFeatures | PrefixCache | Generation")
@@ -26,7 +27,7 @@ class CacheKey(NamedTuple):
     Attributes:
         image: digest of what the vision tower reads.
         vision_tower: whether its attention is recorded: another path through it, other bits.
-        variant: the loading of an adapter, its strength and the parts that are on; None for base.
+        variant: the loading of an adapter, and how much of it is on; None for base.
         ids: what the language model read, as bytes.
         path: how its attention was computed.
         new_tokens: the longest answer asked for.
@@ -34,7 +35,7 @@ class CacheKey(NamedTuple):
 
     image: str
     vision_tower: bool
-    variant: tuple[str, float, tuple[str, ...] | None] | None
+    variant: tuple[str, Portion] | None
     ids: bytes = b""
     path: CapturePath | None = None
     new_tokens: int = 0

@@ -8,8 +8,9 @@ has them:
 - `ROWS`: a pass that is recorded or forced computes its weights in float32, tile by tile, and the layer's output from
   the same tiles: nothing is computed twice and no full matrix exists. Any other pass is plain SDPA.
 
-A forcing overwrites weights before they meet the values; a recorder is shown what meets them. Both take every row of
-their pass, so what is not asked (the image's own rows) is read in a pass without them. They travel as keyword arguments
+A forbidding closes keys to rows before the softmax; a forcing overwrites weights before they meet the values; a
+recorder is shown what meets them. All take every row of their pass, so what is not asked (the image's own rows) is read
+in a pass without them. They travel as keyword arguments
 of `model.forward`, which transformers hands down to the attention function: there is no hook to remove and no global to
 reset, whatever is thrown.
 """
@@ -41,6 +42,19 @@ class Recorder(Protocol):
         """
 
 
+class Forbidding(Protocol):
+    """Closes keys to rows of a layer, before the softmax: what they would have got goes to the others."""
+
+    def closed(self, module: torch.nn.Module, first: int, rows: int, keys: int) -> torch.Tensor | None:
+        """Which keys the layer's rows may not see: `(rows, keys)` bool on the device; None closes nothing.
+
+        Args:
+            module: the attention module.
+            first: position of the pass's first row in the sequence.
+            rows, keys: of the pass.
+        """
+
+
 class Forcing(Protocol):
     """Gives the attention of each layer other weights, before they meet the values."""
 
@@ -69,11 +83,13 @@ def _eager_attention(
     dropout: float = 0.0,
     recorder: Recorder | None = None,
     forcing: Forcing | None = None,
+    forbidding: Forbidding | None = None,
     on_layer: Callable[[], None] = lambda: None,
     **kwargs: Any,
 ) -> tuple[torch.Tensor, None]:
     """Upstream's eager attention; query `(1, heads, queries, head_dim)`, key and value `(1, kv_heads, keys, …)`."""
     on_layer()
+    attention_mask = _with_closed(forbidding, module, query, key, attention_mask)
     upstream: Any = sys.modules[type(module).__module__]
     output, weights = upstream.eager_attention_forward(
         module, query, key, value, attention_mask, scaling=scaling, dropout=dropout, **kwargs
@@ -99,18 +115,22 @@ def _rows_attention(
     dropout: float = 0.0,
     recorder: Recorder | None = None,
     forcing: Forcing | None = None,
+    forbidding: Forbidding | None = None,
     on_layer: Callable[[], None] = lambda: None,
     tile_bytes: int = 0,
     **kwargs: Any,
 ) -> tuple[torch.Tensor, None]:
-    """Plain SDPA for a pass that is neither recorded nor forced; else weights and output tile by tile."""
+    """Plain SDPA for a pass that nobody looks at or changes; else weights and output tile by tile."""
     on_layer()
-    if recorder is None and forcing is None:
+    if recorder is None and forcing is None and forbidding is None:
         output, _ = sdpa_attention_forward(
             module, query, key, value, attention_mask, dropout=dropout, scaling=scaling, **kwargs
         )
         return output, None
     causal = kwargs.get("is_causal", getattr(module, "is_causal", True)) is not False
+    if forbidding is not None and attention_mask is None and causal:
+        attention_mask = _causal_mask(query, key)
+    attention_mask = _with_closed(forbidding, module, query, key, attention_mask)
 
     def show(heads: slice, first: int, weights: torch.Tensor) -> None:
         if forcing is not None:
@@ -119,6 +139,32 @@ def _rows_attention(
             recorder.record(module, heads, first, weights)
 
     return tiled_attention(query, key, value, attention_mask, scaling, causal, tile_bytes, show), None
+
+
+def _with_closed(
+    forbidding: Forbidding | None,
+    module: torch.nn.Module,
+    query: torch.Tensor,
+    key: torch.Tensor,
+    attention_mask: torch.Tensor | None,
+) -> torch.Tensor | None:
+    """The mask of a layer, `(1, 1, queries, keys)`, bool or additive as it came, with what is forbidden in it."""
+    if forbidding is None:
+        return attention_mask
+    queries, keys = query.shape[2], key.shape[2]
+    closed = forbidding.closed(module, keys - queries, queries, keys)
+    if closed is None:
+        return attention_mask
+    if attention_mask is None:
+        return query.new_zeros(1, 1, queries, keys).masked_fill_(closed, float("-inf"))
+    mask = attention_mask[..., :keys]
+    return mask & ~closed if mask.dtype == torch.bool else mask.masked_fill(closed, float("-inf"))
+
+
+def _causal_mask(query: torch.Tensor, key: torch.Tensor) -> torch.Tensor:
+    """What a query sees where there is no mask: keys up to its own position; `(1, 1, queries, keys)` bool."""
+    queries, keys = query.shape[2], key.shape[2]
+    return torch.ones(queries, keys, dtype=torch.bool, device=key.device).tril(keys - queries)[None, None]
 
 
 def tiled_attention(

@@ -9,34 +9,33 @@
    bit-identical numbers, whatever was asked before.
 5. Numpy records leave; a value that is not finite is an error, not a picture.
 
-Steps 2–5 of one variant are `variant_pass.py`, what the model runs for them is `passes.py`. Why the answer changed
-between two variants is asked of the same steps, with forced attention (`attribution.py`).
+Steps 2–5 of one variant are `variant_pass.py`, what the model runs for them is `passes.py`. Questions about a change
+are answered from the same steps, by replays (`explainer.py`).
 """
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterable, Iterator
-from contextlib import AbstractContextManager, contextmanager
+from collections.abc import Callable
 from typing import TypeVar
 
 import torch
 
 from inference.adapters.catalog import AdapterCatalog
 from inference.adapters.manager import AdapterManager, BaseChangedError
-from inference.errors import AdapterRefusedError, OutOfMemoryError, SelectionError
-from inference.explanations import Attribution, Explanation
+from inference.errors import AdapterRefusedError, OutOfMemoryError
+from inference.explanations import Explanation
 from inference.limits import check_answer_length, check_limits
-from inference.model.attribution import Mediation, measured_index
 from inference.model.cache import InferenceCache
 from inference.model.capture import register_attention
 from inference.model.checkpoint import load_checkpoint
 from inference.model.context import Emit, RequestContext, Stages, Stop
+from inference.model.explainer import Explainer
 from inference.model.image_input import read_image
 from inference.model.passes import Passes
 from inference.model.prompt import Prompt, PromptBuilder
-from inference.model.variant_pass import VariantPass
-from inference.questions import AttributionOptions, Question
+from inference.model.variants import Variants
+from inference.questions import Question
 from inference.records import Comparison, ModelInfo, Recording
 from inference.request import Request
 from inference.settings import MIB, Settings
@@ -82,7 +81,9 @@ class Engine:
             lambda: self.passes.probe(self.prompts),
             settings.adapter_cache_bytes if settings.adapter_cache_bytes >= 0 else free // 4,
         )
-        self._forced_bytes = settings.forced_bytes if settings.forced_bytes >= 0 else free // 4
+        self._variants = Variants(self.passes, self.cache, self.adapters)
+        forced_bytes = settings.forced_bytes if settings.forced_bytes >= 0 else free // 4
+        self.explainer = Explainer(self.passes, self._variants, forced_bytes)
         self._ready = True
 
     def refresh_adapters(self) -> None:
@@ -128,7 +129,7 @@ class Engine:
             VisualizerError: whatever went wrong, as the member of the tree that fits; the model is as before.
         """
         check_limits(request, self._settings.limits)
-        return self._answer(lambda: self._explain(request, question, Stages(emit, stop)))
+        return self._answer(lambda: self.explainer.explain(self._read(request, Stages(emit, stop)), question))
 
     def _answer(self, work: Callable[[], _Record]) -> _Record:
         """Do a request's work, once more where kept things may have been what lacked."""
@@ -156,7 +157,7 @@ class Engine:
             raise
         # outside of `except`, so that no traceback keeps the changed model while it is loaded again
         logger.error("adapter %s changed the base model; loading it again", adapter)
-        del self.adapters, self.cache, self.passes, self.prompts, self.checkpoint
+        del self.explainer, self._variants, self.adapters, self.cache, self.passes, self.prompts, self.checkpoint
         self._load()
         if issubclass(cause, torch.OutOfMemoryError):
             raise OutOfMemoryError(*_REDUCE)
@@ -213,7 +214,7 @@ class Engine:
 
     def _record(self, context: RequestContext, adapter: str | None, answer: tuple[int, ...] | None) -> Recording:
         """One variant from the image to its recording; nothing of its pass stays but what is kept."""
-        with self._variant(context, adapter) as variant:
+        with self._variants.open(context, adapter) as variant:
             variant.read_image(variant.see())  # 2, 3: nothing here holds the features any longer
             variant.read()
             if context.given is None:
@@ -221,57 +222,6 @@ class Engine:
             recording = variant.replay(answer or variant.answer_ids)  # 4, 5
             variant.keep()
         return recording
-
-    @contextmanager
-    def _variant(self, context: RequestContext, adapter: str | None) -> Iterator[VariantPass]:
-        """The model as one variant; only a pass that came to its end keeps what it read of the image."""
-        request, adapters = context.request, self.adapters
-        with context.stages.stage("adapter", f"switching to {adapter or 'base'}"):
-            if adapter is not None:
-                adapters.load(adapter)
-            loaded = {adapters.load_id(name) for name in adapters.loaded}
-            self.cache.discard(lambda key: key.variant is not None and key.variant[0] not in loaded)
-        variant = None if adapter is None else (adapters.load_id(adapter), request.scale, request.modules)
-        own_vision = adapter is not None and adapters.changes_vision(adapter, request.scale, request.modules)
-        with adapters.use(adapter, request.scale, request.modules):
-            yield VariantPass(context, adapter, variant, own_vision, self.passes, self.cache)
-
-    # why the answer changed
-
-    def _explain(self, request: Request, question: Question[Explanation], stages: Stages) -> Explanation:
-        if isinstance(question, AttributionOptions):
-            return self._attribute(request, question, stages)
-        raise SelectionError(f"{type(question).__name__} is no question that this engine answers.")
-
-    def _attribute(self, request: Request, options: AttributionOptions, stages: Stages) -> Attribution:
-        context = self._read(request, stages)
-        index = measured_index(context, options, self.passes, self._forced_bytes)
-        answer, variants = context.given, dict[str | None, VariantPass]()
-        for adapter in context.order:
-            with self._variant(context, adapter) as variant:
-                variant.read_image(variant.see())
-                if answer is None:  # whose answer is replayed goes first
-                    variant.read()
-                    variant.write()
-                    answer = variant.answer_ids
-            variants[adapter] = variant
-        assert answer is not None
-        prefixes = [variants[adapter].image_cache() for adapter in request.adapters]
-
-        def switch(variant: int) -> AbstractContextManager[None]:
-            return self.adapters.use(request.adapters[variant], request.scale, request.modules)
-
-        try:
-            attribution = Mediation(context, options, answer, index, prefixes, switch, self.passes).run()
-        except SelectionError:  # thrown between two passes: what was read of the image is whole
-            self._keep(variants.values())
-            raise
-        self._keep(variants.values())
-        return attribution
-
-    def _keep(self, variants: Iterable[VariantPass]) -> None:
-        for variant in variants:
-            variant.keep()
 
 
 _REDUCE = (

@@ -16,7 +16,7 @@ import torch
 from transformers import DynamicCache
 
 from inference.model.cache import PrefixCache, VisionFeatures
-from inference.model.capture import EAGER, ROWS, Forcing, Recorder
+from inference.model.capture import EAGER, ROWS, Forbidding, Forcing, Recorder
 from inference.model.checkpoint import Checkpoint
 from inference.model.image_input import ImageInput, read_image, unblock
 from inference.model.prompt import Prompt, PromptBuilder
@@ -169,6 +169,8 @@ class Passes:
         *,
         recorder: Recorder | None = None,
         forcing: Forcing | None = None,
+        forbidding: Forbidding | None = None,
+        path: CapturePath | None = None,
     ) -> torch.Tensor:
         """Words and the beginning of an answer in one pass: float32 logits `(vocabulary,)` of what follows them.
 
@@ -178,10 +180,12 @@ class Passes:
             on_layer: see `words`.
             recorder: takes the rows.
             forcing: overwrites their weights.
+            forbidding: closes keys to them.
+            path: of attention, where not the one of all other passes on this prompt.
         """
-        self._set_attention(text=self.text_path(prompt))
+        self._set_attention(text=path or self.text_path(prompt))
         ids = torch.tensor([*prompt.input_ids[prompt.image_end :].tolist(), *answer])
-        options = self._capture(recorder, on_layer, forcing)
+        options = self._capture(recorder, on_layer, forcing) | {"forbidding": forbidding}
         logits = self._text(ids, prompt.image_end, prefix, positions, logits_to_keep=1, **options)
         prefix.cut(prompt.image_end)
         return logits[-1]

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import torch
 
+from inference.adapters.portion import Portion
 from inference.errors import SelectionError
 from inference.model.cache import CacheKey, Generation, InferenceCache, PrefixCache, VisionFeatures
 from inference.model.context import RequestContext
@@ -17,8 +18,8 @@ from inference.model.prompt import answer_tokens
 from inference.model.recorders import TextRecorder
 from inference.records import AnswerToken, FloatArray, Recording, background_of
 
-#: What tells one variant from another: the loading of its adapter, its strength, the parts that are on; None for base.
-Variant = tuple[str, float, tuple[str, ...] | None]
+#: What tells one variant from another: the loading of its adapter, and how much of it is on; None for base.
+Variant = tuple[str, Portion]
 
 
 class VariantPass:

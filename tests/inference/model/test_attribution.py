@@ -361,7 +361,7 @@ def test_more_than_the_byte_budget_is_refused_before_anything_runs(models, monke
     prompt = exact.prompt(ask(None, "q_proj-1"))
     rows, keys = len(prompt.tokens), prompt.length
     needed = 2 * LAYERS * 4 * rows * keys * 4
-    monkeypatch.setattr(exact, "_forced_bytes", needed)
+    monkeypatch.setattr(exact.explainer, "forced_bytes", needed)
     attribute(exact, None, "q_proj-1")
     with pytest.raises(InputError, match=r"forced_bytes|FORCED_BYTES"):
         attribute(exact, None, "q_proj-1", token=rows + 1)
