@@ -16,9 +16,10 @@ from inference.errors import CancelledError, ImageError, UnexpectedError, Visual
 from inference.photo import upright_rgb
 from inference.records import AdapterInfo
 from inference.request import Request, digest
-from inference.service.analysis import POLL, AnalysisService
+from inference.service.analysis import AnalysisService, of_pair, question_key
+from inference.service.asking import question_of
 from inference.service.examples import Example
-from inference.service.results import Result
+from inference.service.results import Explained, Result
 from inference.service.schema import BASE, PageForm, choice_of, with_answer
 from inference.service.session import Session
 from inference.service.status import status_json
@@ -28,10 +29,12 @@ from inference.service.view import (
     Question,
     View,
     active,
+    explained_view,
     idle_view,
     result_view,
     stopped,
 )
+from inference.service.worker import POLL
 from visualize.page import Choice, Json, adapter_lines, notice, progress_notice, refusal
 
 NAMED = 3  # of the folders that were skipped, so many are named
@@ -184,6 +187,45 @@ class Handlers:
             yield view._replace(notice=gr.skip()) if view.notice is None else view
         else:
             yield view._replace(status=self.status(), stop=active(False))
+
+    def explain(self, key: object, look: object, request: gr.Request) -> Iterator[View]:
+        """Answer a question about a result."""
+        session = self._session(request)
+        try:
+            written = self.service.kept(session, key)
+            question, pair, _ = question_of(look, written.comparison)
+            asked = of_pair(written, pair)
+        except VisualizerError as error:
+            yield View(notice=refusal(error))
+            return
+        stop = session.begin("explanation", question_key(asked, question))
+        yield View(notice=notice("busy", "Starting…"), status=self.status(), stop=active(True))
+        view = View(notice=stopped())
+        try:
+            with closing(
+                self.service.explain(
+                    asked,
+                    question,
+                    of=written.key,
+                    address=address_of(request),
+                    session=session,
+                    cancelled=stop,
+                )
+            ) as events:
+                for event in events:
+                    if isinstance(event, Explained):
+                        ticket = self.service.ticket(session, written)
+                        view = explained_view(ticket, written.key, len(self.service.explanations(ticket)))
+                    else:
+                        yield View(notice=progress_notice(event, {}), status=self.status())
+        except CancelledError:
+            pass
+        except VisualizerError as error:
+            view = View(notice=refusal(error))
+        except Exception:  # noqa: BLE001 - the boundary: logged with its traceback, said as a sentence
+            _log.exception("a question failed")
+            view = View(notice=refusal(UnexpectedError()))
+        yield view._replace(status=self.status(), stop=active(session.runs("analysis")))
 
     def replay(self, key: object, look: object, request: gr.Request) -> Iterator[View]:
         """Replay an edited answer, or another variant's, through the variants of a result."""

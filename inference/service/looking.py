@@ -21,6 +21,7 @@ from inference.errors import SelectionError
 from inference.records import Comparison
 from inference.service.analysis import AnalysisService
 from inference.service.schema import Expected, Index, number_of, parse
+from visualize.findings import finding_json
 from visualize.numbers.reduce import View
 from visualize.stacks.heads_body import heads_body
 from visualize.stacks.scene import scene_json
@@ -87,6 +88,7 @@ class Looking:
             ("scene", self._scene),
             ("stack", self._stack),
             ("heads", self._heads),
+            ("findings", self._findings),
         ):
             api.add_api_route(
                 f"/visits/{{ticket}}/{name}", _in_a_thread(answer), include_in_schema=False, response_class=Response
@@ -105,6 +107,11 @@ class Looking:
         comparison = self._service.looked_at(ticket, focus).comparison
         scene = scene_json(comparison, written=written, families=self._service.families())
         return _packed(json.dumps(scene).encode(), "application/json")
+
+    def _findings(self, ticket: str, sent: dict[str, str]) -> Response:
+        found = [finding_json(each) for each in self._service.explanations(ticket)]
+        headers = {"Cache-Control": "no-store"}  # another question adds to it
+        return Response(json.dumps(found), media_type="application/json", headers=headers)
 
     def _stack(self, ticket: str, sent: dict[str, str]) -> Response:
         query = parse(LookQuery, sent)

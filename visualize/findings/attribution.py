@@ -7,6 +7,8 @@ import numpy as np
 from inference.explanations import Attribution
 from visualize.findings.words import NO_CHANGE, counted, named, nats, outcome, percent, quoted
 from visualize.json_values import Json
+from visualize.numbers.scale import diverging_limits
+from visualize.pictures.bar import limits_json
 
 #: Of what all heads carry together, so much must be carried by those that are named.
 CARRIED = 0.8
@@ -83,12 +85,13 @@ def heads_picture(found: Attribution) -> dict[str, Json]:
         ]
         return {"type": "bars", "bars": bars, "label": "what the looking of one layer moves alone"}
     values = [[None if np.isnan(value) else float(value) for value in layer] for layer in found.by_head]
+    limits = diverging_limits(np.nan_to_num(found.by_head).astype(np.float32), unit="nats")
     return {
         "type": "matrix",
         "values": [list(row) for row in values],
         "texts": [[nats(value) if value is not None else "not forced" for value in row] for row in values],
-        "label": "what the looking of one head moves alone",
-        "high": float(np.nanmax(np.abs(found.by_head), initial=0.0)),
+        "limits": limits_json(limits),
+        "label": "carries the change",
     }
 
 

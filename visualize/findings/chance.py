@@ -5,6 +5,8 @@ import numpy as np
 from inference.explanations import Chance
 from visualize.findings.words import bits, counted, named, points
 from visualize.json_values import Json
+from visualize.numbers.scale import shared_limits
+from visualize.pictures.bar import limits_json
 
 
 def chance_sentence(found: Chance) -> str:
@@ -46,7 +48,7 @@ def chance_picture(found: Chance) -> dict[str, Json]:
         "type": "matrix",
         "values": found.divergence.tolist(),
         "texts": [[bits(float(value)) for value in layer] for layer in found.divergence],
+        "limits": limits_json(shared_limits(found.divergence.astype(np.float32), unit="bits")),
         "dim": (~found.beyond).tolist(),
-        "label": "JS divergence of every head; dimmed is within chance",
-        "high": float(found.divergence.max()),
+        "label": "JS divergence",
     }

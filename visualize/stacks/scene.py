@@ -11,6 +11,7 @@ import numpy as np
 
 from inference.measures import Measure
 from inference.records import Comparison, Recording, Role
+from visualize.findings.prices import prices_json
 from visualize.json_values import Json
 from visualize.numbers.answers import legend, replayed_by, warnings
 from visualize.numbers.caption import variant_name
@@ -72,6 +73,7 @@ def scene_json(
         "warnings": list(warnings(comparison, written, {name: rows.mean(axis=1) for name, rows in of_answer.items()})),
         "notes": [note for note in comparison.notes if note not in written.notes],
         "legend": legend(comparison),
+        "questions": prices_json(comparison) if others and comparison.tokens else [],
         "views": list(get_args(View)),
         "colormaps": list(SEQUENTIAL),
         "diverging": list(DIVERGING),
