@@ -14,9 +14,13 @@ from visualize.numbers.top_cells import top_cells
 from visualize.page import Choice
 
 
-def question_of(
-    look: object, comparison: Comparison
-) -> tuple[Question[Explanation], tuple[str | None, str | None], Choice]:
+def kind_of(look: object) -> str:
+    """Which question the viewer asks, unchecked: a short text."""
+    asked = look.get("ask") if isinstance(look, Mapping) else None
+    return str(asked.get("kind"))[:40] if isinstance(asked, Mapping) else ""
+
+
+def question_of(look: object, comparison: Comparison) -> tuple[Question[Explanation], tuple[str | None, str | None]]:
     """Read what the viewer asks: `look["ask"]` names the question, what is looked at says of what.
 
     Args:
@@ -24,14 +28,12 @@ def question_of(
         comparison: what is shown.
 
     Returns:
-        The question, (first, second) variant, and what is looked at.
+        The question, and (first, second) variant.
 
     Raises:
         SelectionError: no such question, or what is looked at is not in this result.
     """
-    asked = look.get("ask") if isinstance(look, Mapping) else None
-    kind = asked.get("kind") if isinstance(asked, Mapping) else None
-    choice = Choice.read(choice_of(look), comparison)
+    kind, choice = kind_of(look), Choice.read(choice_of(look), comparison)
     variants = choice.pair(comparison)
     if len(variants) != 2:
         raise SelectionError("There is one variant only: nothing changed.", "Choose another one to compare with.")
@@ -50,8 +52,8 @@ def question_of(
         case "parts":
             question = PartsOptions(token)
         case _:
-            raise SelectionError(f"There is no question {str(kind)[:40]!r}.", "Reload the page.")
-    return question, (first, second), choice
+            raise SelectionError(f"There is no question {kind!r}.", "Reload the page.")
+    return question, (first, second)
 
 
 def _measured(choice: Choice, recording: Recording) -> int | None:

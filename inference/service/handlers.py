@@ -17,7 +17,7 @@ from inference.photo import upright_rgb
 from inference.records import AdapterInfo
 from inference.request import Request, digest
 from inference.service.analysis import AnalysisService, of_pair, question_key
-from inference.service.asking import question_of
+from inference.service.asking import kind_of, question_of
 from inference.service.examples import Example
 from inference.service.results import Explained, Result
 from inference.service.schema import BASE, PageForm, choice_of, with_answer
@@ -31,6 +31,7 @@ from inference.service.view import (
     active,
     explained_view,
     idle_view,
+    in_card,
     result_view,
     stopped,
 )
@@ -191,16 +192,17 @@ class Handlers:
     def explain(self, key: object, look: object, request: gr.Request) -> Iterator[View]:
         """Answer a question about a result."""
         session = self._session(request)
+        card = kind_of(look)
         try:
             written = self.service.kept(session, key)
-            question, pair, _ = question_of(look, written.comparison)
+            question, pair = question_of(look, written.comparison)
             asked = of_pair(written, pair)
         except VisualizerError as error:
-            yield View(notice=refusal(error))
+            yield View(notice=in_card(card, refusal(error)))
             return
         stop = session.begin("explanation", question_key(asked, question))
-        yield View(notice=notice("busy", "Starting…"), status=self.status(), stop=active(True))
-        view = View(notice=stopped())
+        yield View(notice=in_card(card, notice("busy", "Starting…")), status=self.status(), stop=active(True))
+        view = View(notice=in_card(card, stopped()))
         try:
             with closing(
                 self.service.explain(
@@ -217,14 +219,14 @@ class Handlers:
                         ticket = self.service.ticket(session, written)
                         view = explained_view(ticket, written.key, len(self.service.explanations(ticket)))
                     else:
-                        yield View(notice=progress_notice(event, {}), status=self.status())
+                        yield View(notice=in_card(card, progress_notice(event, {})), status=self.status())
         except CancelledError:
             pass
         except VisualizerError as error:
-            view = View(notice=refusal(error))
+            view = View(notice=in_card(card, refusal(error)))
         except Exception:  # noqa: BLE001 - the boundary: logged with its traceback, said as a sentence
             _log.exception("a question failed")
-            view = View(notice=refusal(UnexpectedError()))
+            view = View(notice=in_card(card, refusal(UnexpectedError())))
         yield view._replace(status=self.status(), stop=active(session.runs("analysis")))
 
     def replay(self, key: object, look: object, request: gr.Request) -> Iterator[View]:

@@ -61,6 +61,11 @@ def explained_view(ticket: str, key: str, count: int) -> View:
     return View(notice=None, viewer=value, stop=active(False))
 
 
+def in_card(kind: str, message: Json) -> Json:
+    """A notice that is said in the card of the question that was asked."""
+    return {**message, "asked": kind} if isinstance(message, dict) else message
+
+
 def idle_view(message: Json) -> View:
     """Nothing runs any more; what was shown before stays."""
     return View(notice=message, go=active(True), stop=active(False))

@@ -2,10 +2,12 @@
 // It does not know Gradio, reports or notebooks: it gets an element, a scene and a source.
 
 import { fromAddress, toAddress } from "./address.js";
+import { createCards } from "./cards.js";
 import { createChips } from "./chips.js";
 import { ends, fitted, isRecorded, kept, runOf, settle, stackKey } from "./choice.js";
 import { createControls } from "./controls.js";
 import { make, write } from "./element.js";
+import { carryingOrder, headFindings } from "./findings.js";
 import { createHeads, isSaid } from "./heads.js";
 import { createHover } from "./hover.js";
 import { listenToKeys } from "./keys.js";
@@ -50,8 +52,12 @@ export function createViewer(root, { auto = false } = {}) {
   let waiting = 0;
   let recording = "";
   let chipped = "";
+  /** @type {FindingMatrix | null} what the heads are ordered by, where it was found out what they carry */
+  let weighed = null;
   /** @type {"layers" | "checkpoints"} */
   let playing = "layers";
+  /** @type {readonly Finding[]} */
+  let findings = [];
   /** @type {((choice: Choice) => void)[]} */
   const listeners = [];
 
@@ -66,6 +72,7 @@ export function createViewer(root, { auto = false } = {}) {
   const numbers = createNumbers();
   const heads = createHeads(choose, (token) => look?.source.record && record(token));
   const matrix = createMatrix((layer, head) => look && choose({ layer, head, token: runOf(look.scene.matrix_token), against: look.scene.variants[0] }));
+  const cards = createCards({ ask: (kind) => look?.source.ask?.(kind), stop: () => look?.source.stop?.() });
   const play = createPlay(step, (on) => {
     controls.playing(on);
     where.setAttribute("aria-live", on ? "off" : "polite"); // or every layer that flies by is read out
@@ -89,7 +96,7 @@ export function createViewer(root, { auto = false } = {}) {
   root.replaceChildren(chips.element,
     make("section", { class: "lav-card lav-looking", "aria-label": "Pictures" },
       make("div", { class: "lav-top" }, where, tools), staleLine, status, panes.element, hover.readout, strip.element, controls.element, heads.element, keysLine),
-    make("div", { class: "lav-below" }, matrix.element, numbers.element));
+    make("div", { class: "lav-below" }, matrix.element, numbers.element), cards.element);
 
   const silence = listenToKeys(root, {
     ready: () => choice !== null && root.isConnected,
@@ -158,17 +165,20 @@ export function createViewer(root, { auto = false } = {}) {
       keepingFocus(() => chips.show(scene, source, chipped));
       chips.most.replaceChildren(...mostChangedButtons(scene, shown.adapter, choose));
     }
-    if (!same) {
+    const ofHeads = headFindings(findings, scene, shown);
+    if (!same || weighed !== ofHeads.effect) {
+      weighed = ofHeads.effect;
       write(where, stack.header.headings[now.frame]);
       numbers.draw(now);
-      controls.offerHeads(stack.header.heads[now.frame]);
+      controls.offerHeads(stack.header.heads[now.frame], carryingOrder(weighed, now.frame));
       controls.draw(choice);
     }
     hover.draw(now);
     chips.draw(now, choice);
     strip.draw(now);
-    matrix.draw(now);
+    matrix.draw(now, ofHeads);
     heads.draw(now);
+    cards.draw(scene, choice);
     clearTimeout(resting);
     resting = setTimeout(rest, REST);
   }
@@ -262,6 +272,7 @@ export function createViewer(root, { auto = false } = {}) {
       controls.show(scene);
       matrix.show(scene);
       heads.show(scene, source);
+      cards.show(scene, source.ask !== undefined);
     });
     queue();
   }
@@ -283,6 +294,8 @@ export function createViewer(root, { auto = false } = {}) {
       const still = keep && look && choice ? kept(look.scene, choice, scene) : {};
       const named = first && source.address ? fromAddress(location.hash) : {};
       choice = fitted(scene, { ...opening, ...still, ...named });
+      findings = [];
+      cards.take(findings);
       if (!isRecorded(choice.token, scene) && !("head" in named)) choice = settle(choice, { head: "mean" });
       zoom.whole();
       write(status, "");
@@ -295,6 +308,15 @@ export function createViewer(root, { auto = false } = {}) {
       recording = "";
       write(status, "");
       turnTo(scene, source ?? look.source, key, look);
+    },
+    findings(found) {
+      findings = found;
+      cards.take(found);
+      queue();
+    },
+    asking(now) {
+      cards.say(now);
+      queue();
     },
     choose,
     choice: () => choice,
