@@ -21,6 +21,7 @@ from inference.settings import BackendKind
 FloatArray = NDArray[np.float32]
 Role = Literal["prompt", "template", "answer", "end"]
 CapturePath = Literal["eager", "rows"]
+ExtraView = Literal["relative", "gradient", "named"]
 
 #: Columns of `Recording.group_share`.
 GROUPS = ("image", "question", "template and system", "answer")
@@ -183,6 +184,14 @@ class Recording:
         background_low: the same shape, 10th percentile over those rows.
         background_rows: how many rows those are; see `background_of`.
         vision_received: `(vision_layers, patch_h, patch_w)`, mean over heads and queries, in image order; or None.
+        general: `(layers, heads, grid_h, grid_w)`, the last row of the prompt "Write a general description of the
+            image." in place of the person's words: what the relative view divides by (mllms_know, ICLR 2025, arXiv
+            2502.17422); or None.
+        gradient: `(layers, heads, grid_h, grid_w)`, the positive part of weight × ∂ logit of the token / ∂ weight, mean
+            over `focus` (Chefer et al. 2021, arXiv 2103.15679), in logits; or None.
+        named: `(grid_h, grid_w)`, the positive part of the token's logit, read from each image token's last hidden
+            state, mean over `focus`: what the cell itself says (TAM, ICCV 2025, arXiv 2506.23270); or None.
+        named_alone: the same with what earlier words say there taken off (its estimated causal inference); or None.
 
     Raises:
         CaptureError: shapes that disagree, a value that is not finite, shares that do not sum to 1.
@@ -202,6 +211,10 @@ class Recording:
     background_low: FloatArray = field(repr=False)
     background_rows: int
     vision_received: FloatArray | None = field(default=None, repr=False)
+    general: FloatArray | None = field(default=None, repr=False)
+    gradient: FloatArray | None = field(default=None, repr=False)
+    named: FloatArray | None = field(default=None, repr=False)
+    named_alone: FloatArray | None = field(default=None, repr=False)
 
     def __post_init__(self) -> None:
         tokens, layers, height, width = self._axes()
@@ -216,6 +229,15 @@ class Recording:
             "background_low": (layers, height, width),
         }.items():
             check_array(name, getattr(self, name), shape)
+        extra = {
+            "general": (layers, heads, height, width),
+            "gradient": (layers, heads, height, width),
+            "named": (height, width),
+            "named_alone": (height, width),
+        }
+        for name, shape in extra.items():
+            if getattr(self, name) is not None:
+                check_array(name, getattr(self, name), shape)
         if self.vision_received is not None:
             check_array("vision_received", self.vision_received, (self.vision_received.shape[0], *self._patches()))
         if not self.focus or max(self.focus) >= len(self.tokens):
@@ -266,6 +288,10 @@ def recording_shapes(model: ModelInfo, grid: tuple[int, ...], tokens: Sequence[T
         "background": (layers, *grid),
         "background_low": (layers, *grid),
         "vision_received": (model.num_vision_layers, *(side * model.merge_size for side in grid)),
+        "general": (layers, heads, *grid),
+        "gradient": (layers, heads, *grid),
+        "named": tuple(grid),
+        "named_alone": tuple(grid),
     }
 
 

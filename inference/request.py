@@ -9,6 +9,7 @@ import json
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from reprlib import repr as shortened
+from typing import get_args
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,7 +17,7 @@ from PIL import Image
 
 from inference.errors import InputError, PromptError, SelectionError
 from inference.photo import Photo, upright_rgb
-from inference.records import check_adapter_name
+from inference.records import ExtraView, check_adapter_name
 
 MAX_SCALE = 4.0
 NEW_TOKENS = 32  # most tokens of an answer, where nobody says how many; at every door
@@ -40,6 +41,7 @@ class Request:
         scale: strength of the adapters, 0–4, 1 as trained.
         modules: names of target modules that stay on (`"q_proj"`, `"visual"`, …); None is all.
         vision_tower: also record what each patch receives inside the vision tower.
+        views: what else is recorded of the tokens in `focus`: `"relative"`, `"gradient"`, `"named"`; see `Recording`.
 
     Raises:
         InputError: whatever is wrong, as the member of the tree that fits.
@@ -57,6 +59,7 @@ class Request:
     scale: float
     modules: tuple[str, ...] | None
     vision_tower: bool
+    views: tuple[ExtraView, ...]
 
     def __init__(
         self,
@@ -72,6 +75,7 @@ class Request:
         scale: float = 1.0,
         modules: Sequence[str] | None = None,
         vision_tower: bool = False,
+        views: Sequence[ExtraView] = (),
     ) -> None:
         variants = _variants(adapters)
         checked = {
@@ -87,6 +91,7 @@ class Request:
             "scale": _scale(scale),
             "modules": None if modules is None else _modules(modules),
             "vision_tower": bool(vision_tower),
+            "views": _views(views),
         }
         for name, value in checked.items():
             object.__setattr__(self, name, value)  # as the generated __init__ of a frozen class does
@@ -188,6 +193,14 @@ def _modules(modules: object) -> tuple[str, ...]:
             'For example ("q_proj", "v_proj").',
         )
     return names
+
+
+def _views(views: object) -> tuple[ExtraView, ...]:
+    given = _sequence("views", views, "a sequence of views")
+    known = get_args(ExtraView)
+    if any(each not in known for each in given):
+        raise InputError(f"views may hold {', '.join(known)}; got {shortened(views)}.", "Every other view is there.")
+    return tuple(view for view in known if view in given)  # in one order, each once
 
 
 def _sequence(what: str, value: object, expected: str) -> Sequence[object]:

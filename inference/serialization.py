@@ -38,7 +38,9 @@ from inference.records import (
 from inference.request import Request
 
 #: Arrays that are only ever drawn or reduced to a few digits.
-MAPS = frozenset({"by_token", "by_head", "background", "background_low", "vision_received"})
+MAPS = frozenset({"by_token", "by_head", "background", "background_low", "vision_received", "general", "gradient"})
+#: Arrays of a recording that were only recorded where they were asked for.
+OPTIONAL = frozenset({"vision_received", "general", "gradient", "named", "named_alone"})
 _FORMAT, _FIRST_FORMAT = "lora-attention-visualizer/2", "lora-attention-visualizer/1"
 #: A photo without detail shrinks to a thousandth: it may have as many pixels as Pillow decodes at all.
 _PHOTO_BYTES = 3 * 2 * (Image.MAX_IMAGE_PIXELS or 0)
@@ -126,7 +128,7 @@ def _join_comparison(archive: Archive, image: NDArray[np.uint8] | None) -> Compa
         values["tokens"] = _tokens(values["tokens"])
         for name, shape in recording_shapes(model, grid, values["tokens"]).items():
             key = f"recording{index}.{name}"
-            if name != "vision_received" or key in archive:
+            if name not in OPTIONAL or key in archive:
                 values[name] = _array(archive, key, shape, exponents.get(key))
         if form == _FIRST_FORMAT:
             background = background_of(values["by_token"], values["tokens"])

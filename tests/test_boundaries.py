@@ -32,6 +32,7 @@ ALLOWED = {
     "inference/model/checkpoint.py": {"torch", "transformers"},
     "inference/model/engine.py": {"torch"},
     "inference/model/cache.py": {"torch", "transformers"},
+    "inference/model/extra_views.py": {"torch"},
     "inference/model/forced_attention.py": {"torch"},
     "inference/model/image_input.py": {"transformers"},
     "inference/model/passes.py": {"torch", "transformers"},

@@ -63,9 +63,15 @@ class VisionFeatures:
 
 @dataclass(slots=True)
 class PrefixCache:
-    """Keys and values of everything up to the last image token, as one variant made them."""
+    """Keys and values of everything up to the last image token, as one variant made them.
+
+    Attributes:
+        cache: of the language model.
+        hidden: `(image tokens, hidden)`, their last hidden states, after the last norm; None before the pass.
+    """
 
     cache: DynamicCache
+    hidden: torch.Tensor | None = None
 
     def cut(self, length: int) -> None:
         """Forget what was read after the first `length` tokens; the longer storage stays until the next pass."""
@@ -75,7 +81,8 @@ class PrefixCache:
     def bytes(self) -> int:
         """What is held."""
         layers = [layer for layer in self.cache.layers if isinstance(layer, DynamicLayer)]
-        return _bytes(tensor for layer in layers for tensor in (layer.keys, layer.values) if tensor is not None)
+        held = [tensor for layer in layers for tensor in (layer.keys, layer.values)]
+        return _bytes(tensor for tensor in (*held, self.hidden) if tensor is not None)
 
 
 @dataclass(frozen=True, slots=True)

@@ -55,6 +55,13 @@ class Forbidding(Protocol):
         """
 
 
+class Watching(Protocol):
+    """Sees the weights of each layer as a part of the graph of a pass with gradients; on the eager path only."""
+
+    def watch(self, module: torch.nn.Module, weights: torch.Tensor) -> torch.Tensor:
+        """Return the weights `(1, heads, queries, keys)` that meet the values, which may be what was given."""
+
+
 class Forcing(Protocol):
     """Gives the attention of each layer other weights, before they meet the values."""
 
@@ -84,6 +91,7 @@ def _eager_attention(
     recorder: Recorder | None = None,
     forcing: Forcing | None = None,
     forbidding: Forbidding | None = None,
+    watching: Watching | None = None,
     on_layer: Callable[[], None] = lambda: None,
     **kwargs: Any,
 ) -> tuple[torch.Tensor, None]:
@@ -97,6 +105,9 @@ def _eager_attention(
     heads, first = slice(0, query.shape[1]), key.shape[2] - query.shape[2]
     if forcing is not None:
         forcing.force(module, heads, first, weights[0])
+    if watching is not None:
+        weights = watching.watch(module, weights)
+    if forcing is not None or watching is not None:
         # the last line of upstream's function, once more: (1, heads, queries, …) → (1, queries, heads, …)
         values = upstream.repeat_kv(value, query.shape[1] // value.shape[1])
         output = torch.matmul(weights, values).transpose(1, 2).contiguous()

@@ -64,6 +64,7 @@ class RequestContext:
         given: the answer to replay, if the request brings one; else None, and variants write theirs.
         stages: listener and clock.
         notes: sentences for the person; they grow.
+        general: the prompt that the relative view divides by, where that view is asked for.
 
     Raises:
         SelectionError: the focus lies beyond the longest answer.
@@ -74,6 +75,7 @@ class RequestContext:
     given: tuple[int, ...] | None
     stages: Stages
     notes: list[str] = field(default_factory=list)
+    general: Prompt | None = None
 
     def __post_init__(self) -> None:
         most = len(self.prompt.tokens) + self.longest

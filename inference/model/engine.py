@@ -204,7 +204,8 @@ class Engine:
             if request.answer is not None:
                 given = self.prompts.answer_ids(request.answer, self.checkpoint.end_ids)
                 check_answer_length(len(given), self._settings.limits)
-            context = RequestContext(request, prompt, given, stages, [*request.image.notes])
+            general = self.prompts.build(prompt.image, GENERAL, request.system) if "relative" in request.views else None
+            context = RequestContext(request, prompt, given, stages, [*request.image.notes], general)
             context.check_room(int(self.checkpoint.model.config.text_config.max_position_embeddings))
         reduced = prompt.image.note()
         context.notes.extend([reduced] if reduced else [])
@@ -224,6 +225,8 @@ class Engine:
         return recording
 
 
+#: What the relative view divides by is asked with these words (mllms_know, arXiv 2502.17422).
+GENERAL = "Write a general description of the image."
 _REDUCE = (
     "The device ran out of memory for this request.",
     "Reduce the image (max_image_tokens), the number of adapters or the answer's length.",

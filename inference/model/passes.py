@@ -7,6 +7,7 @@ the answer replayed in one pass, recorded · or words and answer in one pass, re
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable, Iterator
 from types import SimpleNamespace
 from typing import Any
@@ -20,7 +21,7 @@ from inference.model.capture import EAGER, ROWS, Forbidding, Forcing, Recorder
 from inference.model.checkpoint import Checkpoint
 from inference.model.image_input import ImageInput, read_image, unblock
 from inference.model.prompt import Prompt, PromptBuilder
-from inference.model.recorders import TextRecorder, VisionRecorder
+from inference.model.recorders import TextRecorder, VisionRecorder, WatchedRow
 from inference.photo import upright_rgb
 from inference.records import CapturePath
 from inference.settings import MIB, AttentionMode, Settings
@@ -76,7 +77,7 @@ class Passes:
         """Everything up to the last image token; no question asks for its rows: they are not recorded."""
         self._set_attention(text=self.text_path(prompt))
         prefix = PrefixCache(DynamicCache(config=self._model.config.text_config))
-        self._model.model(
+        output = self._model.model(
             input_ids=torch.from_numpy(prompt.input_ids[: prompt.image_end])[None].to(self._device),
             position_ids=positions[:, :, : prompt.image_end],
             mm_encoder_outputs={"image": _upstream_features(features)},
@@ -84,6 +85,7 @@ class Passes:
             use_cache=True,
             **self._capture(None, on_layer),
         )
+        prefix.hidden = output.last_hidden_state[0, prompt.image_start : prompt.image_end].clone()
         return prefix
 
     def recorder(self, prompt: Prompt, focus_rows: list[int], longest: int) -> TextRecorder:
@@ -190,6 +192,61 @@ class Passes:
         prefix.cut(prompt.image_end)
         return logits[-1]
 
+    @torch.inference_mode()
+    def text_logits(
+        self, prompt: Prompt, prefix: PrefixCache, positions: torch.Tensor, answer: tuple[int, ...], on_layer: OnLayer
+    ) -> torch.Tensor:
+        """The same of every row of words and answer: float32 `(rows, vocabulary)`."""
+        self._set_attention(text=self.text_path(prompt))
+        ids = torch.tensor([*prompt.input_ids[prompt.image_end :].tolist(), *answer])
+        logits = self._text(ids, prompt.image_end, prefix, positions, **self._capture(None, on_layer))
+        prefix.cut(prompt.image_end)
+        return logits
+
+    @torch.inference_mode()
+    def named(self, prefix: PrefixCache, tokens: list[int]) -> torch.Tensor:
+        """What each image token's last hidden state says of tokens: float32 logits `(tokens, image tokens)`."""
+        assert prefix.hidden is not None
+        head = self._model.get_output_embeddings()
+        logits: torch.Tensor = head(prefix.hidden)[:, tokens].float().T
+        return logits
+
+    def row_gradient(
+        self,
+        prompt: Prompt,
+        prefix: PrefixCache,
+        positions: torch.Tensor,
+        ids: tuple[int, ...],
+        token: int,
+        on_layer: OnLayer,
+    ) -> torch.Tensor:
+        """Weight × ∂ logit of a token / ∂ weight of the last row: float32 `(layers, heads, image tokens)`.
+
+        All rows before the last are read without gradients; the last row runs alone with them, on a copy of the cache
+        that shares its tensors, on the eager path: its weights are one row per head. Nothing of it stays.
+
+        Args:
+            prompt, prefix, positions, on_layer: see `text`.
+            ids: of the text after the image, up to the row.
+            token: whose logit is derived.
+        """
+        row = prompt.image_end + len(ids) - 1
+        if len(ids) > 1:
+            with torch.inference_mode():
+                self._set_attention(text=self.text_path(prompt))
+                options = self._capture(None, on_layer)
+                self._text(torch.tensor(ids[:-1]), prompt.image_end, prefix, positions, logits_to_keep=1, **options)
+        watched = WatchedRow(slice(prompt.image_start, prompt.image_end))
+        self._set_attention(text="eager")
+        options = self._capture(None, on_layer) | {"watching": watched}
+        try:
+            with torch.enable_grad():
+                shared = PrefixCache(_shallow(prefix.cache))
+                logits = self._text(torch.tensor(ids[-1:]), row, shared, positions, **options)
+                return watched.products(logits[-1, token])
+        finally:
+            prefix.cut(prompt.image_end)
+
     def positions(self, prompt: Prompt, stop: int) -> torch.Tensor:
         """Explicit mRoPE positions `(3, 1, stop)` of the full sequence up to `stop`, never from kept deltas."""
         # (1, stop); the answer's ids are text: any id will do
@@ -252,6 +309,13 @@ class Passes:
 
     def _capture(self, recorder: Recorder | None, on_layer: OnLayer, forcing: Forcing | None = None) -> dict[str, Any]:
         return {"recorder": recorder, "forcing": forcing, "on_layer": on_layer, "tile_bytes": self.tile_bytes}
+
+
+def _shallow(cache: DynamicCache) -> DynamicCache:
+    """A cache that shares its tensors: what is added to it is not added to the other."""
+    shared = copy.copy(cache)
+    shared.layers = [copy.copy(layer) for layer in cache.layers]
+    return shared
 
 
 def _upstream_features(features: VisionFeatures) -> SimpleNamespace:

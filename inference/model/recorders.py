@@ -70,6 +70,31 @@ class TextRecorder:
             )
 
 
+class WatchedRow:
+    """Watches the weights of a pass of one row with gradients.
+
+    Args:
+        image: slice of the image tokens in the sequence.
+    """
+
+    def __init__(self, image: slice) -> None:
+        self._image = image
+        self._weights: list[torch.Tensor] = []
+
+    def watch(self, module: torch.nn.Module, weights: torch.Tensor) -> torch.Tensor:
+        """Make the weights a part of the graph."""
+        watched = weights if weights.requires_grad else weights.detach().requires_grad_()
+        self._weights.append(watched)
+        return watched
+
+    def products(self, logit: torch.Tensor) -> torch.Tensor:
+        """Weight × ∂ logit / ∂ weight of the row, `(layers, heads, image tokens)` float32; no parameter gets one."""
+        gradients = torch.autograd.grad(logit, self._weights)
+        # each (1, heads, 1, keys)
+        pairs = zip(self._weights, gradients, strict=True)
+        return torch.stack([(each.detach().float() * by.float())[0, :, -1, self._image] for each, by in pairs])
+
+
 class VisionRecorder:
     """Averages, per layer of the vision tower, the attention each patch receives over heads and queries.
 

@@ -6,17 +6,21 @@ What was seen, read and written before is taken from the cache, bit for bit what
 
 from __future__ import annotations
 
+from dataclasses import replace
+from typing import Any
+
 import torch
 
 from inference.adapters.portion import Portion
 from inference.errors import SelectionError
 from inference.model.cache import CacheKey, Generation, InferenceCache, PrefixCache, VisionFeatures
 from inference.model.context import RequestContext
+from inference.model.extra_views import ExtraViews
 from inference.model.passes import Passes
 from inference.model.pieces import PieceDecoder
 from inference.model.prompt import answer_tokens
 from inference.model.recorders import TextRecorder
-from inference.records import AnswerToken, FloatArray, Recording, background_of
+from inference.records import AnswerToken, FloatArray, Recording, Token, background_of
 
 #: What tells one variant from another: the loading of its adapter, and how much of it is on; None for base.
 Variant = tuple[str, Portion]
@@ -151,14 +155,17 @@ class VariantPass:
                     f"Replayed in one pass, {self.name} would have chosen another token than it wrote: "
                     "the two ways of computing differ by rounding, and two tokens were nearly tied."
                 )
-            return self._recording(answer, logits)
+            tokens = prompt.tokens + answer_tokens(self._tokenizer, answer, prompt.length, self._end_ids)
+            recording = self._recording(tokens, answer, logits)
+        if not context.request.views:
+            return recording
+        return replace(recording, **self._extra_views(tokens, answer))  # outside of inference mode: gradients are asked
 
     # 5. records
 
     @torch.inference_mode()
-    def _recording(self, answer: tuple[int, ...], logits: torch.Tensor) -> Recording:
+    def _recording(self, tokens: tuple[Token, ...], answer: tuple[int, ...], logits: torch.Tensor) -> Recording:
         prompt, recorder = self.context.prompt, self.recorder
-        tokens = prompt.tokens + answer_tokens(self._tokenizer, answer, prompt.length, self._end_ids)
         rows = torch.tensor([token.query - prompt.image_end for token in tokens], device=recorder.by_row.device)
         # (rows, layers, cells) → (tokens, layers, grid_h, grid_w)
         by_token = recorder.by_row[rows].unflatten(-1, prompt.grid).cpu().numpy()
@@ -180,6 +187,19 @@ class VariantPass:
             background_rows=background_rows,
             vision_received=self.received,
         )
+
+    def _extra_views(self, tokens: tuple[Token, ...], answer: tuple[int, ...]) -> dict[str, Any]:
+        """What was asked for beside attention, on what was read of the image."""
+        context, made = self.context, dict[str, Any]()
+        with context.stages.stage("views", f"recording {', '.join(context.request.views)} of {self.name}"):
+            views = ExtraViews(context, self.image_cache(), self.positions, self._passes)
+            if context.general is not None:
+                made["general"] = views.general(context.general)
+            if "gradient" in context.request.views:
+                made["gradient"] = views.gradient(tokens, answer)
+            if "named" in context.request.views:
+                made["named"], made["named_alone"] = views.named(tokens, answer)
+        return made
 
     def image_cache(self) -> PrefixCache:
         """What was read of the image, and nothing after it; still owned by this pass."""
