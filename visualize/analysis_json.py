@@ -10,10 +10,11 @@ from inference.records import AdapterInfo, Comparison, ModelInfo
 from visualize.json_values import Json
 from visualize.numbers.caption import variant_name
 from visualize.numbers.opening import middle_layer
-from visualize.numbers.reduce import Head, View
+from visualize.numbers.reduce import Head
 from visualize.numbers.scale import ColourLimits
 from visualize.numbers.stack import Stack, stack
 from visualize.numbers.token_choice import TokenChoice, answer_indices
+from visualize.numbers.views import View
 from visualize.pictures.data_url import data_url
 from visualize.pictures.marks import Marks
 from visualize.pictures.overlay import overlay

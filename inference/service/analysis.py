@@ -12,7 +12,7 @@ import threading
 from collections.abc import Callable, Generator
 from dataclasses import replace
 from pathlib import Path
-from typing import cast
+from typing import cast, get_args
 
 from inference.backend import Backend
 from inference.errors import (
@@ -25,7 +25,7 @@ from inference.explanations import Explanation
 from inference.limits import check_limits
 from inference.photo import Photo, decode_photo
 from inference.questions import Question
-from inference.records import AdapterInfo, Comparison, ModelInfo
+from inference.records import AdapterInfo, Comparison, ExtraView, ModelInfo
 from inference.request import Request, digest
 from inference.serialization import pack_question
 from inference.service.lazy_backend import LazyBackend
@@ -266,20 +266,20 @@ class AnalysisService:
         """What a result is looked at by; without a session it is a shipped one, and everyone's."""
         return self.tickets.issue(session.id if session else EVERYONE, result.key)
 
-    def looked_at(self, ticket: str, focus: tuple[int, ...] | None = None) -> Result:
-        """The result that a ticket stands for, its single heads being those of the tokens `focus`, where given.
+    def looked_at(self, ticket: str, focus: tuple[int, ...] | None = None, views: tuple[ExtraView, ...] = ()) -> Result:
+        """The result that a ticket stands for, its single heads and other views those of `focus`, where given.
 
         Raises:
             NotFoundError: no such ticket, or its result is not kept any more.
-            NotRecordedError: these tokens' heads are not recorded yet.
+            NotRecordedError: these tokens' heads or views are not recorded yet.
         """
         session, key = self.tickets.owner(ticket) or (EVERYONE, "")
         written = self.results.get(session, key)
         if written is None:
             raise NotFoundError("This result is no longer kept.", "Press Analyze to get it again.")
-        if focus is None or _has_heads(written, focus):
+        if focus is None or _has_heads(written, focus, views):
             return written
-        replayed = self.results.get(session, digest(_replay(written, focus)))
+        replayed = self.results.get(session, digest(_replay(written, focus, views)))
         if replayed is None:
             raise NotRecordedError("The heads of this token are not recorded yet.", "Choose a head to record them.")
         return _with_heads_of(written, replayed)
@@ -295,21 +295,30 @@ class AnalysisService:
         found = self.results.explanations(session, written.key) if session is not None else []
         return [each.explanation for each in found]
 
-    def with_heads(self, session: Session, written: Result, focus: tuple[int, ...], *, address: str) -> Result:
+    def with_heads(
+        self,
+        session: Session,
+        written: Result,
+        focus: tuple[int, ...],
+        views: tuple[ExtraView, ...] = (),
+        *,
+        address: str,
+    ) -> Result:
         """The answer of `written`, replayed with the heads of other tokens recorded; from the cache where it is there.
 
         Args:
             session: whose result it is.
             written: the result in which the variants wrote their answers.
             focus: indices into its tokens.
+            views: what else is recorded of them, see `Request.views`.
             address: who asks, for the rate limit.
 
         Raises:
             VisualizerError: whatever `answer` raises.
         """
-        if _has_heads(written, focus):
+        if _has_heads(written, focus, views):
             return written
-        request = _replay(written, focus)
+        request = _replay(written, focus, views)
         stop = session.begin("heads", digest(request))
         return _with_heads_of(written, self.result(request, address=address, session=session, cancelled=stop))
 
@@ -338,13 +347,22 @@ def question_key(request: Request, question: Question[Explanation]) -> str:
     return json.dumps([[name or "" for name in request.adapters], pack_question(question)])
 
 
-def _has_heads(written: Result, focus: tuple[int, ...]) -> bool:
-    return all(recording.focus == focus for recording in written.comparison.recordings)
+def _has_heads(written: Result, focus: tuple[int, ...], views: tuple[ExtraView, ...] = ()) -> bool:
+    return set(views) <= set(written.request.views) and all(
+        recording.focus == focus for recording in written.comparison.recordings
+    )
 
 
-def _replay(written: Result, focus: tuple[int, ...]) -> Request:
-    """What records the heads of other tokens: the same question, its answer replayed."""
-    return replace(written.request, answer=_replayed(written), focus=focus)
+def _replay(written: Result, focus: tuple[int, ...], views: tuple[ExtraView, ...] = ()) -> Request:
+    """What records the heads of other tokens, and other views: the same question, its answer replayed."""
+    return replace(written.request, answer=_replayed(written), focus=focus, views=views)
+
+
+def extra_views(comparison: Comparison, focus: tuple[int, ...]) -> tuple[ExtraView, ...]:
+    """What can be recorded of tokens beside attention: all of it for the answer's, no gradient for others."""
+    tokens = comparison.recordings[0].tokens
+    answered = all(tokens[index].role in ("answer", "end") for index in focus if index < len(tokens))
+    return tuple(view for view in get_args(ExtraView) if answered or view != "gradient")
 
 
 def of_pair(written: Result, adapters: tuple[str | None, str | None]) -> Request:
@@ -371,5 +389,16 @@ def _with_heads_of(written: Result, replayed: Result) -> Result:
     pairs = list(zip(written.comparison.recordings, replayed.comparison.recordings, strict=True))
     if any(own.tokens != other.tokens for own, other in pairs):
         return replayed
-    recordings = tuple(replace(own, focus=other.focus, by_head=other.by_head) for own, other in pairs)
+    recordings = tuple(
+        replace(
+            own,
+            focus=other.focus,
+            by_head=other.by_head,
+            general=other.general,
+            gradient=other.gradient,
+            named=other.named,
+            named_alone=other.named_alone,
+        )
+        for own, other in pairs
+    )
     return replace(written, comparison=replace(written.comparison, recordings=recordings))

@@ -11,10 +11,11 @@ import gradio as gr
 
 from inference.errors import VisualizerError
 from inference.records import Comparison
-from inference.service.analysis import AnalysisService
+from inference.service.analysis import AnalysisService, extra_views
 from inference.service.schema import choice_of
 from inference.service.uploads import address_of
 from visualize import animation, report_html, sheet
+from visualize.numbers.views import VIEWS
 from visualize.page import Choice, Json, data_url, draw, refusal
 
 FILM_SECONDS = 0.4  # that a layer stays
@@ -78,7 +79,8 @@ class Exports:
             choice = Choice.read(choice_of(look), written.comparison)
             if ending in ("npz", "html") or not choice.is_recorded(written.comparison):
                 focus = choice.focus(written.comparison)
-                result = self._service.with_heads(session, written, focus, address=address_of(request))
+                views = extra_views(written.comparison, focus) if VIEWS[choice.view].recorded else ()
+                result = self._service.with_heads(session, written, focus, views, address=address_of(request))
             looked = Looked(result.comparison, written.comparison, choice, self._service.families())
             name, source = choice.file_name(result.comparison, ending), encode(looked)
         except VisualizerError as error:

@@ -12,11 +12,11 @@ from typing import Any
 
 import gradio as gr
 
-from inference.errors import CancelledError, ImageError, UnexpectedError, VisualizerError
+from inference.errors import CancelledError, ImageError, SelectionError, UnexpectedError, VisualizerError
 from inference.photo import upright_rgb
 from inference.records import AdapterInfo
 from inference.request import Request, digest
-from inference.service.analysis import AnalysisService, of_pair, question_key
+from inference.service.analysis import AnalysisService, extra_views, of_pair, question_key
 from inference.service.asking import kind_of, question_of
 from inference.service.examples import Example
 from inference.service.results import Explained, Result
@@ -36,6 +36,7 @@ from inference.service.view import (
     stopped,
 )
 from inference.service.worker import POLL
+from visualize.numbers.views import VIEWS
 from visualize.page import Choice, Json, adapter_lines, notice, progress_notice, refusal
 
 NAMED = 3  # of the folders that were skipped, so many are named
@@ -171,12 +172,16 @@ class Handlers:
         session = self._session(request)
         try:
             written = self.service.kept(session, key)
-            focus = Choice.read(choice_of(look), written.comparison).focus(written.comparison)
+            choice = Choice.read(choice_of(look), written.comparison)
+            focus = choice.focus(written.comparison)
+            views = extra_views(written.comparison, focus) if VIEWS[choice.view].recorded else ()
+            if "gradient" not in views and choice.view == "gradient":
+                raise SelectionError("The gradient view is of the answer's tokens.", "Choose a token of the answer.")
             yield View(
                 notice=notice("busy", "Recording the heads of this token…"), status=self.status(), stop=active(True)
             )
-            self.service.with_heads(session, written, focus, address=address_of(request))
-            view = result_view(self.service.ticket(session, written), written.key, focus)
+            self.service.with_heads(session, written, focus, views, address=address_of(request))
+            view = result_view(self.service.ticket(session, written), written.key, focus, views=bool(views))
         except CancelledError:
             view = View()
         except VisualizerError as error:

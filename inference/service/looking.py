@@ -19,10 +19,10 @@ from starlette.responses import Response
 
 from inference.errors import SelectionError
 from inference.records import Comparison
-from inference.service.analysis import AnalysisService
+from inference.service.analysis import AnalysisService, extra_views
 from inference.service.schema import Expected, Index, number_of, parse
 from visualize.findings import finding_json
-from visualize.numbers.reduce import View
+from visualize.numbers.views import VIEWS, View
 from visualize.stacks.heads_body import heads_body
 from visualize.stacks.scene import scene_json
 from visualize.stacks.stack_body import stack_body
@@ -59,6 +59,7 @@ class LookQuery(BaseModel):
     window: Annotated[Index, BeforeValidator(number_of), Expected("a number of layers", SelectionError)] = 0
     against: Annotated[StrictStr, Expected("a variant's name", SelectionError)] = ""
     layer: Annotated[Index, BeforeValidator(number_of), Expected("a 0-based index", SelectionError)] = 0
+    views: StrictStr = ""
 
     @property
     def focus(self) -> tuple[int, ...]:
@@ -103,8 +104,10 @@ class Looking:
 
     def _scene(self, ticket: str, sent: dict[str, str]) -> Response:
         written = self._service.looked_at(ticket).comparison
-        focus = parse(LookQuery, sent).focus if sent else None
-        comparison = self._service.looked_at(ticket, focus).comparison
+        query = parse(LookQuery, sent) if sent else None
+        focus = query.focus if query else None
+        views = extra_views(written, focus) if query and query.views and focus else ()
+        comparison = self._service.looked_at(ticket, focus, views).comparison
         scene = scene_json(comparison, written=written, families=self._service.families())
         return _packed(json.dumps(scene).encode(), "application/json")
 
@@ -124,7 +127,9 @@ class Looking:
         return _packed(heads_body(comparison, query.choice(), query.layer), "application/octet-stream")
 
     def _compared(self, ticket: str, query: LookQuery, *, single: bool) -> Comparison:
-        return self._service.looked_at(ticket, query.focus if single else None).comparison
+        written = self._service.looked_at(ticket).comparison
+        views = extra_views(written, query.focus) if VIEWS[query.view].recorded else ()
+        return self._service.looked_at(ticket, query.focus if single or views else None, views).comparison
 
 
 def _in_a_thread(answer: Callable[[str, dict[str, str]], Response]) -> Callable[[Request], object]:

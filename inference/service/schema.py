@@ -17,7 +17,7 @@ from inference.errors import InputError, NotAnImageError, PromptError, Selection
 from inference.photo import Photo
 from inference.request import MAX_SCALE, NEW_TOKENS, Request
 from visualize.analysis_json import PICTURE_SIDE
-from visualize.numbers.reduce import View
+from visualize.numbers.views import VIEWS, View
 
 BASE = "base"
 PROMPT = "Describe the image."
@@ -160,6 +160,7 @@ class AnalyzeFields(BaseModel):
         Raises:
             InputError: whatever is wrong, as the member of the tree that fits.
         """
+        needed = VIEWS[self.view].recorded
         return Request(
             image=photo,
             prompt=self.prompt,
@@ -169,6 +170,7 @@ class AnalyzeFields(BaseModel):
             focus=(self.token,) if isinstance(self.token, int) else None,
             max_new_tokens=self.max_new_tokens,
             scale=self.scale,
+            views=() if needed is None else (needed,),
         )
 
 

@@ -15,7 +15,7 @@ from PIL import Image
 
 from inference.errors import SelectionError
 from inference.records import Comparison
-from visualize.numbers.reduce import View
+from visualize.numbers.views import View
 from visualize.stacks.heads_body import heads_body
 from visualize.stacks.scene import scene_json
 from visualize.stacks.stack_body import stack_body

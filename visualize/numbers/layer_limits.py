@@ -11,13 +11,14 @@ from numpy.typing import NDArray
 
 from inference.records import FloatArray
 from visualize.numbers.scale import ColourLimits, diverging_limits, shared_limits
+from visualize.numbers.views import VIEWS, View
 
 
 def pane_limits(
     variants: Sequence[FloatArray],
     differences: Sequence[FloatArray],
     *,
-    signed: bool,
+    view: View,
     hidden: NDArray[np.bool_] | None = None,
     log: bool = False,
     percentile: float = 100.0,
@@ -25,9 +26,9 @@ def pane_limits(
     """The scale of the variants and that of their differences.
 
     Args:
-        variants: a map each, `(…, grid_h, grid_w)`, shares of attention; of one layer, or of all that stand together.
+        variants: a map each, `(…, grid_h, grid_w)`; of one layer, or of all that stand together.
         differences: the same shape; may be empty.
-        signed: whether the variants' values have both signs (the contrast view): about 0, and never logarithmic.
+        view: that they show; values of both signs are about 0, and never logarithmic.
         hidden: cells that do not count, the same shape.
         log: logarithmic colours for variants that are not signed.
         percentile: 50–100, where both scales are clipped; 100 clips nothing.
@@ -38,18 +39,21 @@ def pane_limits(
     Raises:
         SelectionError: a percentile outside 50–100.
     """
-    if signed:
-        shared = diverging_limits(*variants, percentile=percentile, hidden=hidden)
+    kind = VIEWS[view]
+    if kind.signed:
+        shared = diverging_limits(*variants, percentile=percentile, hidden=hidden, unit=kind.unit)
     else:
-        shared = shared_limits(*variants, percentile=percentile, log=log, hidden=hidden)
-    return shared, diverging_limits(*differences, percentile=percentile, hidden=hidden) if differences else None
+        shared = shared_limits(*variants, percentile=percentile, log=log, hidden=hidden, unit=kind.unit)
+    if not differences:
+        return shared, None
+    return shared, diverging_limits(*differences, percentile=percentile, hidden=hidden, unit=kind.change)
 
 
 def layer_limits(
     variants: Sequence[FloatArray],
     differences: Sequence[FloatArray],
     *,
-    signed: bool,
+    view: View,
     hidden: NDArray[np.bool_] | None = None,
     log: bool = False,
     percentile: float = 100.0,
@@ -58,7 +62,7 @@ def layer_limits(
 
     Args:
         variants, differences, hidden: as for `pane_limits`, `(layers, grid_h, grid_w)` each.
-        signed, log, percentile: see `pane_limits`.
+        view, log, percentile: see `pane_limits`.
 
     Returns:
         (of the variants, of the differences): one per layer each; the second empty where there are no differences.
@@ -70,7 +74,7 @@ def layer_limits(
         pane_limits(
             [maps[index] for maps in variants],
             [maps[index] for maps in differences],
-            signed=signed,
+            view=view,
             hidden=None if hidden is None else hidden[index],
             log=log,
             percentile=percentile,

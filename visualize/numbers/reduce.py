@@ -21,10 +21,12 @@ from visualize.numbers.token_choice import (
     is_index,
     token_indices,
 )
+from visualize.numbers.views import VIEWS, View
 
 Layer = int | tuple[int, int]
 Head = int | Literal["mean", "max"]
-View = Literal["raw", "sink-masked", "contrast"]
+#: Where the general prompt's row looks less than this part of its mean over the image, that is what is divided by.
+FLOOR = 0.01
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,7 +43,10 @@ class Selection:
             layers.
         view: `"raw"` is the attention itself; `"sink-masked"` the same without the sink cells; `"contrast"` the row
             minus the mean of the other rows before the shown answer (signed, and head means only: the background has no
-            heads). Of several tokens each has its own contrast, and their mean is shown.
+            heads). Of several tokens each has its own contrast, and their mean is shown. `"relative"` divides by the
+            row of a general prompt, `"gradient"` is weight × gradient, `"named"` and `"named alone"` are what the cells
+            themselves say, the same in every layer: see `Recording.general`, `gradient`, `named` and `named_alone`; all
+            but the first of the recording's `focus` only.
 
     Raises:
         SelectionError: a value outside these choices.
@@ -63,9 +68,9 @@ class Selection:
             raise SelectionError(f"head must be 'mean', 'max' or a 0-based index; not {self.head!r}.")
         if self.view not in get_args(View):
             raise SelectionError(f"view must be one of {', '.join(get_args(View))}; not {self.view!r}.")
-        if self.view == "contrast" and self.head != "mean":
+        if not VIEWS[self.view].heads and self.head != "mean":
             raise SelectionError(
-                f"The contrast view subtracts a background that is a mean over heads; head {self.head!r} has none.",
+                f"The {self.view} view is of no single head: head {self.head!r} has none.",
                 "Choose head mean, or another view.",
             )
 
@@ -86,14 +91,18 @@ def select(recording: Recording, selection: Selection, *, sinks: NDArray[np.bool
             own (`sink_cells`). Maps that stand side by side must leave out the same cells: pass the union.
 
     Returns:
-        `(grid_h, grid_w)` float32, shares of one row's attention: 0–1, in the contrast view −1–1. Cells left out of the
-        sink-masked view are 0.
+        `(grid_h, grid_w)` float32, shares of one row's attention: 0–1, in the contrast view −1–1; ratios or logits from
+        0 up in the views that count these (`VIEWS`). Cells left out of the sink-masked view are 0.
 
     Raises:
-        SelectionError: a layer, head or token this recording does not have, sinks that cannot be told, or a contrast
-            with no other row to subtract.
+        SelectionError: a layer, head or token this recording does not have, a view that was not recorded, sinks that
+            cannot be told, or a contrast with no other row to subtract.
     """
+    if selection.view in ("gradient", "named", "named alone"):
+        return _recorded(recording, selection)
     raw = _raw(recording, selection)
+    if selection.view == "relative":
+        return np.asarray(raw / _general(recording, selection), dtype=np.float32)
     if selection.view == "contrast":
         return np.asarray(raw - _background(recording, selection), dtype=np.float32)
     if selection.view == "sink-masked":
@@ -140,6 +149,66 @@ def around(layer: int, window: int, count: int) -> Layer:
     return layer if low == high else (low, high)
 
 
+def view_recorded(recording: Recording, view: View) -> bool:
+    """Whether a recording holds what a view shows; of which tokens is another question."""
+    needed = VIEWS[view].recorded
+    return needed is None or getattr(recording, {"relative": "general"}.get(needed, needed)) is not None
+
+
+def is_recorded(recording: Recording, token: TokenChoice, head: Head, view: View) -> bool:
+    """Whether a recording holds what is chosen.
+
+    Raises:
+        SelectionError: a token that this recording does not have.
+    """
+    of_focus = head != "mean" or VIEWS[view].recorded not in (None, "relative")
+    return view_recorded(recording, view) and (not of_focus or heads_recorded(recording, token))
+
+
+def _check_view(recording: Recording, selection: Selection) -> None:
+    needed = VIEWS[selection.view].recorded
+    if not view_recorded(recording, selection.view):
+        raise SelectionError(
+            f"The {selection.view} view was not recorded.", f'Send a new request with views=("{needed}",).'
+        )
+    if needed != "relative" and not heads_recorded(recording, selection.token):
+        raise SelectionError(
+            f"The {selection.view} view is recorded for tokens {_listed(recording.focus)} only.",
+            f'Send a new request with these tokens as focus and views=("{needed}",).',
+        )
+
+
+def _recorded(recording: Recording, selection: Selection) -> FloatArray:
+    """A view that is shown as it was recorded: of layers and heads, or of neither."""
+    _check_view(recording, selection)
+    layers = check_layers(selection.layer, recording.by_head.shape[0])
+    if selection.view == "gradient":
+        assert recording.gradient is not None
+        return np.asarray(_of_heads(recording.gradient[layers], selection.head), dtype=np.float32)
+    shown = recording.named if selection.view == "named" else recording.named_alone
+    assert shown is not None
+    return shown
+
+
+def _general(recording: Recording, selection: Selection) -> NDArray[np.float64]:
+    """What the relative view divides by: the general prompt's row of the same layers and heads, with a floor."""
+    _check_view(recording, selection)
+    assert recording.general is not None
+    layers = check_layers(selection.layer, recording.by_head.shape[0])
+    row = _of_heads(recording.general[layers], selection.head)
+    floor = FLOOR * row.mean()
+    return np.maximum(row, floor if floor > 0 else 1.0)
+
+
+def _of_heads(heads: FloatArray, head: Head) -> NDArray[np.float64]:
+    """One head, or the mean or the maximum over them, then the mean over layers: `(grid_h, grid_w)`."""
+    if isinstance(head, int):
+        check_range("head", head, heads.shape[1])
+    values = heads.astype(np.float64)
+    of_layers = values.mean(axis=1) if head == "mean" else values.max(axis=1) if head == "max" else values[:, head]
+    return np.asarray(of_layers.mean(axis=0))
+
+
 def _raw(recording: Recording, selection: Selection) -> NDArray[np.float64]:
     layers = check_layers(selection.layer, recording.by_head.shape[0])
     tokens = token_indices(recording, selection.token)
@@ -153,8 +222,7 @@ def _raw(recording: Recording, selection: Selection) -> NDArray[np.float64]:
             f"Single heads are recorded for tokens {_listed(recording.focus)} only; asked for {_listed(tokens)}.",
             f"Send a new request with focus=({', '.join(map(str, tokens))},), or choose head mean.",
         )
-    heads = recording.by_head[layers].astype(np.float64)  # (chosen layers, heads, grid_h, grid_w)
-    return np.asarray((heads.max(axis=1) if selection.head == "max" else heads[:, selection.head]).mean(axis=0))
+    return _of_heads(recording.by_head[layers], selection.head)
 
 
 def _background(recording: Recording, selection: Selection) -> NDArray[np.float64]:

@@ -15,7 +15,7 @@ from inference.errors import SelectionError
 from inference.records import FloatArray
 
 #: What a value counts. Shares are stored 0–1 and shown to people in percent, their differences in percentage points.
-Unit = Literal["share", "share difference", "bits", "nats"]
+Unit = Literal["share", "share difference", "bits", "nats", "ratio", "ratio difference", "logits", "logit difference"]
 #: A logarithmic scale spans this many decades below its upper limit.
 LOG_DECADES = 3
 
@@ -25,7 +25,12 @@ _UNIT_WORDS = {
     "share difference": "percentage points of attention",
     "bits": "bits",
     "nats": "nats",
+    "ratio": "times the general prompt's attention",
+    "ratio difference": "difference of these ratios",
+    "logits": "logits",
+    "logit difference": "logits",
 }
+_FROM_ZERO = ("share", "ratio", "logits")
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,7 +71,7 @@ class ColourLimits:
     @property
     def signed(self) -> bool:
         """Whether the scale is for values of both signs, symmetric about 0."""
-        return self.low < 0 or (self.empty and self.unit != "share")
+        return self.low < 0 or (self.empty and self.unit not in _FROM_ZERO)
 
     @property
     def unit_words(self) -> str:

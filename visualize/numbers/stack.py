@@ -23,10 +23,11 @@ from visualize.numbers.figures import Change, Measures, changes_of, measures_of,
 from visualize.numbers.layer_limits import layer_limits
 from visualize.numbers.notes import stack_notes
 from visualize.numbers.rank_heads import RankedHead, rank_heads
-from visualize.numbers.reduce import Head, Layer, Selection, View
+from visualize.numbers.reduce import Head, Layer, Selection
 from visualize.numbers.scale import ColourLimits
 from visualize.numbers.side_by_side import Cells, recordings_of, side_by_side
 from visualize.numbers.token_choice import TokenChoice, heads_recorded
+from visualize.numbers.views import View
 
 Cell = tuple[int, int]
 
@@ -119,7 +120,7 @@ class Stack:
         shared, signed = layer_limits(
             [pane.maps for pane in self.variants],
             [pane.maps for pane in self.differences],
-            signed=self.view == "contrast",
+            view=self.view,
             hidden=self.left_out,
             log=log,
             percentile=percentile,

@@ -5,6 +5,7 @@ import math
 from visualize.json_values import Json
 from visualize.numbers.scale import Unit, number
 from visualize.numbers.stack import PaneStack, Stack
+from visualize.numbers.views import VIEWS
 
 
 def numbers_json(stack: Stack, index: int) -> dict[str, Json]:
@@ -23,7 +24,7 @@ def numbers_json(stack: Stack, index: int) -> dict[str, Json]:
     shown = stack.variants
     measures = [pane.measures[index] for pane in shown]
     count = len(stack.differences)
-    unit = "percentage points" if stack.view == "contrast" else "%"
+    unit = {"share": "%", "share difference": "percentage points", "ratio": "×"}.get(VIEWS[stack.view].unit, "logits")
     rows = [
         _row("Share of attention on the image", "%", [each.image_share for each in measures], count, "share"),
         _row(

@@ -11,8 +11,9 @@ from inference.records import Comparison
 from visualize.json_values import Json
 from visualize.numbers.caption import variant_name
 from visualize.numbers.opening import opening
-from visualize.numbers.reduce import Head, Selection, View, around
+from visualize.numbers.reduce import Head, Selection, around, is_recorded
 from visualize.numbers.token_choice import TokenChoice, token_indices
+from visualize.numbers.views import View
 from visualize.pictures.file_name import file_name
 from visualize.pictures.palette import DIVERGING, SEQUENTIAL, check_colormap
 
@@ -111,9 +112,7 @@ class Choice:
         Raises:
             SelectionError: a token that this comparison does not have.
         """
-        return self.head == "mean" or all(
-            set(recording.focus) == set(self.focus(comparison)) for recording in comparison.recordings
-        )
+        return all(is_recorded(each, self.token, self.head, self.view) for each in comparison.recordings)
 
     def json(self, comparison: Comparison) -> dict[str, Json]:
         """The choice as the viewer knows it, with its variants by name."""

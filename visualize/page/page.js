@@ -134,7 +134,7 @@ const sourceOf = (ticket) => {
   return {
     photo: `${visit}/photo`,
     address: true,
-    scene: async (focus) => (await ask(`${visit}/scene${focus ? `?token=${focus.join("-")}` : ""}`)).json(),
+    scene: async (focus, views) => (await ask(`${visit}/scene${focus ? `?token=${focus.join("-")}${views ? "&views=all" : ""}` : ""}`)).json(),
     stack: async (choice) => (await ask(`${visit}/stack?${query(choice)}`)).arrayBuffer(),
     findings: async () => (await ask(`${visit}/findings`)).json(),
     heads: async (choice, layer) => (await ask(`${visit}/heads?${query(choice, { layer })}`)).arrayBuffer(),
@@ -147,12 +147,12 @@ const sourceOf = (ticket) => {
     replay: (answer) => tell({ answer }, "submit"),
   };
 };
-const lookAt = async ({ ticket, key, focus, findings }) => {
+const lookAt = async ({ ticket, key, focus, views, findings }) => {
   const source = sourceOf(ticket);
   if (findings && page.shown === key) {
     return page.viewer.findings(await source.findings());
   }
-  const [viewer, scene] = await Promise.all([page.viewer ?? loadViewer(), source.scene(focus)]);
+  const [viewer, scene] = await Promise.all([page.viewer ?? loadViewer(), source.scene(focus, views)]);
   page.viewer = viewer;
   if (focus && page.shown === key) viewer.update(scene, { key, source });
   else {

@@ -18,8 +18,9 @@ from typing import Any, get_args
 from inference.errors import SelectionError
 from inference.records import Comparison, Recording
 from visualize.json_values import Json
-from visualize.numbers.reduce import Head, View
+from visualize.numbers.reduce import Head
 from visualize.numbers.token_choice import TokenChoice, answer_indices
+from visualize.numbers.views import View
 from visualize.report.pack import packed
 from visualize.stacks.heads_body import heads_body
 from visualize.stacks.scene import WINDOWS

@@ -14,7 +14,8 @@ from PIL import Image
 from inference.records import Comparison
 from visualize.json_values import Json
 from visualize.numbers.caption import plain, size_words, variant_name
-from visualize.numbers.reduce import Head, View
+from visualize.numbers.reduce import Head
+from visualize.numbers.views import View
 from visualize.pictures.data_url import data_url
 from visualize.pictures.overlay import rgb_photo
 from visualize.report.bundle import FOLDER, bundle

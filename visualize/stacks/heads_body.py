@@ -7,9 +7,11 @@ from visualize.numbers.caption import variant_name
 from visualize.numbers.layer_limits import pane_limits
 from visualize.numbers.rank_heads import rank_heads
 from visualize.numbers.reduce import Selection
+from visualize.numbers.scale import Unit
 from visualize.numbers.side_by_side import recordings_of, side_by_side
+from visualize.numbers.views import VIEWS
 from visualize.pictures.bar import limits_json
-from visualize.stacks.map_bytes import ROUNDING, body, scales_of
+from visualize.stacks.map_bytes import ROUNDING, body, scales_of, unit_json
 from visualize.stacks.stack_choice import StackChoice
 
 
@@ -41,12 +43,15 @@ def heads_body(comparison: Comparison, choice: StackChoice, layer: int) -> bytes
     sinks = shown.sinks[0]
     masked = choice.view == "sink-masked"
     shared, difference = pane_limits(
-        shown.variants, shown.differences, signed=False, hidden=shown.sinks if masked else None
+        shown.variants, shown.differences, view=choice.view, hidden=shown.sinks if masked else None
     )
     names = [variant_name(recording) for recording in recordings]
-    panes = [_pane(name, name, maps, is_change=False) for name, maps in zip(names, shown.variants, strict=True)]
+    kind = VIEWS[choice.view]
+    panes = [
+        _pane(name, name, maps, kind.unit, is_change=False) for name, maps in zip(names, shown.variants, strict=True)
+    ]
     for name, maps in zip(names[1:] if shown.differences else (), shown.differences, strict=True):
-        panes.append(_pane(f"{name} − {names[0]}", name, maps, is_change=True))
+        panes.append(_pane(f"{name} − {names[0]}", name, maps, kind.change, is_change=True))
     header: dict[str, Json] = {
         "grid": list(comparison.grid),
         "frames": len(ranked),
@@ -64,12 +69,11 @@ def heads_body(comparison: Comparison, choice: StackChoice, layer: int) -> bytes
     return body(header, [*shown.variants, *shown.differences])
 
 
-def _pane(name: str, of: str, maps: FloatArray, *, is_change: bool) -> dict[str, Json]:
+def _pane(name: str, of: str, maps: FloatArray, unit: Unit, *, is_change: bool) -> dict[str, Json]:
     return {
         "variant": name,
         "difference": is_change,
         "of": of,
         "scales": list(scales_of(maps)),
-        "unit": "pp" if is_change else "%",
-        "signed": is_change,
+        **unit_json(unit),
     }

@@ -14,6 +14,7 @@ import numpy as np
 
 from inference.records import FloatArray
 from visualize.json_values import Json
+from visualize.numbers.scale import Unit
 
 MAGIC = b"LAV1"
 #: A value that was sent differs from the one that was computed by at most this fraction of itself.
@@ -48,3 +49,10 @@ def _float16(maps: FloatArray) -> bytes:
     scales = np.array(scales_of(maps))[:, None, None]
     scaled = np.divide(maps, scales, out=np.zeros(maps.shape), where=scales > 0)
     return bytes(scaled.astype("<f2").data)
+
+
+def unit_json(unit: Unit) -> dict[str, Json]:
+    """How a browser writes a value of a map: times `factor`, with a sign where `signed`, and `unit` after it."""
+    short = {"share": "%", "share difference": "pp", "ratio": "×", "ratio difference": "×"}
+    signed = unit.endswith("difference")
+    return {"unit": short.get(unit, "logits"), "signed": signed, "factor": 100 if unit.startswith("share") else 1}

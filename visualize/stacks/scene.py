@@ -17,9 +17,10 @@ from visualize.numbers.answers import legend, replayed_by, warnings
 from visualize.numbers.caption import variant_name
 from visualize.numbers.change import LargestChange, largest_change, row_changes
 from visualize.numbers.opening import opens_on
-from visualize.numbers.reduce import View
+from visualize.numbers.reduce import view_recorded
 from visualize.numbers.token_choice import answer_indices
 from visualize.numbers.tokens import chips
+from visualize.numbers.views import VIEWS
 from visualize.pictures.palette import DIVERGING, SEQUENTIAL, colour_table
 from visualize.stacks.scene_matrix import matrix_json
 from visualize.stacks.stack_body import PERCENTILES
@@ -74,7 +75,9 @@ def scene_json(
         "notes": [note for note in comparison.notes if note not in written.notes],
         "legend": legend(comparison),
         "questions": prices_json(comparison) if others and comparison.tokens else [],
-        "views": list(get_args(View)),
+        "views": list(VIEWS),
+        "view_kinds": {view: {"heads": kind.heads, "recorded": kind.recorded or ""} for view, kind in VIEWS.items()},
+        "recorded_views": [view for view in VIEWS if all(view_recorded(each, view) for each in comparison.recordings)],
         "colormaps": list(SEQUENTIAL),
         "diverging": list(DIVERGING),
         "percentiles": list(PERCENTILES),

@@ -9,11 +9,12 @@ from functools import cache
 from inference.records import Comparison
 from visualize.json_values import Json, finite
 from visualize.numbers.layer_limits import pane_limits
-from visualize.numbers.scale import ColourLimits, number
+from visualize.numbers.scale import ColourLimits, Unit, number
 from visualize.numbers.stack import PaneStack, Stack, stack
 from visualize.numbers.table import numbers_json
+from visualize.numbers.views import VIEWS
 from visualize.pictures.bar import limits_json
-from visualize.stacks.map_bytes import ROUNDING, body, scales_of
+from visualize.stacks.map_bytes import ROUNDING, body, scales_of, unit_json
 from visualize.stacks.stack_choice import StackChoice
 
 #: Where the colour scales may be clipped.
@@ -60,14 +61,14 @@ def stack_body(comparison: Comparison, choice: StackChoice) -> bytes:
 
 
 def _panes(shown: Stack) -> list[Json]:
-    signed = shown.view == "contrast"
-    panes = [_pane(pane, pane.variant, signed=signed, is_change=False) for pane in shown.variants]
+    kind = VIEWS[shown.view]
+    panes = [_pane(pane, pane.variant, kind.unit, is_change=False) for pane in shown.variants]
     for index, pane in enumerate(shown.differences, 1):
-        panes.append(_pane(pane, shown.variants[index].variant, signed=True, is_change=True))
+        panes.append(_pane(pane, shown.variants[index].variant, kind.change, is_change=True))
     return list(panes)
 
 
-def _pane(pane: PaneStack, of: str, *, signed: bool, is_change: bool) -> dict[str, Json]:
+def _pane(pane: PaneStack, of: str, unit: Unit, *, is_change: bool) -> dict[str, Json]:
     return {
         "variant": pane.variant,
         "difference": is_change,
@@ -76,8 +77,7 @@ def _pane(pane: PaneStack, of: str, *, signed: bool, is_change: bool) -> dict[st
         "peaks": [None if peak is None else list(peak) for peak in pane.peaks],
         "lines": list(pane.lines),
         "alts": list(pane.sentences),
-        "unit": "pp" if signed else "%",
-        "signed": signed,
+        **unit_json(unit),
     }
 
 
@@ -103,7 +103,7 @@ def _strip(shown: Stack) -> dict[str, Json]:
     shared, difference = pane_limits(
         [pane.maps for pane in shown.variants],
         [pane.maps for pane in shown.differences],
-        signed=shown.view == "contrast",
+        view=shown.view,
         hidden=shown.left_out,
     )
     return {

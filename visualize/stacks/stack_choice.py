@@ -9,8 +9,9 @@ from inference.errors import SelectionError
 from inference.records import Comparison, Recording
 from visualize.json_values import Json
 from visualize.numbers.caption import variant_name
-from visualize.numbers.reduce import Head, Layer, Selection, View, around
-from visualize.numbers.token_choice import TokenChoice, heads_recorded, is_index
+from visualize.numbers.reduce import Head, Layer, Selection, around, is_recorded
+from visualize.numbers.token_choice import TokenChoice, is_index
+from visualize.numbers.views import View
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,7 +83,7 @@ class StackChoice:
             SelectionError: a token or variant that this comparison does not have.
         """
         recordings = [comparison.recording(name) for name in self.variants(comparison)]
-        return self.head == "mean" or all(heads_recorded(each, self.token) for each in recordings)
+        return all(is_recorded(each, self.token, self.head, self.view) for each in recordings)
 
     def json(self, comparison: Comparison) -> dict[str, Json]:
         """The choice as plain values, with its variants by name.

@@ -1,19 +1,20 @@
 // Decides what a choice may be and how it changes; it draws nothing and asks nobody.
 
 /**
- * The choice after a change. The contrast view has no single heads: choosing it puts the head aside until another view
- * is chosen, and choosing a head leaves it. The two sides are never the same variant: choosing the other's swaps them.
+ * The choice after a change. Some views have no single heads: choosing one puts the head aside until another view is
+ * chosen, and choosing a head leaves it. The two sides are never the same variant: choosing the other's swaps them.
  * @param {Choice} choice
  * @param {Change} change
+ * @param {Scene["view_kinds"]} kinds
  * @returns {Choice}
  */
-export function settle(choice, change) {
+export function settle(choice, change, kinds) {
   const next = { ...choice, ...change };
   if ("head" in change) {
     next.aside = null;
-    if (next.view === "contrast" && next.head !== "mean" && !("view" in change)) next.view = "raw";
+    if (!kinds[next.view].heads && next.head !== "mean" && !("view" in change)) next.view = "raw";
   }
-  if (next.view === "contrast") {
+  if (!kinds[next.view].heads) {
     if (next.head !== "mean") Object.assign(next, { aside: next.head, head: "mean" });
   } else if (next.aside !== null && next.aside !== undefined) {
     Object.assign(next, { head: next.aside, aside: null });
@@ -55,6 +56,17 @@ export function isRecorded(token, scene) {
 }
 
 /**
+ * Whether what a choice shows is there: its single heads, its view. The relative view of a head mean is of any token.
+ * @param {{ token: TokenChoice, head: Head, view: string }} choice
+ * @param {Scene} scene
+ */
+export function isThere({ token, head, view }, scene) {
+  const needed = scene.view_kinds[view].recorded;
+  if (needed && !scene.recorded_views.includes(view)) return false;
+  return (head === "mean" && (!needed || needed === "relative")) || isRecorded(token, scene);
+}
+
+/**
  * The nearest choice that a scene has: each part of `wanted` where it exists, else of the scene's opening.
  * @param {Scene} scene
  * @param {Change} wanted
@@ -88,7 +100,7 @@ export function fitted(scene, wanted) {
     if ("adapter" in kept) next.against = other;
     else next.adapter = other;
   }
-  if (next.view === "contrast") next.head = "mean";
+  if (!scene.view_kinds[next.view].heads) next.head = "mean";
   return Object.freeze(next);
 }
 

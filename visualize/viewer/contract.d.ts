@@ -44,6 +44,7 @@ interface PaneHeader {
   scales: number[];
   signed: boolean;
   unit: string;
+  factor: number;
   peaks: ([number, number] | null)[];
   lines: string[];
   alts: string[];
@@ -189,6 +190,10 @@ interface Scene {
   legend: string;
   questions: SceneQuestion[];
   views: string[];
+  /** Per view whether single heads have it, and what must have been recorded for it. */
+  view_kinds: Record<string, { heads: boolean; recorded: string }>;
+  /** Views that can be shown; the others must be recorded first. */
+  recorded_views: string[];
   colormaps: string[];
   diverging: string[];
   tables: Record<string, string>;

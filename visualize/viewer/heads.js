@@ -70,7 +70,7 @@ export function createHeads(choose, record) {
 
   /** Why there are no single heads to show, and what leads to them. @param {Drawn} now @returns {(string | Node)[] | null} */
   function whyNone({ choice, scene }) {
-    if (choice.view === "contrast") return ["The contrast view has no single heads: its background is a mean over heads. Choose another view."];
+    if (!scene.view_kinds[choice.view].heads) return [`The ${choice.view} view has no single heads. Choose another view.`];
     if (isRecorded(choice.token, scene)) return null;
     const act = (/** @type {string} */ text, /** @type {() => void} */ onclick) => make("button", { type: "button", class: "lav-small", onclick }, text);
     const { token } = choice;

@@ -101,7 +101,7 @@ function told(drawn, [row, column]) {
   const shown = new Set(panesOf(stack.header, choice));
   const values = panes.map((pane, at) => {
     const map = frameOf(stack, at, frame);
-    const value = numberText(map[index], pane.signed);
+    const value = numberText(map[index], pane.signed, pane.factor);
     return make("span", { class: shown.has(at) ? "lav-said" : "lav-said lav-other", "data-variant": pane.variant },
       words(pane.variant), " ", make("b", {}, `${value} ${pane.unit}`), ` #${rankOf(map, index, pane.signed)}`);
   });

@@ -6,11 +6,12 @@ const SMALL = 1e-4;
 
 /**
  * A value as people read it, like `number` of visualize/numbers/scale.py: three significant digits, a sign where it means one.
- * @param {number} value as stored, a share
+ * @param {number} value as stored
  * @param {boolean} signed
+ * @param {number} [factor] a share is written in percent
  */
-export function numberText(value, signed) {
-  const shown = value * 100;
+export function numberText(value, signed, factor = 100) {
+  const shown = value * factor;
   if (!Number.isFinite(shown)) return "–";
   const digits = shown ? Math.max(2 - Math.floor(Math.log10(Math.abs(shown))), 0) : 0;
   let text = Math.abs(shown) >= SMALL || shown === 0 ? shown.toFixed(Math.min(digits, 100)) : shown.toExponential(1);

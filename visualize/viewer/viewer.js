@@ -4,7 +4,7 @@
 import { fromAddress, toAddress } from "./address.js";
 import { createCards } from "./cards.js";
 import { createChips } from "./chips.js";
-import { ends, fitted, isRecorded, kept, runOf, settle, stackKey } from "./choice.js";
+import { ends, fitted, isThere, kept, runOf, settle, stackKey } from "./choice.js";
 import { createControls } from "./controls.js";
 import { make, write } from "./element.js";
 import { carryingOrder, headFindings } from "./findings.js";
@@ -120,8 +120,8 @@ export function createViewer(root, { auto = false } = {}) {
 
   /** The one way in which a choice changes. @param {Change} change */
   function choose(change) {
-    if (!choice) return;
-    choice = settle(choice, change);
+    if (!choice || !look) return;
+    choice = settle(choice, change, look.scene.view_kinds);
     write(status, "");
     listeners.forEach((listener) => listener(/** @type {Choice} */ (choice)));
     queue();
@@ -142,15 +142,16 @@ export function createViewer(root, { auto = false } = {}) {
   function wanted() {
     const chosen = /** @type {Choice} */ (choice);
     const token = previewed ?? chosen.token;
-    const head = look && isRecorded(token, look.scene) ? chosen.head : "mean";
-    return token === chosen.token && head === chosen.head ? chosen : { ...chosen, token, head };
+    if (!look || isThere({ ...chosen, token }, look.scene)) return token === chosen.token ? chosen : { ...chosen, token };
+    const view = isThere({ ...chosen, token, head: "mean" }, look.scene) ? chosen.view : "raw";
+    return { ...chosen, token, head: "mean", view };
   }
 
   function draw() {
     queued = 0;
     if (!look || !choice) return;
     const { scene, source, key, shelf, photo } = look;
-    if (choice.head !== "mean" && !isRecorded(choice.token, scene)) findHeads(choice.token);
+    if (!isThere(choice, scene)) findHeads(choice.token);
     controls.draw(choice);
     const shown = wanted();
     const stack = shelf.take(shown);
@@ -184,20 +185,22 @@ export function createViewer(root, { auto = false } = {}) {
   }
 
   /**
-   * Single heads that were not recorded: the model is asked, the mean is shown meanwhile; and for good, where nobody can
-   * be asked.
+   * Single heads or a view that were not recorded: the model is asked, the mean of the attention itself is shown
+   * meanwhile; and for good, where nobody can be asked.
    * @param {TokenChoice} token
    */
   function findHeads(token) {
     if (look?.source.record) return record(token);
-    choice = settle(/** @type {Choice} */ (choice), { head: "mean" });
-    write(status, "Single heads of this token are not recorded here; the mean of all heads is shown.");
+    const now = /** @type {Choice} */ (choice);
+    const { scene } = /** @type {Look} */ (look);
+    choice = settle(now, isThere({ ...now, head: "mean" }, scene) ? { head: "mean" } : { head: "mean", view: "raw" }, scene.view_kinds);
+    write(status, "This is not recorded here for this token; the mean of all heads is shown.");
   }
 
   /** Ask the model once for a token's heads; what comes of it comes as an update. @param {TokenChoice} token */
   function record(token) {
-    write(status, "Recording the heads of this token; until they are here, the mean of all heads is shown…");
-    const asked = JSON.stringify([look?.key, token]);
+    write(status, "Recording this for this token; until it is here, the mean of all heads is shown…");
+    const asked = JSON.stringify([look?.key, token, choice && look?.scene.view_kinds[choice.view].recorded]);
     if (recording === asked) return;
     recording = asked;
     look?.source.record?.(token);
@@ -296,7 +299,7 @@ export function createViewer(root, { auto = false } = {}) {
       choice = fitted(scene, { ...opening, ...still, ...named });
       findings = [];
       cards.take(findings);
-      if (!isRecorded(choice.token, scene) && !("head" in named)) choice = settle(choice, { head: "mean" });
+      if (!isThere(choice, scene) && !("head" in named)) choice = settle(choice, { head: "mean", view: isThere({ ...choice, head: "mean" }, scene) ? choice.view : "raw" }, scene.view_kinds);
       zoom.whole();
       write(status, "");
       turnTo(scene, source, key, look);
