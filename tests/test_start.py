@@ -67,6 +67,7 @@ def test_in_whose_name_a_request_comes_is_believed_of_the_operators_proxies_alon
     assert "Running on" not in said
 
 
+@pytest.mark.slow
 def test_what_the_system_says_is_said_where_it_cannot_listen():
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = str(taken.getsockname()[1])

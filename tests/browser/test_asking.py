@@ -20,7 +20,7 @@ from tests.browser.steps import (
 )
 from tests.scripted_backend import LAYERS
 
-pytestmark = pytest.mark.browser
+pytestmark = [pytest.mark.browser, pytest.mark.slow]
 
 
 def asked(watched: Watched) -> list[str]:

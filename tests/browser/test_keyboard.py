@@ -9,7 +9,7 @@ from playwright.sync_api import Page, expect
 from tests.browser.conftest import Watched
 from tests.browser.steps import a_photo, caption, hand_in, panes, set_layer, slider, where
 
-pytestmark = pytest.mark.browser
+pytestmark = [pytest.mark.browser, pytest.mark.slow]
 
 READ_FOCUS = """() => {
   const node = document.activeElement;

@@ -11,7 +11,7 @@ from playwright.sync_api import Locator, Page, expect
 from tests.browser.conftest import LONG_NAME, Watched
 from tests.browser.steps import a_photo, analyze, choose_adapter, hand_in, keep, panes
 
-pytestmark = pytest.mark.browser
+pytestmark = [pytest.mark.browser, pytest.mark.slow]
 
 
 def pixels(locator: Locator) -> np.ndarray:

@@ -131,7 +131,7 @@ def drawn_by_python(shown: Comparison, numbers: Stack, index: int, *, opacity: f
 
 @pytest.mark.parametrize(
     "size",
-    [pytest.param((400, 600), marks=pytest.mark.slow), (1024, 97), (3, 2000)],
+    [*(pytest.param(size, marks=pytest.mark.slow) for size in ((400, 600), (1024, 97))), (3, 2000)],
     ids=lambda size: f"{size[1]} × {size[0]}",
 )
 def test_the_canvas_shows_what_python_draws(browser: Browser, size: tuple[int, int]) -> None:
@@ -184,6 +184,7 @@ def test_marks_stand_where_python_puts_them(viewer: Opened) -> None:
 # ------------------------------------------------------------------------------------------- one layer everywhere
 
 
+@pytest.mark.slow
 def test_wherever_a_drag_ends_slider_pictures_caption_and_numbers_agree(viewer: Opened) -> None:
     page = viewer.page
     asked = len(viewer.server.asked)

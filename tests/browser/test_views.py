@@ -6,7 +6,7 @@ from playwright.sync_api import expect
 from tests.browser.conftest import Watched
 from tests.browser.steps import where
 
-pytestmark = pytest.mark.browser
+pytestmark = [pytest.mark.browser, pytest.mark.slow]
 
 
 def test_the_contrast_view_and_one_head_give_way_to_each_other(visit: Watched) -> None:

@@ -238,6 +238,7 @@ def test_adapters_are_evicted_least_recently_used_and_come_back_the_same(dense, 
     assert identical(ask(tight, None)[0], ask(roomy, None)[0])
 
 
+@pytest.mark.slow
 def test_experts_of_two_adapters_with_different_parameters_do_not_mix(moe, tmp_path):
     folders = {
         "up": write_adapter(tmp_path / "up", moe, seed=1, target_modules=["q_proj"], target_parameters=EXPERTS[:1]),
@@ -251,6 +252,7 @@ def test_experts_of_two_adapters_with_different_parameters_do_not_mix(moe, tmp_p
         np.testing.assert_allclose(ask(ours, name)[0].by_token, alone[name].by_token, atol=1e-6, rtol=0)
 
 
+@pytest.mark.slow
 def test_whole_modules_and_what_others_adapt_inside_them_do_not_mix(dense, pair, tmp_path):
     folders = pair | {
         "tower": write_adapter(tmp_path / "tower", dense, seed=4, **KINDS["tower-saved"][1]),

@@ -21,6 +21,8 @@ from tests.precision_table import (
 #: layers round elsewhere: measured 0.02 in bfloat16, with experts 0.05, and 0.0023 in float16; the base without any
 #: adapter is 0.008 to 0.016 and 0.002 off. A token that is thereby sent to another expert changes all that comes after
 #: by more (0.24 seen): the layers behind it are left out.
+#: bfloat16, what a GPU runs by default, always; float32 is held by hand-added weights elsewhere, too.
+IN_TURN = [pytest.param(dtype, marks=[] if dtype == "bfloat16" else pytest.mark.slow) for dtype in DTYPES]
 EAGER = 1e-6
 ROWS = {"float32": 1e-5, "bfloat16": 0.1, "float16": 0.01}
 
@@ -54,7 +56,7 @@ def engines(adapters, request) -> Callable[[str, str, str], Engine]:
     return of
 
 
-@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("dtype", IN_TURN)
 @pytest.mark.parametrize("kind", KINDS)
 def test_rows_equal_those_of_peft_and_upstream_in_the_same_dtype(kind, dtype, adapters, engines, request):
     checkpoint = request.getfixturevalue(KINDS[kind][0])
@@ -69,7 +71,7 @@ def test_rows_equal_those_of_peft_and_upstream_in_the_same_dtype(kind, dtype, ad
     assert largest_difference(recording, rows, checkpoint, alike) <= ROWS[dtype]
 
 
-@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("dtype", IN_TURN)
 @pytest.mark.parametrize("checkpoint", ["dense", "moe"])
 def test_base_rows_equal_those_of_upstream_in_the_same_dtype(checkpoint, dtype, engines, request):
     folder = request.getfixturevalue(checkpoint)

@@ -218,6 +218,7 @@ def test_the_same_image_and_words_are_answered_once(tmp_path):
     assert [row["error"] for row in summary(tmp_path / "other")] == ["invalid_selection"] * 6
 
 
+@pytest.mark.slow
 def test_memory_does_not_grow_with_the_number_of_images(tmp_path, monkeypatch):
     """The scripted backend takes two requests at a time, and few answers may wait to be saved, however slow that is."""
     images = photos(tmp_path / "in", 20)
@@ -692,6 +693,7 @@ def test_what_was_done_to_a_photo_is_in_the_file_and_in_the_summary(tmp_path):
 # a real process, killed
 
 
+@pytest.mark.slow
 def test_a_killed_run_goes_on_without_doing_anything_twice(embedded, tmp_path):
     images, out, whole = scenes(tmp_path / "in", 12), tmp_path / "out", tmp_path / "whole"
     asked = [images, "--prompt", "Describe the image.", "--adapter", "find-red", "--adapter", "find-circle"]

@@ -59,6 +59,7 @@ def test_requests_are_read_on_as_answers_are_taken_and_leaving_begins_no_more(co
     assert len(read) <= 8
 
 
+@pytest.mark.slow
 def test_leaving_ends_what_runs(connect, handles, slow, single, ask):
     engine = handles(SINGLE, str(slow)).engine
     before = engine.status.remote()

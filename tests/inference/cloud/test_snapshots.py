@@ -12,6 +12,7 @@ def snapshots(cloud):
     cloud.snapshots = False
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("of_gpu", [False, True])
 def test_a_restored_container_answers(cloud, snapshots, connect, ask, of_gpu):
     app = f"snapshots-{of_gpu}"

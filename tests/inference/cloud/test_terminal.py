@@ -3,6 +3,7 @@
 import re
 
 import numpy as np
+import pytest
 from PIL import Image
 
 from inference import Comparison
@@ -32,6 +33,7 @@ def test_modal_run_writes_the_overlays_and_prints_the_numbers(cloud, local, ask,
     assert np.array_equal(saved.recordings[1].by_token, expected.recordings[1].by_token)
 
 
+@pytest.mark.slow
 def test_modal_run_says_in_a_line_what_is_wrong(cloud, tmp_path):
     done = run_modal(
         cloud, "run", "-m", "inference.remote", "--image", str(tmp_path / "no.png"), MODEL="demo", fails=True

@@ -83,7 +83,7 @@ def worst_reduced(reference: np.ndarray, prompt, recording: Recording) -> float:
         ("float32", SMALL, (3, 5)),
         ("bfloat16", SMALL, (3, 5)),
         ("float16", SMALL, (3, 5)),
-        ("float32", LARGE, (24, 40)),
+        pytest.param("float32", LARGE, (24, 40), marks=pytest.mark.slow),
     ],
 )
 def test_every_layer_head_and_text_row_equals_output_attentions(kind, dtype, size, grid, request):
@@ -289,7 +289,8 @@ def test_auto_takes_eager_while_a_layers_matrix_fits_and_rows_beyond(dense: Path
     assert engine(dense, "auto", eager_layer_bytes=10_000).compare(small).recordings[0].attention == "rows"
 
 
-@pytest.mark.parametrize(("vision_layers", "vision_heads"), [(1, 2), pytest.param(3, 4, marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize(("vision_layers", "vision_heads"), [(1, 2), (3, 4)])
 def test_at_a_screenshots_native_resolution_rows_and_received_equal_upstreams_eager_attention(
     vision_layers, vision_heads, tmp_path, monkeypatch
 ):

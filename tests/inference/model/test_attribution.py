@@ -45,6 +45,7 @@ PLACES = {
     "everything": (r"", ()),
 }
 FACTORS = {"seeing", "looking", "saying"}
+OTHER_KINDS = [pytest.param(kind, marks=pytest.mark.slow) for kind in ("moe", "gqa")]
 
 
 class Model(NamedTuple):
@@ -122,7 +123,7 @@ def same_comparison(one: Comparison, other: Comparison) -> bool:
 @pytest.mark.parametrize("against", [None, "another"])
 @pytest.mark.parametrize("place", PLACES)
 @pytest.mark.parametrize("path", ["eager", "rows"])
-@pytest.mark.parametrize("kind", ["dense", "moe", "gqa"])
+@pytest.mark.parametrize("kind", ["dense", *OTHER_KINDS])
 def test_where_the_adapter_is_decides_what_changes(kind, path, place, against, engines):
     """The table: random B on the last language layer only, or in the tower; from base, and from one to another."""
     first = None if against is None else f"{place}-2"
@@ -140,7 +141,7 @@ def test_where_the_adapter_is_decides_what_changes(kind, path, place, against, e
 
 @pytest.mark.parametrize("first", [None, "everything-2"])
 @pytest.mark.parametrize("path", ["eager", "rows"])
-@pytest.mark.parametrize("kind", ["dense", "moe", "gqa"])
+@pytest.mark.parametrize("kind", ["dense", *OTHER_KINDS])
 def test_the_whole_of_a_variant_is_its_natural_run(kind, path, first, engines):
     """Against the comparison's own replay, whose passes are others, at the first token and at a later one."""
     engine, adapters = engines(kind, path), (first, "everything-1")
@@ -157,7 +158,7 @@ def test_the_whole_of_a_variant_is_its_natural_run(kind, path, first, engines):
 
 @pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
 @pytest.mark.parametrize("path", ["eager", "rows"])
-@pytest.mark.parametrize("kind", ["dense", "moe"])
+@pytest.mark.parametrize("kind", ["dense", OTHER_KINDS[0]])
 def test_a_variants_own_attention_forced_into_it_changes_no_bit(kind, path, dtype, models, tmp_path):
     """Between an adapter and its twin everything that is forced is one's own, of all heads, a layer, a head."""
     model = models(kind)
@@ -185,7 +186,7 @@ def margins_where_they_differ(engine: Engine, first: str | None, second: str, st
 
 @pytest.mark.parametrize("first", [None, "everything-2"])
 @pytest.mark.parametrize("path", ["eager", "rows"])
-@pytest.mark.parametrize("kind", ["dense", "moe", "gqa"])
+@pytest.mark.parametrize("kind", ["dense", *OTHER_KINDS])
 def test_every_replay_equals_upstreams_with_the_weights_replaced_in_a_copied_function(
     kind, path, first, engines, models
 ):
