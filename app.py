@@ -239,8 +239,7 @@ def _bind_question(
     example = filled.then(handlers.analyze, form, view, **engine)
     record = result.look.input(handlers.record, chosen, view, **engine, trigger_mode="always_last")
     replay = result.look.submit(handlers.replay, chosen, view, **engine, trigger_mode="always_last")
-    explain = result.look.select(handlers.explain, chosen, view, **engine, trigger_mode="always_last")
-    runs = [run, again, example, record, replay, explain]
+    runs = [run, again, example, record, replay]
     question.stop.click(handlers.stop, None, view, cancels=runs, **_OURS, queue=False)
     for changed in (question.image.input, question.prompt.input, question.system.input):
         changed(None, js=_ANOTHER_QUESTION)

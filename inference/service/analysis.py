@@ -6,41 +6,43 @@ Each analysis runs from start to end in one thread of its own: frameworks keep s
 the events from changing threads must not disturb that. Leaving the generator stops the work at its next event.
 """
 
-import json
 import logging
+import queue
 import threading
-from collections.abc import Callable, Generator
+import time
+from collections.abc import Callable, Generator, Iterator
+from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
-from typing import cast, get_args
+from typing import get_args
 
 from inference.backend import Backend
 from inference.errors import (
     InputError,
     NotFoundError,
     NotRecordedError,
-    SelectionError,
+    UnexpectedError,
+    VisualizerError,
 )
-from inference.explanations import Explanation
 from inference.limits import check_limits
 from inference.photo import Photo, decode_photo
-from inference.questions import Question
-from inference.records import AdapterInfo, Comparison, ExtraView, ModelInfo
+from inference.records import AdapterInfo, AnswerToken, Comparison, ExtraView, ModelInfo, Progress
 from inference.request import Request, digest
-from inference.serialization import pack_question
 from inference.service.lazy_backend import LazyBackend
 from inference.service.rate_limit import RateLimit
 from inference.service.request_queue import RequestQueue
-from inference.service.results import Explained, Result, ResultCache
+from inference.service.results import Result, ResultCache
 from inference.service.session import Session
-from inference.service.slots import Slots
+from inference.service.slots import Slots, check_stop
 from inference.service.tickets import EVERYONE, Tickets
-from inference.service.worker import Said, Worker
 from inference.settings import Settings
 
 LONGEST_NAME = 64  # characters of a session's name; Gradio's own have 11
+POLL = 0.15  # seconds between looks at the queue, the opening backend and the Stop button
 
 _log = logging.getLogger(__name__)
+_Said = Progress | AnswerToken | Result  # of the work, in this order
+_Events = queue.SimpleQueue[_Said | VisualizerError]
 
 
 class AnalysisService:
@@ -59,7 +61,6 @@ class AnalysisService:
         self.backend = LazyBackend(lambda: self._serving(open_()))
         self.slots = Slots(settings.limits.pictures_at_once)
         self._rate = RateLimit(settings.limits.requests_per_minute)
-        self._worker = Worker(self.queue, self.backend, self._stamps_of, settings.backend)
         self._sessions: dict[str, Session] = {}
         self._stamps: dict[str, str] = {}
         self._lock = threading.Lock()
@@ -160,7 +161,7 @@ class AnalysisService:
         address: str | None,
         session: Session | None = None,
         cancelled: threading.Event | None = None,
-    ) -> Generator[Said[Result], None, None]:
+    ) -> Generator[_Said, None, None]:
         """Answer a request: what happens, then exactly one `Result`; closing the generator stops the work.
 
         Args:
@@ -184,55 +185,18 @@ class AnalysisService:
             return
         if address is not None:
             self.admit(address)
-        for event in self._worker.run(
-            request,
-            lambda backend: backend.stream(request),
-            lambda answer, stamps: Result(key, request, cast("Comparison", answer), stamps),
-            stop,
-        ):
-            if isinstance(event, Result) and session is not None:
-                self.results.put(session.id, event)
-            yield event
-
-    def explain(
-        self,
-        request: Request,
-        question: Question[Explanation],
-        *,
-        of: str,
-        address: str | None,
-        session: Session | None = None,
-        cancelled: threading.Event | None = None,
-    ) -> Generator[Said[Explained], None, None]:
-        """Answer a question about a result: what happens, then exactly one `Explained`; closing it stops the work.
-
-        Args:
-            request: what is explained: the result's answer, replayed through the variants that are asked about.
-            question: what is asked.
-            of: the result's key.
-            address, session, cancelled: see `answer`.
-
-        Raises:
-            VisualizerError: see `answer`.
-        """
-        check_limits(request, self.settings.limits)
-        stop, asked = cancelled or threading.Event(), question_key(request, question)
-        kept = self.results.explained(session.id, f"{of} {asked}") if session else None
-        if kept is not None:
+        events: _Events = queue.SimpleQueue()
+        threading.Thread(target=self._work, args=(request, events, stop), name="analysis", daemon=True).start()
+        try:
+            while True:
+                event = _next(events, stop)
+                if isinstance(event, Result) and session is not None:
+                    self.results.put(session.id, event)
+                yield event
+                if isinstance(event, Result):
+                    return
+        finally:
             stop.set()
-            yield kept
-            return
-        if address is not None:
-            self.admit(address)
-        for event in self._worker.run(
-            request,
-            lambda backend: backend.stream_explanation(request, question),
-            lambda answer, stamps: Explained(of, asked, cast("Explanation", answer), stamps),
-            stop,
-        ):
-            if isinstance(event, Explained) and session is not None:
-                self.results.put_explained(session.id, event)
-            yield event
 
     def result(
         self,
@@ -284,17 +248,6 @@ class AnalysisService:
             raise NotRecordedError("The heads of this token are not recorded yet.", "Choose a head to record them.")
         return _with_heads_of(written, replayed)
 
-    def explanations(self, ticket: str) -> list[Explanation]:
-        """What was asked about the result that a ticket stands for, the oldest first.
-
-        Raises:
-            NotFoundError: see `looked_at`.
-        """
-        written = self.looked_at(ticket)
-        session, _ = self.tickets.owner(ticket) or (EVERYONE, "")
-        found = self.results.explanations(session, written.key) if session is not None else []
-        return [each.explanation for each in found]
-
     def with_heads(
         self,
         session: Session,
@@ -341,10 +294,51 @@ class AnalysisService:
         self.queue.serve(backend.at_once())
         return backend
 
+    def _work(self, request: Request, events: _Events, stop: threading.Event) -> None:
+        try:
+            for event in self._events(request, stop):
+                events.put(event)
+        except VisualizerError as error:
+            events.put(error)
+        except Exception as error:  # noqa: BLE001 - the thread's boundary: whoever waits gets a sentence
+            _log.error("an analysis failed", exc_info=error)
+            events.put(UnexpectedError())
 
-def question_key(request: Request, question: Question[Explanation]) -> str:
-    """Names a question about a result: of which variants, and what."""
-    return json.dumps([[name or "" for name in request.adapters], pack_question(question)])
+    def _events(self, request: Request, stop: threading.Event) -> Iterator[_Said]:
+        started, answer = time.monotonic(), None
+        with self.queue.place() as ticket:
+            told = 0
+            while not self.queue.wait(ticket, POLL):
+                check_stop(stop)
+                ahead = ticket.ahead
+                if ahead and ahead != told:
+                    told = ahead
+                    yield Progress("queue", _waiting(ahead), time.monotonic() - started)
+            opened = self.backend.warm()
+            if not opened.done():
+                opening = "loading the model" if self.settings.backend == "local" else "reaching Modal"
+                yield Progress("loading", opening, time.monotonic() - started)
+            while not opened.done():
+                check_stop(stop)
+                time.sleep(POLL)
+            backend, stamps = opened.result(), self._stamps_of(request)
+            with closing(backend.stream(request)) as stream:
+                for event in stream:
+                    check_stop(stop)
+                    if isinstance(event, Comparison):
+                        answer = Result(digest(request), request, event, stamps)
+                    else:
+                        yield event
+        if answer is None:
+            raise UnexpectedError("The engine ended without an answer.")
+        yield answer  # with its place given back: whoever shows it may say who waits now
+
+
+def extra_views(comparison: Comparison, focus: tuple[int, ...]) -> tuple[ExtraView, ...]:
+    """What can be recorded of tokens beside attention: all of it for the answer's, no gradient for others."""
+    tokens = comparison.recordings[0].tokens
+    answered = all(tokens[index].role in ("answer", "end") for index in focus if index < len(tokens))
+    return tuple(view for view in get_args(ExtraView) if answered or view != "gradient")
 
 
 def _has_heads(written: Result, focus: tuple[int, ...], views: tuple[ExtraView, ...] = ()) -> bool:
@@ -355,33 +349,8 @@ def _has_heads(written: Result, focus: tuple[int, ...], views: tuple[ExtraView, 
 
 def _replay(written: Result, focus: tuple[int, ...], views: tuple[ExtraView, ...] = ()) -> Request:
     """What records the heads of other tokens, and other views: the same question, its answer replayed."""
-    return replace(written.request, answer=_replayed(written), focus=focus, views=views)
-
-
-def extra_views(comparison: Comparison, focus: tuple[int, ...]) -> tuple[ExtraView, ...]:
-    """What can be recorded of tokens beside attention: all of it for the answer's, no gradient for others."""
-    tokens = comparison.recordings[0].tokens
-    answered = all(tokens[index].role in ("answer", "end") for index in focus if index < len(tokens))
-    return tuple(view for view in get_args(ExtraView) if answered or view != "gradient")
-
-
-def of_pair(written: Result, adapters: tuple[str | None, str | None]) -> Request:
-    """What is explained of a result: its answer, replayed through two of its variants.
-
-    Raises:
-        SelectionError: each variant replayed its own answer.
-    """
-    answer = _replayed(written)
-    if answer is None:
-        raise SelectionError(
-            "Each variant replayed its own answer: there is no answer whose change could be explained.",
-            "Choose one answer for all under More, and press Analyze.",
-        )
-    return replace(written.request, adapters=adapters, answer=answer, answer_from="", focus=None, vision_tower=False)
-
-
-def _replayed(written: Result) -> tuple[int, ...] | None:
-    return tuple(shown.id for shown in written.comparison.tokens if shown.role in ("answer", "end")) or None
+    ids = tuple(shown.id for shown in written.comparison.tokens if shown.role in ("answer", "end")) or None
+    return replace(written.request, answer=ids, focus=focus, views=views)
 
 
 def _with_heads_of(written: Result, replayed: Result) -> Result:
@@ -402,3 +371,19 @@ def _with_heads_of(written: Result, replayed: Result) -> Result:
         for own, other in pairs
     )
     return replace(written, comparison=replace(written.comparison, recordings=recordings))
+
+
+def _next(events: _Events, stop: threading.Event) -> _Said:
+    while True:
+        check_stop(stop)
+        try:
+            event = events.get(timeout=POLL)
+        except queue.Empty:
+            continue
+        if isinstance(event, VisualizerError):
+            raise event
+        return event
+
+
+def _waiting(ahead: int) -> str:
+    return "Waiting: one analysis is before yours." if ahead == 1 else f"Waiting: {ahead} analyses are before yours."

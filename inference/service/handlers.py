@@ -16,10 +16,9 @@ from inference.errors import CancelledError, ImageError, SelectionError, Unexpec
 from inference.photo import upright_rgb
 from inference.records import AdapterInfo
 from inference.request import Request, digest
-from inference.service.analysis import AnalysisService, extra_views, of_pair, question_key
-from inference.service.asking import kind_of, question_of
+from inference.service.analysis import POLL, AnalysisService, extra_views
 from inference.service.examples import Example
-from inference.service.results import Explained, Result
+from inference.service.results import Result
 from inference.service.schema import BASE, PageForm, choice_of, with_answer
 from inference.service.session import Session
 from inference.service.status import status_json
@@ -29,13 +28,10 @@ from inference.service.view import (
     Question,
     View,
     active,
-    explained_view,
     idle_view,
-    in_card,
     result_view,
     stopped,
 )
-from inference.service.worker import POLL
 from visualize.numbers.views import VIEWS
 from visualize.page import Choice, Json, adapter_lines, notice, progress_notice, refusal
 
@@ -193,46 +189,6 @@ class Handlers:
             yield view._replace(notice=gr.skip()) if view.notice is None else view
         else:
             yield view._replace(status=self.status(), stop=active(False))
-
-    def explain(self, key: object, look: object, request: gr.Request) -> Iterator[View]:
-        """Answer a question about a result."""
-        session = self._session(request)
-        card = kind_of(look)
-        try:
-            written = self.service.kept(session, key)
-            question, pair = question_of(look, written.comparison)
-            asked = of_pair(written, pair)
-        except VisualizerError as error:
-            yield View(notice=in_card(card, refusal(error)))
-            return
-        stop = session.begin("explanation", question_key(asked, question))
-        yield View(notice=in_card(card, notice("busy", "Starting…")), status=self.status(), stop=active(True))
-        view = View(notice=in_card(card, stopped()))
-        try:
-            with closing(
-                self.service.explain(
-                    asked,
-                    question,
-                    of=written.key,
-                    address=address_of(request),
-                    session=session,
-                    cancelled=stop,
-                )
-            ) as events:
-                for event in events:
-                    if isinstance(event, Explained):
-                        ticket = self.service.ticket(session, written)
-                        view = explained_view(ticket, written.key, len(self.service.explanations(ticket)))
-                    else:
-                        yield View(notice=in_card(card, progress_notice(event, {})), status=self.status())
-        except CancelledError:
-            pass
-        except VisualizerError as error:
-            view = View(notice=in_card(card, refusal(error)))
-        except Exception:  # noqa: BLE001 - the boundary: logged with its traceback, said as a sentence
-            _log.exception("a question failed")
-            view = View(notice=in_card(card, refusal(UnexpectedError())))
-        yield view._replace(status=self.status(), stop=active(session.runs("analysis")))
 
     def replay(self, key: object, look: object, request: gr.Request) -> Iterator[View]:
         """Replay an edited answer, or another variant's, through the variants of a result."""

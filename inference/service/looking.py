@@ -21,7 +21,6 @@ from inference.errors import SelectionError
 from inference.records import Comparison
 from inference.service.analysis import AnalysisService, extra_views
 from inference.service.schema import Expected, Index, number_of, parse
-from visualize.findings import finding_json
 from visualize.numbers.views import VIEWS, View
 from visualize.stacks.heads_body import heads_body
 from visualize.stacks.scene import scene_json
@@ -59,7 +58,7 @@ class LookQuery(BaseModel):
     window: Annotated[Index, BeforeValidator(number_of), Expected("a number of layers", SelectionError)] = 0
     against: Annotated[StrictStr, Expected("a variant's name", SelectionError)] = ""
     layer: Annotated[Index, BeforeValidator(number_of), Expected("a 0-based index", SelectionError)] = 0
-    views: StrictStr = ""
+    views: Annotated[StrictStr, Expected("all, or nothing", SelectionError)] = ""
 
     @property
     def focus(self) -> tuple[int, ...]:
@@ -89,7 +88,6 @@ class Looking:
             ("scene", self._scene),
             ("stack", self._stack),
             ("heads", self._heads),
-            ("findings", self._findings),
         ):
             api.add_api_route(
                 f"/visits/{{ticket}}/{name}", _in_a_thread(answer), include_in_schema=False, response_class=Response
@@ -110,11 +108,6 @@ class Looking:
         comparison = self._service.looked_at(ticket, focus, views).comparison
         scene = scene_json(comparison, written=written, families=self._service.families())
         return _packed(json.dumps(scene).encode(), "application/json")
-
-    def _findings(self, ticket: str, sent: dict[str, str]) -> Response:
-        found = [finding_json(each) for each in self._service.explanations(ticket)]
-        headers = {"Cache-Control": "no-store"}  # another question adds to it
-        return Response(json.dumps(found), media_type="application/json", headers=headers)
 
     def _stack(self, ticket: str, sent: dict[str, str]) -> Response:
         query = parse(LookQuery, sent)

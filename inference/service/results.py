@@ -1,4 +1,4 @@
-"""What visitors leave here, and until when: photos, results, explanations, files; it knows no engine, no page.
+"""What visitors leave here, and until when: photos, finished comparisons, uploaded files; it knows no engine, no page.
 
 A result belongs to one session (a browser tab) and is found by the digest of its request's content. Everything of a
 session goes when it ends, also what is finished only afterwards; the least recently used goes when the bound on bytes
@@ -14,7 +14,6 @@ from pathlib import Path
 import numpy as np
 
 from inference.errors import InputError
-from inference.explanations import Explanation
 from inference.photo import Photo
 from inference.records import Comparison
 from inference.request import Request
@@ -50,37 +49,6 @@ class Result:
         return sum(array.nbytes for array in arrays)
 
 
-@dataclass(frozen=True, slots=True)
-class Explained:
-    """A question about a result with its answer.
-
-    Args:
-        of: the result's key.
-        question: what was asked about it, as text: equal questions have equal text.
-        explanation: what was answered.
-        stamps: see `Result`.
-    """
-
-    of: str
-    question: str
-    explanation: Explanation
-    stamps: Mapping[str, str] = field(default_factory=dict)
-
-    @property
-    def key(self) -> str:
-        """Names it among a session's."""
-        return f"{self.of} {self.question}"
-
-    @property
-    def nbytes(self) -> int:
-        """Bytes held by its arrays, and a little for the rest."""
-        values = (getattr(self.explanation, name) for name in self.explanation.ARRAYS)
-        return 4_096 + int(sum(value.nbytes for value in values if value is not None))
-
-
-_Kept = Result | Photo | Explained
-
-
 class ResultCache:
     """Results by session and digest, bounded by bytes. Every method may be called from any thread.
 
@@ -91,7 +59,7 @@ class ResultCache:
     def __init__(self, max_bytes: int) -> None:
         self._max_bytes = max_bytes
         self._shared: dict[str, Result] = {}
-        self._kept: OrderedDict[tuple[str, str], _Kept] = OrderedDict()
+        self._kept: OrderedDict[tuple[str, str], Result | Photo] = OrderedDict()
         self._sessions: dict[str, set[Path]] = {}
         self._bytes = 0
         self._lock = threading.Lock()
@@ -114,7 +82,7 @@ class ResultCache:
         """
         with self._lock:
             for key, kept in list(self._kept.items()):
-                of_then = kept.stamps.items() if not isinstance(kept, Photo) else ()
+                of_then = kept.stamps.items() if isinstance(kept, Result) else ()
                 if any(stamps.get(name, stamp) != stamp for name, stamp in of_then):
                     self._drop(key)
 
@@ -173,30 +141,14 @@ class ResultCache:
             )
         self._keep(session, result.key, result)
 
-    def explained(self, session: str, key: str) -> Explained | None:
-        """This session's answer to a question, by its key, if it is kept."""
-        kept = self._find(session, key)
-        return kept if isinstance(kept, Explained) else None
-
-    def explanations(self, session: str, of: str) -> list[Explained]:
-        """All that this session asked about a result, the oldest first."""
-        with self._lock:
-            found = [kept for (owner, _), kept in self._kept.items() if owner == session]
-        return [kept for kept in found if isinstance(kept, Explained) and kept.of == of]
-
-    def put_explained(self, session: str, explained: Explained) -> None:
-        """Keep an answer for `session`, where there is room for it."""
-        if explained.nbytes <= self._max_bytes:
-            self._keep(session, explained.key, explained)
-
-    def _find(self, session: str, key: str) -> _Kept | None:
+    def _find(self, session: str, key: str) -> Result | Photo | None:
         with self._lock:
             kept = self._kept.get((session, key))
             if kept is not None:
                 self._kept.move_to_end((session, key))
             return kept
 
-    def _keep(self, session: str, key: str, value: _Kept) -> None:
+    def _keep(self, session: str, key: str, value: Result | Photo) -> None:
         with self._lock:
             if session not in self._sessions:
                 return

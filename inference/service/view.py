@@ -51,22 +51,6 @@ def result_view(ticket: str, key: str, focus: tuple[int, ...] | None = None, *, 
     return View(notice=None, viewer=value, key=key, go=active(True), stop=active(False))
 
 
-def explained_view(ticket: str, key: str, count: int) -> View:
-    """A question about a result was answered: the viewer asks for the findings by the result's ticket.
-
-    Args:
-        ticket, key: see `result_view`.
-        count: how many findings there are now.
-    """
-    value = {"ticket": ticket, "key": key, "focus": None, "findings": count}
-    return View(notice=None, viewer=value, stop=active(False))
-
-
-def in_card(kind: str, message: Json) -> Json:
-    """A notice that is said in the card of the question that was asked."""
-    return {**message, "asked": kind} if isinstance(message, dict) else message
-
-
 def idle_view(message: Json) -> View:
     """Nothing runs any more; what was shown before stays."""
     return View(notice=message, go=active(True), stop=active(False))

@@ -32,11 +32,6 @@ const parts = {
   notice(value) {
     const begins = value?.kind !== page.noticed && ["busy", "error"].includes(value?.kind);
     page.noticed = value?.kind;
-    if (value?.asked) { // said in the card that asked
-      const words = [value.sentence, value.hint].filter(Boolean).join(" ");
-      page.viewer?.asking(value.kind === "info" ? null : { kind: value.asked, words, failed: value.kind === "error" });
-      return show();
-    }
     if (!value || !value.kind) return show();
     const head = make("p", { class: "lav-sentence" }, make("strong", {}, value.sentence), value.hint ? ` ${value.hint}` : "");
     const words = (value.words ?? []).map(([variant, text]) =>
@@ -136,29 +131,17 @@ const sourceOf = (ticket) => {
     address: true,
     scene: async (focus, views) => (await ask(`${visit}/scene${focus ? `?token=${focus.join("-")}${views ? "&views=all" : ""}` : ""}`)).json(),
     stack: async (choice) => (await ask(`${visit}/stack?${query(choice)}`)).arrayBuffer(),
-    findings: async () => (await ask(`${visit}/findings`)).json(),
     heads: async (choice, layer) => (await ask(`${visit}/heads?${query(choice, { layer })}`)).arrayBuffer(),
     record: () => tell({}, "input"),
-    ask: (kind) => {
-      page.viewer.asking({ kind, words: "Starting…", failed: false });
-      tell({ ask: { kind } }, "select");
-    },
-    stop: () => document.getElementById("stop")?.click(),
     replay: (answer) => tell({ answer }, "submit"),
   };
 };
-const lookAt = async ({ ticket, key, focus, views, findings }) => {
+const lookAt = async ({ ticket, key, focus, views }) => {
   const source = sourceOf(ticket);
-  if (findings && page.shown === key) {
-    return page.viewer.findings(await source.findings());
-  }
   const [viewer, scene] = await Promise.all([page.viewer ?? loadViewer(), source.scene(focus, views)]);
   page.viewer = viewer;
   if (focus && page.shown === key) viewer.update(scene, { key, source });
-  else {
-    viewer.show(scene, source, { key, keep: page.shown !== undefined });
-    viewer.findings(await source.findings());
-  }
+  else viewer.show(scene, source, { key, keep: page.shown !== undefined });
   viewer.stale(false);
   const added = scene.variants.filter((variant) => page.variants && !page.variants.includes(variant));
   if (added.length) viewer.choose({ adapter: added[0] }); // whoever adds an adapter wants to see it

@@ -11,7 +11,6 @@ import numpy as np
 
 from inference.measures import Measure
 from inference.records import Comparison, Recording, Role
-from visualize.findings.prices import prices_json
 from visualize.json_values import Json
 from visualize.numbers.answers import legend, replayed_by, warnings
 from visualize.numbers.caption import variant_name
@@ -74,7 +73,6 @@ def scene_json(
         "warnings": list(warnings(comparison, written, {name: rows.mean(axis=1) for name, rows in of_answer.items()})),
         "notes": [note for note in comparison.notes if note not in written.notes],
         "legend": legend(comparison),
-        "questions": prices_json(comparison) if others and comparison.tokens else [],
         "views": list(VIEWS),
         "view_kinds": {view: {"heads": kind.heads, "recorded": kind.recorded or ""} for view, kind in VIEWS.items()},
         "recorded_views": [view for view in VIEWS if all(view_recorded(each, view) for each in comparison.recordings)],

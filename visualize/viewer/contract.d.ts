@@ -124,45 +124,7 @@ interface MatrixMeasure {
   limits: Limits;
   label: string;
 }
-type MatrixName = "js" | "share" | "entropy" | "effect";
-
-/** A question that can be asked about the change, and what it costs. */
-interface SceneQuestion {
-  kind: string;
-  question: string;
-  price: string;
-}
-interface FindingBar {
-  label: string;
-  value: number;
-  text: string;
-}
-interface FindingMatrix extends MatrixMeasure {
-  type: "matrix";
-  /** Heads that chance alone moves as much. */
-  dim?: boolean[][];
-}
-type FindingPicture =
-  | { type: "bars"; bars: FindingBar[]; label: string }
-  | { type: "dots"; lines: (FindingBar & { others: number[] })[]; label: string }
-  | { type: "parts"; bars: FindingBar[]; curve: { x: number[]; y: number[]; texts: string[] }; label: string }
-  | FindingMatrix;
-/** What a question found, of two variants at one token of the answer. */
-interface Finding {
-  kind: string;
-  question: string;
-  sentence: string;
-  about: string;
-  rows: [string, string][];
-  picture: FindingPicture;
-  notes: string[];
-  token: number;
-  variants: string[];
-}
-interface HeadFindings {
-  effect: FindingMatrix | null;
-  chance: FindingMatrix | null;
-}
+type MatrixName = "js" | "share" | "entropy";
 
 interface Scene {
   grid: [number, number];
@@ -188,7 +150,6 @@ interface Scene {
   warnings: string[];
   notes: string[];
   legend: string;
-  questions: SceneQuestion[];
   views: string[];
   /** Per view whether single heads have it, and what must have been recorded for it. */
   view_kinds: Record<string, { heads: boolean; recorded: string }>;
@@ -212,10 +173,6 @@ interface Source {
   record?(token: TokenChoice): void;
   /** Replay another answer: words given here, or those that a variant wrote. */
   replay?(answer: { text: string } | { variant: string }): void;
-  /** Ask a question about what is looked at; what comes of it comes by `findings`, or `asking` says why not. */
-  ask?(kind: string): void;
-  /** Stop what is being found out. */
-  stop?(): void;
   /** Whether the choice is kept in the address. */
   address?: boolean;
 }
@@ -229,8 +186,6 @@ interface Shown {
 interface Viewer {
   show(scene: Scene, source: Source, shown: Shown): void;
   update(scene: Scene, shown: { key: string; source?: Source }): void;
-  findings(found: readonly Finding[]): void;
-  asking(now: { kind: string; words: string; failed: boolean } | null): void;
   choose(change: Change): void;
   choice(): Choice | null;
   on(listener: (choice: Choice) => void): void;

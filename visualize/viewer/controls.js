@@ -79,19 +79,15 @@ export function createControls({ choose, play, speed, through }) {
       check("smooth", "smooth between cells"), check("log", "logarithmic colours"), check("fade", "photo shows where nothing changed"), check("marks", "peak ○ and sinks ×"));
   }
 
-  /**
-   * @param {[number, string][]} changed the heads of a layer, those that changed most first
-   * @param {[number, string][] | null} [carrying] those that carry most of the change first, where that is known
-   */
-  function offerHeads(changed, carrying = null) {
-    const order = carrying ?? changed;
+  /** @param {[number, string][]} order */
+  function offerHeads(order) {
     if (order === ranked) return;
     ranked = order;
     const field = fields.get("head");
     const plain = Array.from({ length: heads }, (_, head) => /** @type {[number, string]} */ ([head, `head ${head}`]));
     const option = (/** @type {readonly [string | number, string]} */ [value, word]) => make("option", { value }, word);
     field?.replaceChildren(option(["mean", "mean of all"]), option(["max", "maximum"]),
-      make("optgroup", { label: carrying ? "by what it carries of the change" : order.length ? "ranked for this token and layer" : "one head" }, ...(order.length ? order : plain).map(option)));
+      make("optgroup", { label: order.length ? "ranked for this token and layer" : "one head" }, ...(order.length ? order : plain).map(option)));
   }
 
   return {

@@ -6,7 +6,7 @@ import { createBar } from "./colour_bar.js";
 import { make, mark, pen, write } from "./element.js";
 
 /** @type {readonly MatrixName[]} */
-const MEASURES = ["effect", "js", "share", "entropy"];
+const MEASURES = ["js", "share", "entropy"];
 
 /**
  * @param {(layer: number, head: number) => void} go
@@ -30,21 +30,10 @@ export function createMatrix(go) {
   /** @type {MatrixMeasure | null} */
   let painted = null;
   let colours = /** @type {Uint8Array | null} */ (null);
-  let dimmed = /** @type {FindingMatrix | null} */ (null);
   /** @type {[number, number] | null} layer and head */
   let cell = null;
 
-  /** @type {HeadFindings} */
-  let found = { effect: null, chance: null };
-
-  /** @param {MatrixName} name @returns {MatrixMeasure | null} */
-  function measureOf(name) {
-    if (!drawn) return null;
-    return name === "effect" ? found.effect : drawn.scene.matrix[drawn.choice.adapter]?.[name] ?? null;
-  }
-  const measured = () => measureOf(measure);
-  /** Whether chance alone moves a head as much: it is dimmed. @param {number} layer @param {number} head */
-  const within = (layer, head) => measure !== "effect" && (found.chance?.dim?.[layer]?.[head] ?? false);
+  const measured = () => drawn?.scene.matrix[drawn.choice.adapter]?.[measure] ?? null;
 
   function paint() {
     if (!drawn) return;
@@ -53,8 +42,8 @@ export function createMatrix(go) {
     element.hidden = !matrix;
     if (!matrix) return;
     const table = coloursOf(scene, matrix.limits.signed ? choice.diverging : choice.colormap);
-    if (painted === matrix && colours === table && dimmed === found.chance) return;
-    [painted, colours, dimmed] = [matrix, table, found.chance];
+    if (painted === matrix && colours === table) return;
+    [painted, colours] = [matrix, table];
     Object.assign(canvas, { width: scene.layers, height: scene.heads });
     const image = new ImageData(scene.layers, scene.heads);
     const { low, high, empty } = matrix.limits;
@@ -63,13 +52,13 @@ export function createMatrix(go) {
         const value = matrix.values[layer][head];
         if (value === null) continue; // nothing on the image: left bare
         const place = empty ? 0 : Math.min(255, Math.max(0, Math.floor(((value - low) / (high - low)) * 256)));
-        image.data.set([...table.subarray(3 * place, 3 * place + 3), within(layer, head) ? 70 : 255], 4 * (head * scene.layers + layer));
+        image.data.set([...table.subarray(3 * place, 3 * place + 3), 255], 4 * (head * scene.layers + layer));
       }
     }
     pen(canvas).putImageData(image, 0, 0);
     bar.draw(matrix.limits, table);
-    choices.replaceChildren(...MEASURES.filter(measureOf).map((name) =>
-      make("button", { type: "button", "aria-pressed": String(name === measure), "data-measure": name, onclick: () => turnTo(name) }, measureOf(name)?.label)));
+    choices.replaceChildren(...MEASURES.filter((name) => scene.matrix[choice.adapter][name]).map((name) =>
+      make("button", { type: "button", "aria-pressed": String(name === measure), "data-measure": name, onclick: () => turnTo(name) }, scene.matrix[choice.adapter][name].label)));
     mark(field, "aria-label", `${matrix.label} of every head (rows) of every layer (columns), ${choice.adapter} against ${scene.variants[0]}; ${matrix.limits.words}. Arrows move, Enter goes there.`);
   }
 
@@ -99,7 +88,7 @@ export function createMatrix(go) {
     if (!drawn || !matrix) return;
     if (!next) return write(said, `of ${tokenWords(drawn.scene)}, ${drawn.choice.adapter} − ${drawn.scene.variants[0]} · point at a cell, click to go there`);
     place(pointed, ...next);
-    write(said, `layer ${next[0]}, head ${next[1]}: ${matrix.label} ${matrix.texts[next[0]][next[1]]}${within(...next) ? " · within chance" : ""}`);
+    write(said, `layer ${next[0]}, head ${next[1]}: ${matrix.label} ${matrix.texts[next[0]][next[1]]}`);
   }
 
   /** @param {PointerEvent | MouseEvent} event @returns {[number, number] | null} */
@@ -140,13 +129,10 @@ export function createMatrix(go) {
       element.hidden = !Object.keys(scene.matrix).length;
       field.style.setProperty("--lav-cells", String(scene.layers / scene.heads));
     },
-    /** @param {Drawn} next @param {HeadFindings} ofHeads what was found of the heads at this token */
-    draw(next, ofHeads) {
-      const first = drawn?.scene !== next.scene || drawn.choice.adapter !== next.choice.adapter || found.effect !== ofHeads.effect;
-      if (ofHeads.effect && found.effect !== ofHeads.effect) measure = "effect"; // what carries it says more than what moved
+    /** @param {Drawn} next */
+    draw(next) {
+      const first = drawn?.scene !== next.scene || drawn.choice.adapter !== next.choice.adapter;
       drawn = next;
-      found = ofHeads;
-      if (!measured()) measure = "js";
       paint();
       place(current, next.choice.layer, typeof next.choice.head === "number" ? next.choice.head : null);
       if (first) point(null);

@@ -2,12 +2,10 @@
 // It does not know Gradio, reports or notebooks: it gets an element, a scene and a source.
 
 import { fromAddress, toAddress } from "./address.js";
-import { createCards } from "./cards.js";
 import { createChips } from "./chips.js";
 import { ends, fitted, isThere, kept, runOf, settle, stackKey } from "./choice.js";
 import { createControls } from "./controls.js";
 import { make, write } from "./element.js";
-import { carryingOrder, headFindings } from "./findings.js";
 import { createHeads, isSaid } from "./heads.js";
 import { createHover } from "./hover.js";
 import { listenToKeys } from "./keys.js";
@@ -52,12 +50,8 @@ export function createViewer(root, { auto = false } = {}) {
   let waiting = 0;
   let recording = "";
   let chipped = "";
-  /** @type {FindingMatrix | null} what the heads are ordered by, where it was found out what they carry */
-  let weighed = null;
   /** @type {"layers" | "checkpoints"} */
   let playing = "layers";
-  /** @type {readonly Finding[]} */
-  let findings = [];
   /** @type {((choice: Choice) => void)[]} */
   const listeners = [];
 
@@ -72,7 +66,6 @@ export function createViewer(root, { auto = false } = {}) {
   const numbers = createNumbers();
   const heads = createHeads(choose, (token) => look?.source.record && record(token));
   const matrix = createMatrix((layer, head) => look && choose({ layer, head, token: runOf(look.scene.matrix_token), against: look.scene.variants[0] }));
-  const cards = createCards({ ask: (kind) => look?.source.ask?.(kind), stop: () => look?.source.stop?.() });
   const play = createPlay(step, (on) => {
     controls.playing(on);
     where.setAttribute("aria-live", on ? "off" : "polite"); // or every layer that flies by is read out
@@ -96,7 +89,7 @@ export function createViewer(root, { auto = false } = {}) {
   root.replaceChildren(chips.element,
     make("section", { class: "lav-card lav-looking", "aria-label": "Pictures" },
       make("div", { class: "lav-top" }, where, tools), staleLine, status, panes.element, hover.readout, strip.element, controls.element, heads.element, keysLine),
-    make("div", { class: "lav-below" }, matrix.element, numbers.element), cards.element);
+    make("div", { class: "lav-below" }, matrix.element, numbers.element));
 
   const silence = listenToKeys(root, {
     ready: () => choice !== null && root.isConnected,
@@ -166,20 +159,17 @@ export function createViewer(root, { auto = false } = {}) {
       keepingFocus(() => chips.show(scene, source, chipped));
       chips.most.replaceChildren(...mostChangedButtons(scene, shown.adapter, choose));
     }
-    const ofHeads = headFindings(findings, scene, shown);
-    if (!same || weighed !== ofHeads.effect) {
-      weighed = ofHeads.effect;
+    if (!same) {
       write(where, stack.header.headings[now.frame]);
       numbers.draw(now);
-      controls.offerHeads(stack.header.heads[now.frame], carryingOrder(weighed, now.frame));
+      controls.offerHeads(stack.header.heads[now.frame]);
       controls.draw(choice);
     }
     hover.draw(now);
     chips.draw(now, choice);
     strip.draw(now);
-    matrix.draw(now, ofHeads);
+    matrix.draw(now);
     heads.draw(now);
-    cards.draw(scene, choice);
     clearTimeout(resting);
     resting = setTimeout(rest, REST);
   }
@@ -193,14 +183,16 @@ export function createViewer(root, { auto = false } = {}) {
     if (look?.source.record) return record(token);
     const now = /** @type {Choice} */ (choice);
     const { scene } = /** @type {Look} */ (look);
+    const what = isThere({ ...now, head: "mean" }, scene) ? "Single heads of this token are" : `The ${now.view} view of this token is`;
     choice = settle(now, isThere({ ...now, head: "mean" }, scene) ? { head: "mean" } : { head: "mean", view: "raw" }, scene.view_kinds);
-    write(status, "This is not recorded here for this token; the mean of all heads is shown.");
+    write(status, `${what} not recorded here; the mean of all heads is shown.`);
   }
 
   /** Ask the model once for a token's heads; what comes of it comes as an update. @param {TokenChoice} token */
   function record(token) {
-    write(status, "Recording this for this token; until it is here, the mean of all heads is shown…");
-    const asked = JSON.stringify([look?.key, token, choice && look?.scene.view_kinds[choice.view].recorded]);
+    const needed = (choice && look?.scene.view_kinds[choice.view].recorded) || "";
+    write(status, needed ? `Recording the ${choice?.view} view of this token; until it is here, the attention itself is shown…` : "Recording the heads of this token; until they are here, the mean of all heads is shown…");
+    const asked = JSON.stringify([look?.key, token, needed]);
     if (recording === asked) return;
     recording = asked;
     look?.source.record?.(token);
@@ -275,7 +267,6 @@ export function createViewer(root, { auto = false } = {}) {
       controls.show(scene);
       matrix.show(scene);
       heads.show(scene, source);
-      cards.show(scene, source.ask !== undefined);
     });
     queue();
   }
@@ -297,8 +288,6 @@ export function createViewer(root, { auto = false } = {}) {
       const still = keep && look && choice ? kept(look.scene, choice, scene) : {};
       const named = first && source.address ? fromAddress(location.hash) : {};
       choice = fitted(scene, { ...opening, ...still, ...named });
-      findings = [];
-      cards.take(findings);
       if (!isThere(choice, scene) && !("head" in named)) choice = settle(choice, { head: "mean", view: isThere({ ...choice, head: "mean" }, scene) ? choice.view : "raw" }, scene.view_kinds);
       zoom.whole();
       write(status, "");
@@ -311,15 +300,6 @@ export function createViewer(root, { auto = false } = {}) {
       recording = "";
       write(status, "");
       turnTo(scene, source ?? look.source, key, look);
-    },
-    findings(found) {
-      findings = found;
-      cards.take(found);
-      queue();
-    },
-    asking(now) {
-      cards.say(now);
-      queue();
     },
     choose,
     choice: () => choice,
