@@ -2,8 +2,8 @@
 
 from inference.backend import Backend, open_backend
 from inference.errors import VisualizerError
-from inference.explanations import Attribution, Chance, Explanation, Knockout, Parts
-from inference.questions import AttributionOptions, ChanceOptions, KnockoutOptions, PartsOptions
+from inference.explanations import Attribution, Blur, Chance, Explanation, Knockout, Parts
+from inference.questions import AttributionOptions, BlurOptions, ChanceOptions, KnockoutOptions, PartsOptions
 from inference.records import (
     AdapterInfo,
     AnswerToken,
@@ -23,6 +23,8 @@ __all__ = [
     "Attribution",
     "AttributionOptions",
     "Backend",
+    "Blur",
+    "BlurOptions",
     "Chance",
     "ChanceOptions",
     "Comparison",

@@ -84,10 +84,10 @@ class Attribution(Explanation):
             None until asked for.
         by_layer_reverse: the same, change of the second's outcome when one layer's looking is the first's.
         by_head, by_head_reverse: `(layers, heads)` float64, the same of single heads; NaN in layers not asked for.
-        heads: (layer, head) of the heads that were forced together; empty where none were.
-        together: `(2,)` float64, change of the first variant's outcome when those heads' looking is the second's, and
-            of the second's when it is the first's; None where there are none.
-        says_together: what (first, second) each would then say; empty where there are none.
+        heads: (layer, head) of those whose looking was forced together; None until asked for, as the next three.
+        together: change of the first variant's outcome when the looking of all `heads` at once is the second's.
+        together_reverse: change of the second's outcome when their looking is the first's.
+        says_together: what (first, second) each would say then.
     """
 
     ARRAYS: ClassVar[_Arrays] = {
@@ -96,7 +96,6 @@ class Attribution(Explanation):
         "by_layer_reverse": (1, np.float64),
         "by_head": (2, np.float64),
         "by_head_reverse": (2, np.float64),
-        "together": (1, np.float64),
     }
 
     outcome: OutcomeKind
@@ -106,17 +105,16 @@ class Attribution(Explanation):
     by_layer_reverse: Numbers | None = field(default=None, repr=False)
     by_head: Numbers | None = field(default=None, repr=False)
     by_head_reverse: Numbers | None = field(default=None, repr=False)
-    heads: tuple[tuple[int, int], ...] = ()
-    together: Numbers | None = None
-    says_together: tuple[str, ...] = ()
+    heads: tuple[tuple[int, int], ...] | None = None
+    together: float | None = None
+    together_reverse: float | None = None
+    says_together: tuple[str, str] | None = None
 
     def __post_init__(self) -> None:
         Explanation.__post_init__(self)
         if self.outcome not in get_args(OutcomeKind):
             raise CaptureError(f"outcome must be one of {', '.join(get_args(OutcomeKind))}; not {self.outcome!r}.")
         check_array("outcomes", self.outcomes, (2, 2, 2), np.float64)
-        if self.together is not None:
-            check_array("together", self.together, (2,), np.float64)
         layers, heads = self.model.num_layers, self.model.num_heads
         for name in ("by_layer", "by_layer_reverse", "by_head", "by_head_reverse"):
             array = getattr(self, name)
@@ -124,6 +122,13 @@ class Attribution(Explanation):
             if array is not None:  # a layer that was not asked for is NaN as a whole: whatever else is not finite stays
                 left_out = np.isnan(array).all(axis=-1, keepdims=True) & (array.ndim == 2)
                 check_array(name, np.where(left_out, 0.0, array), shape, np.float64)
+        of_heads = (self.heads, self.together, self.together_reverse, self.says_together)
+        if len({each is None for each in of_heads}) > 1:
+            raise CaptureError(f"heads, what they change and what is said then belong together; got {of_heads}.")
+        if any(not (0 <= layer < layers and 0 <= head < heads) for layer, head in self.heads or ()):
+            raise CaptureError(f"heads names {self.heads}; the model has {layers} layers of {heads} heads.")
+        if not np.isfinite([each for each in of_heads[1:3] if each is not None]).all():
+            raise CaptureError(f"what the heads change together is not finite: {of_heads[1:3]}.")
 
     @property
     def total(self) -> float:
@@ -310,6 +315,61 @@ class Parts(Explanation):
             check_array(f"{name}shares", getattr(self, f"{name}shares"), (length,), np.float64)
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class Blur(Explanation):
+    """Deletion and insertion: how fast the answer goes as the photo's cells are blurred, and comes as they are shown.
+
+    Both follow one order of the image's cells, the most important first. Every picture is read anew by the vision
+    tower, so unlike a `Knockout` this also takes from the image's own tokens what they know of each other; but blurred
+    pictures are pictures that no model was trained on. Petsiuk et al. 2018 (RISE, arXiv 1806.07421).
+
+    Attributes:
+        grid: cells of the image, (grid_h, grid_w).
+        order: `(cells,)` int64, which cell comes when, row by row: cell (y, x) is y · grid_w + x.
+        radius: standard deviation of the Gaussian blur, in pixels of the photo: one cell.
+        counts: `(steps + 1,)` int64, how many of the first cells are blurred, or shown, from 0 to all.
+        deletion: `(variants, steps + 1)` float64, natural-log probability of the measured token with the first cells
+            blurred; its first column is the photo as it is.
+        insertion: the same with all but the first cells blurred; its last column is the photo as it is.
+    """
+
+    ARRAYS: ClassVar[_Arrays] = {
+        "order": (1, np.int64),
+        "counts": (1, np.int64),
+        "deletion": (2, np.float64),
+        "insertion": (2, np.float64),
+    }
+
+    grid: tuple[int, int]
+    radius: float
+    order: NDArray[np.int64] = field(repr=False)
+    counts: NDArray[np.int64] = field(repr=False)
+    deletion: Numbers = field(repr=False)
+    insertion: Numbers = field(repr=False)
+
+    def __post_init__(self) -> None:
+        Explanation.__post_init__(self)
+        cells, shape = self.grid[0] * self.grid[1], (len(self.variants), len(self.counts))
+        check_array("order", self.order, (cells,), np.int64)
+        check_array("counts", self.counts, shape[1:], np.int64)
+        check_array("deletion", self.deletion, shape, np.float64)
+        check_array("insertion", self.insertion, shape, np.float64)
+        rising = (np.diff(self.counts) > 0).all() and len(self.counts) > 1
+        if not rising or self.counts[0] != 0 or self.counts[-1] != cells:
+            raise CaptureError(f"counts must rise from 0 to {cells}; got {self.counts.tolist()}.")
+
+    def deletion_area(self, variant: int) -> float:
+        """Area, 0–1, below the token's probability by the share of the cells that is blurred: low for a good order."""
+        return self._area(self.deletion[variant])
+
+    def insertion_area(self, variant: int) -> float:
+        """Area, 0–1, below the token's probability by the share of the cells that is shown: high for a good order."""
+        return self._area(self.insertion[variant])
+
+    def _area(self, logprobs: Numbers) -> float:
+        return float(np.trapezoid(np.exp(logprobs), self.counts / self.counts[-1]))
+
+
 ExplanationEvent = Progress | AnswerToken | Explanation
 #: Every kind, as it is called where it travels; its question is called so, too.
 EXPLANATIONS: Mapping[str, type[Explanation]] = {
@@ -317,4 +377,5 @@ EXPLANATIONS: Mapping[str, type[Explanation]] = {
     "knockout": Knockout,
     "chance": Chance,
     "parts": Parts,
+    "blur": Blur,
 }

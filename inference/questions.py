@@ -11,7 +11,7 @@ from typing import Generic, Literal, TypeVar, get_args
 import numpy as np
 
 from inference.errors import SelectionError
-from inference.explanations import Attribution, Chance, Explanation, Knockout, OutcomeKind, Parts
+from inference.explanations import Attribution, Blur, Chance, Explanation, Knockout, OutcomeKind, Parts
 from inference.records import ModelInfo
 
 AttributionParts = Literal["layer", "head"]
@@ -20,6 +20,8 @@ KnockoutRows = Literal["text", "answer"]
 STRENGTHS = (0.0, 0.25, 0.5, 0.75, 1.0, 1.25, 1.5)
 CONTROLS = 16  # random sets, random adapters: level 1/17
 MOST_CONTROLS = 256
+STEPS = 8  # of a blurring
+MOST_STEPS = 64
 PARTS = 7  # four groups of modules, three thirds of the layers
 
 Answer = TypeVar("Answer", bound=Explanation, covariant=True)
@@ -54,8 +56,8 @@ class AttributionOptions(Question[Attribution]):
         token: see `Question`.
         by: also force single layers, or single layers and single heads; None is neither.
         layers: whose heads `"head"` forces; None is all.
-        heads: (layer, head) of heads that are forced together; None is none.
         outcome: see `Attribution.outcome`.
+        heads: different (layer, head); also force these together, both ways; None is none.
 
     Raises:
         SelectionError: whatever is none of these.
@@ -64,8 +66,8 @@ class AttributionOptions(Question[Attribution]):
     token: int | None
     by: AttributionParts | None
     layers: tuple[int, ...] | None
-    heads: tuple[tuple[int, int], ...] | None
     outcome: OutcomeKind
+    heads: tuple[tuple[int, int], ...] | None
 
     def __init__(
         self,
@@ -73,7 +75,7 @@ class AttributionOptions(Question[Attribution]):
         by: AttributionParts | None = None,
         layers: Sequence[int] | None = None,
         outcome: OutcomeKind = "logprob",
-        heads: Sequence[Sequence[int]] | None = None,
+        heads: Sequence[tuple[int, int]] | None = None,
     ) -> None:
         if by is not None and by not in get_args(AttributionParts):
             raise SelectionError(f"by must be one of {', '.join(get_args(AttributionParts))} or None; not {by!r}.")
@@ -87,27 +89,27 @@ class AttributionOptions(Question[Attribution]):
         object.__setattr__(self, "token", _token(token))
         object.__setattr__(self, "by", by)
         object.__setattr__(self, "layers", None if layers is None else _different("layers", layers))
-        object.__setattr__(self, "heads", None if heads is None else _heads(heads))
         object.__setattr__(self, "outcome", outcome)
+        object.__setattr__(self, "heads", None if heads is None else _heads(heads))
 
     def check(self, model: ModelInfo) -> None:
         """See `Question`."""
         _check_layers(self.layers, model)
-        beyond = [each for each in self.heads or () if each[0] >= model.num_layers or each[1] >= model.num_heads]
-        if beyond:
-            raise SelectionError(
-                f"heads names {beyond[0]}; this model has layers 0–{model.num_layers - 1} and heads "
-                f"0–{model.num_heads - 1}."
-            )
+        for layer, head in self.heads or ():
+            if layer >= model.num_layers or head >= model.num_heads:
+                raise SelectionError(
+                    f"heads names layer {layer}, head {head}; this model has layers 0–{model.num_layers - 1} with "
+                    f"heads 0–{model.num_heads - 1}."
+                )
 
     def replays(self, model: ModelInfo, variants: int = 2) -> int:
         """See `Question`."""
-        parts = 0 if self.heads is None else 1
+        more = 0 if self.heads is None else 1
         if self.by is not None:
-            parts += model.num_layers
+            more += model.num_layers
         if self.by == "head":
-            parts += model.num_heads * (model.num_layers if self.layers is None else len(self.layers))
-        return 8 + 2 * parts  # in both directions
+            more += model.num_heads * (model.num_layers if self.layers is None else len(self.layers))
+        return 8 + 2 * more  # in both directions
 
 
 @dataclass(frozen=True, slots=True, init=False)
@@ -226,12 +228,48 @@ class PartsOptions(Question[Parts]):
         return 2 + PARTS + len(self.strengths)
 
 
+@dataclass(frozen=True, slots=True, init=False)
+class BlurOptions(Question[Blur]):
+    """How fast does the answer go as cells are blurred, and come as they are shown? By an order of the cells.
+
+    Every replay but each variant's first is of another picture: vision tower and image are read again for it.
+
+    Args:
+        order: all cells of the image, the most important first: cell (y, x) is y · grid_w + x.
+        token: see `Question`.
+        steps: in so many steps of about the same number of cells, 1–64; an image of fewer cells takes one each.
+
+    Raises:
+        SelectionError: whatever is none of these.
+    """
+
+    order: tuple[int, ...]
+    token: int | None
+    steps: int
+
+    def __init__(self, order: Sequence[int], token: int | None = None, steps: int = STEPS) -> None:
+        cells = _different("order", order)
+        if not cells or sorted(cells) != list(range(len(cells))):
+            raise SelectionError("order must hold every cell of the image once: 0, 1, 2, … in any order.")
+        count = _index("steps", steps)
+        if not 1 <= count <= MOST_STEPS:
+            raise SelectionError(f"steps must be 1–{MOST_STEPS}; not {count}.")
+        object.__setattr__(self, "order", cells)
+        object.__setattr__(self, "token", _token(token))
+        object.__setattr__(self, "steps", min(count, len(cells)))
+
+    def replays(self, model: ModelInfo, variants: int) -> int:
+        """See `Question`; whole readings of a picture, all but one of each variant."""
+        return variants * 2 * self.steps  # the photo, and the wholly blurred one, are in both
+
+
 #: Every kind, as it is called where it travels.
 QUESTIONS: Mapping[str, type[Question[Explanation]]] = {
     "attribution": AttributionOptions,
     "knockout": KnockoutOptions,
     "chance": ChanceOptions,
     "parts": PartsOptions,
+    "blur": BlurOptions,
 }
 
 
@@ -253,14 +291,15 @@ def _different(what: str, values: Sequence[object]) -> tuple[int, ...]:
     return whole
 
 
-def _heads(heads: Sequence[Sequence[object]]) -> tuple[tuple[int, int], ...]:
-    pairs = [tuple(each) if isinstance(each, Sequence) and not isinstance(each, str) else () for each in heads]
-    if not pairs or any(len(pair) != 2 for pair in pairs):
-        raise SelectionError(f"heads must be pairs of (layer, head), at least one; got {heads!r}.")
-    chosen = tuple((_index("a layer of heads", layer), _index("a head of heads", head)) for layer, head in pairs)
-    if len(set(chosen)) != len(chosen):
-        raise SelectionError("heads must be different; got one twice.", "Leave out the one that is twice.")
-    return chosen
+def _heads(values: Sequence[Sequence[object]]) -> tuple[tuple[int, int], ...]:
+    pairs = [value for value in values if isinstance(value, (Sequence, np.ndarray)) and len(value) == 2]
+    whole = tuple((_index("a layer of heads", layer), _index("a head of heads", head)) for layer, head in pairs)
+    if not whole or len(whole) != len(values) or len(set(whole)) != len(whole):
+        raise SelectionError(
+            f"heads must be different pairs (layer, head), at least one; got {values!r}.",
+            "For example ((0, 2), (1, 3)).",
+        )
+    return whole
 
 
 def _check_layers(layers: Sequence[int] | None, model: ModelInfo) -> None:

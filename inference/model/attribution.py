@@ -162,7 +162,7 @@ class Mediation:
     def _attribution(
         self, outcomes: Numbers, parts: dict[int, _Parts], together: dict[int, tuple[float, str]]
     ) -> Attribution:
-        forced = [together[variant] for variant in (0, 1)] if together else []
+        into_first, into_second = (together.get(variant) for variant in (0, 1))
         return Attribution(
             **self._replays.record(),
             outcome=self._options.outcome,
@@ -172,7 +172,8 @@ class Mediation:
             by_layer_reverse=parts[1][0],
             by_head=parts[0][1],
             by_head_reverse=parts[1][1],
-            heads=self._options.heads or (),
-            together=np.array([change for change, _ in forced]) if forced else None,
-            says_together=tuple(text for _, text in forced),
+            heads=self._options.heads,
+            together=None if into_first is None else into_first[0],
+            together_reverse=None if into_second is None else into_second[0],
+            says_together=None if into_first is None or into_second is None else (into_first[1], into_second[1]),
         )

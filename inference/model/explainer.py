@@ -9,6 +9,7 @@ from functools import partial
 from inference.errors import AdapterRefusedError, SelectionError
 from inference.explanations import Explanation
 from inference.model.attribution import Mediation, check_attribution
+from inference.model.blur import blur, check_order
 from inference.model.chance import ChanceTest, check_chance
 from inference.model.context import RequestContext
 from inference.model.knockout import check_knockout, knock_out
@@ -17,7 +18,7 @@ from inference.model.passes import Passes
 from inference.model.replays import Replays, measured_index
 from inference.model.variant_pass import VariantPass
 from inference.model.variants import Variants
-from inference.questions import AttributionOptions, ChanceOptions, KnockoutOptions, PartsOptions, Question
+from inference.questions import AttributionOptions, BlurOptions, ChanceOptions, KnockoutOptions, PartsOptions, Question
 
 _Answer = Callable[[Replays], Explanation]
 
@@ -75,6 +76,9 @@ class Explainer:
             return lambda replays: Mediation(replays, options).run()
         if isinstance(question, KnockoutOptions):
             return partial(knock_out, options=question, cells=check_knockout(context, question))
+        if isinstance(question, BlurOptions):
+            check_order(context, question)
+            return partial(blur, options=question)
         if isinstance(question, ChanceOptions):
             check_chance(context)
             adapter = _adapter(context)

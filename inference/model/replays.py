@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -22,6 +23,7 @@ from inference.model.measured_row import MeasuredRow
 from inference.model.passes import Passes
 from inference.model.pieces import decode_pieces
 from inference.model.prompt import answer_tokens
+from inference.photo import Photo
 from inference.questions import Question
 from inference.records import CapturePath
 
@@ -135,6 +137,19 @@ class Replays:
     def path(self) -> CapturePath:
         """Of attention, that the replays take."""
         return self._passes.text_path(self.prompt)
+
+    def read(self, photo: Photo, what: str) -> PrefixCache:
+        """What the model as it stands reads of another photo of the same size; nothing of it is kept.
+
+        Args:
+            photo: the other one.
+            what: who reads what, for a person.
+        """
+        stages = self.context.stages
+        with stages.stage("prompt", what):
+            image, record = replace(self.prompt.image, photo=photo), self.context.request.vision_tower
+            features = self._passes.vision(image, record, stages.check)
+            return self._passes.image(self.prompt, features, self._positions, stages.check)
 
     def measured_row(self) -> MeasuredRow:
         """A recorder of where the measured row looks on the image."""

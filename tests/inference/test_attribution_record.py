@@ -1,6 +1,6 @@
 """What an attribution says of its eight numbers, against games whose Shapley values are known; and its checks."""
 
-from dataclasses import replace
+from dataclasses import fields, replace
 from itertools import product
 
 import numpy as np
@@ -65,6 +65,10 @@ def whole() -> Attribution:
         by_layer_reverse=-np.arange(LAYERS) / 7,
         by_head=by_head,
         by_head_reverse=-by_head,
+        heads=((0, 1), (2, 3)),
+        together=1 / 3,
+        together_reverse=-0.1,
+        says_together=("red", "blue"),
         attention="rows",
         replays=68,
         timings={"replays": 0.5},
@@ -75,9 +79,10 @@ def whole() -> Attribution:
 @pytest.mark.parametrize("original", [attribution(lambda s, lo, y: s / 3), whole()])
 def test_what_is_packed_comes_back_bit_for_bit(original):
     back = unpack_explanation(pack_explanation(original))
-    for name in ("model", "variants", "tokens", "outcome", "says", "attention", "replays", "timings", "notes"):
+    arrays = original.ARRAYS
+    for name in [each.name for each in fields(original) if each.name not in arrays]:
         assert getattr(back, name) == getattr(original, name), name
-    for name in ("outcomes", "by_layer", "by_layer_reverse", "by_head", "by_head_reverse"):
+    for name in arrays:
         one, other = getattr(back, name), getattr(original, name)
         assert (one is None) == (other is None)
         assert one is None or (one.dtype == np.float64 and np.array_equal(one, other, equal_nan=True)), name
@@ -104,6 +109,14 @@ def test_bytes_that_are_none_are_refused():
         {"by_head_reverse": np.full((LAYERS, HEADS), np.inf)},
         {"outcome": "probability"},
         {"tokens": ()},
+        {"heads": None},
+        {"together": None},
+        {"says_together": None},
+        {"together": np.nan},
+        {"together_reverse": np.inf},
+        {"heads": ((LAYERS, 0),)},
+        {"heads": ((0, HEADS),)},
+        {"heads": ((0, -1),)},
         {"tokens": TOKENS[:2]},
     ],
 )

@@ -1,5 +1,6 @@
 """What may be asked about a change: what is refused with which sentence, what travels, and what it costs."""
 
+import numpy as np
 import pytest
 
 from inference import AttributionOptions, ChanceOptions, KnockoutOptions, PartsOptions
@@ -9,7 +10,7 @@ from tests.scripted_backend import HEADS, LAYERS, MODEL
 
 QUESTIONS = [
     AttributionOptions(),
-    AttributionOptions(7, by="head", layers=(1, 0), outcome="margin"),
+    AttributionOptions(7, by="head", layers=(1, 0), outcome="margin", heads=((0, 3), (2, 1))),
     KnockoutOptions((5, 3), 6, rows="answer", layers=(2,), controls=3, shape="scattered", seed=9),
     ChanceOptions(5, controls=2, seed=1),
     PartsOptions(None, strengths=(0, 1)),
@@ -24,6 +25,12 @@ def test_a_question_comes_back_from_its_plain_values(question):
 def test_cells_are_in_order_and_strengths_are_numbers():
     assert KnockoutOptions((5, 3, 4)).cells == (3, 4, 5)
     assert PartsOptions(strengths=(0, 1)).strengths == (0.0, 1.0)
+
+
+def test_heads_may_come_from_json_or_from_an_array():
+    expected = AttributionOptions(heads=((0, 3), (2, 1))).heads
+    for given in ([[0, 3], [2, 1]], np.array([[0, 3], [2, 1]])):
+        assert AttributionOptions(heads=given).heads == expected == ((0, 3), (2, 1))
 
 
 @pytest.mark.parametrize(
@@ -65,6 +72,8 @@ def test_its_price_is_known_before_it_runs():
     assert AttributionOptions().replays(MODEL, 2) == 8
     assert AttributionOptions(by="layer").replays(MODEL, 2) == 8 + 2 * LAYERS
     assert AttributionOptions(by="head", layers=(1,)).replays(MODEL, 2) == 8 + 2 * (LAYERS + HEADS)
+    assert AttributionOptions(heads=((0, 0), (1, 1))).replays(MODEL, 2) == 10
+    assert AttributionOptions(by="layer", heads=((0, 0),)).replays(MODEL, 2) == 10 + 2 * LAYERS
     assert KnockoutOptions((0,), controls=16).replays(MODEL, 2) == 2 * 18
     assert ChanceOptions(controls=16).replays(MODEL, 2) == 19
     assert PartsOptions(strengths=(0, 1)).replays(MODEL, 2) == 2 + 7 + 2

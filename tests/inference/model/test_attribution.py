@@ -251,6 +251,59 @@ def test_the_looking_of_an_adapter_of_one_layer_is_that_layers(path, engines):
     np.testing.assert_allclose(found.by_layer_reverse, [0, 0, -found.total], atol=1e-6, rtol=0)
 
 
+def chosen_heads(engine: Engine) -> tuple[tuple[int, int], ...]:
+    """Some of a layer, one of another, none of the third."""
+    return ((0, 1), (0, engine.model_info.num_heads - 1), (2, 0))
+
+
+@pytest.mark.parametrize("first", [None, "everything-2"])
+@pytest.mark.parametrize("path", ["eager", "rows"])
+@pytest.mark.parametrize("kind", [pytest.param("dense", marks=pytest.mark.slow), "gqa"])
+def test_chosen_heads_together_equal_upstreams_with_their_weights_replaced(kind, path, first, engines, models):
+    engine, model, second = engines(kind, path), models(kind), "everything-1"
+    chosen, prompt = chosen_heads(engine), engine.prompt(ask(first, second))
+    folders = [None if name is None else model.folders[name] for name in (first, second)]
+    theirs = Mediated(model.checkpoint, folders, prompt, ANSWER, index=1)
+    ours = attribute(engine, first, second, token=len(prompt.tokens) + 1, heads=chosen)
+    assert ours.heads == chosen
+    assert ours.replays == 10
+    for into, change in ((0, ours.together), (1, ours.together_reverse)):
+        weights = {
+            layer: ([head for at, head in chosen if at == layer], theirs.own[1 - into][layer])
+            for layer in {layer for layer, _ in chosen}
+        }
+        logits = theirs.logits(into, into, weights)
+        assert change == pytest.approx(theirs.logprob(logits) - theirs.logprob(theirs.natural[into]), abs=1e-5)
+        assert abs(change) > 1e-3
+        said = engine.checkpoint.tokenizer.decode([int(logits.argmax())])
+        assert ours.says_together[into] == said
+
+
+@pytest.mark.parametrize("path", ["eager", "rows"])
+def test_one_chosen_head_is_that_head_and_all_of_them_are_the_looking(path, engines):
+    engine, pair = engines("dense", path), (None, "everything-1")
+    one = attribute(engine, *pair, heads=((1, 2),), by="head", layers=(1,))
+    assert (one.together, one.together_reverse) == (one.by_head[1, 2], one.by_head_reverse[1, 2])
+    every = attribute(engine, *pair, heads=[(layer, head) for layer in range(LAYERS) for head in range(4)])
+    outcomes = every.outcomes
+    assert every.together == outcomes[0, 1, 0] - outcomes[0, 0, 0]
+    assert every.together_reverse == outcomes[1, 0, 1] - outcomes[1, 1, 1]
+    assert (one.says, one.outcomes.tolist()) == (every.says, outcomes.tolist())
+
+
+def test_what_is_said_with_chosen_heads_forced_is_each_variants_own():
+    """On a scene that base calls yellow and the adapter red, two heads are enough either way."""
+    settings = Settings(model="demo", device="cpu")
+    engine = Engine(settings, AdapterCatalog.from_settings(settings))
+    image = scene(961_000_006, objects=3, size=(192, 256), must_have=("red", "circle")).image
+    request = Request(image, "Describe the image.", adapters=(None, "find-red"), max_new_tokens=1)
+    found = engine.explain(request, AttributionOptions(outcome="margin", heads=((0, 0), (1, 3))))
+    assert found.says == ("yellow", "red")
+    assert found.says_together == ("red", "yellow")
+    assert found.outcomes[0, 0, 0] < 0 < found.outcomes[0, 0, 0] + found.together
+    assert found.outcomes[1, 1, 1] > 0 > found.outcomes[1, 1, 1] + found.together_reverse
+
+
 # what it leaves behind, and what it costs
 
 
@@ -381,6 +434,8 @@ def test_more_than_the_byte_budget_is_refused_before_anything_runs(models, monke
         ({}, {"token": 0}, "Token 0 cannot be measured"),
         ({}, {"token": 10_000}, "Token 10000 cannot be measured"),
         ({}, {"by": "head", "layers": (3,)}, "layers 0–2"),
+        ({}, {"heads": ((0, 0), (3, 1))}, "layer 3, head 1; this model has layers 0–2 with heads 0–3"),
+        ({}, {"heads": ((2, 4),)}, "layer 2, head 4"),
         ({}, {"outcome": "margin"}, "Both variants would say"),
     ],
 )
@@ -418,6 +473,13 @@ def test_a_token_beyond_the_answer_that_was_written_is_said():
         {"by": "head", "layers": ()},
         {"by": "head", "layers": (0, 0)},
         {"by": "head", "layers": (-1,)},
+        {"heads": ()},
+        {"heads": (0, 1)},
+        {"heads": ((0, 1), (0, 1))},
+        {"heads": ((0, -1),)},
+        {"heads": ((0, 1, 2),)},
+        {"heads": ("01",)},
+        {"heads": ((0, 1), 2)},
     ],
 )
 def test_options_that_say_nothing_are_refused(options):
