@@ -13,8 +13,8 @@ def explanation_json(explanation: Explanation) -> dict[str, Json]:
     """An explanation with its sentences.
 
     Returns:
-        `sentence` and `numbers` of what was asked, `findings` where it answers more than one question; then the record's
-        own fields, arrays as nested lists with None where it holds no number.
+        `sentence` and `numbers` of what was asked, `findings` where that answers more than one question; then the
+        record's own fields, arrays as nested lists with None where one holds no number.
     """
     said = findings(explanation)
     kind = next(name for name, each in EXPLANATIONS.items() if isinstance(explanation, each))
