@@ -19,7 +19,6 @@ from inference.service.status import status_json
 from inference.service.uploads import address_of
 from inference.service.view import active
 from visualize.findings.cards_json import findings_json
-from visualize.numbers.shift_matrix import shift_matrix
 from visualize.page import Choice, Json
 
 WORK = "explanation"  # as a session calls it
@@ -105,7 +104,7 @@ class Cards:
         ) as events:
             for event in events:
                 if isinstance(event, Explained):
-                    yield self._idle(session, begun | {"state": "done", "findings": cards_of(event, result)})
+                    yield self._idle(session, begun | {"state": "done", "findings": _found(event, result)})
                     return
                 done += getattr(event, "stage", "") == "replays"
                 sentence = getattr(event, "sentence", "writing the answer")
@@ -113,16 +112,6 @@ class Cards:
 
     def _idle(self, session: Session, value: Json) -> CardView:
         return CardView(value, status_json(self._service), active(session.runs("analysis") or session.runs(WORK)))
-
-
-def cards_of(explained: Explained, result: Result) -> list[Json]:
-    """What an answer says, beside how much each head of the result changed where that is known of the same token."""
-    explanation, comparison = explained.explanation, result.comparison
-    first, *others = explanation.variants
-    recorded = {recording.adapter: recording.focus for recording in comparison.recordings}
-    known = bool(others) and all(recorded.get(name) == (explanation.token,) for name in explanation.variants)
-    changed = shift_matrix(comparison, first, others[-1]) if known and comparison.tokens else None
-    return findings_json(explanation, changed, about=explained.about, more=further(explanation))
 
 
 def _measured(comparison: Comparison, choice: Choice) -> int:
@@ -139,3 +128,8 @@ def _measured(comparison: Comparison, choice: Choice) -> int:
             "A question is about a token of the answer; this one is not.", "Click a word of the answer, then ask again."
         )
     return choice.token
+
+
+def _found(explained: Explained, result: Result) -> list[Json]:
+    more = further(explained.explanation)
+    return findings_json(explained.explanation, result.comparison, about=explained.about, more=more)

@@ -4,10 +4,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from inference.explanations import Explanation
+from inference.records import Comparison
 from visualize.findings.finding import Card, Finding, findings
 from visualize.findings.words import measured
 from visualize.json_values import Json
 from visualize.numbers.measures import Measure
+from visualize.numbers.shift_matrix import shift_matrix
 
 #: Each card's question in plain words, and what is done to answer it.
 QUESTIONS: Mapping[Card, tuple[str, str]] = {
@@ -80,17 +82,18 @@ def offers_json(ways: Mapping[Card, Sequence[Way]]) -> list[Json]:
 
 
 def findings_json(
-    explanation: Explanation, changed: Measure | None = None, *, about: str = "", more: Sequence[Way] = ()
+    explanation: Explanation, comparison: Comparison | None = None, *, about: str = "", more: Sequence[Way] = ()
 ) -> list[Json]:
     """What an explanation says, as the viewer's cards show it.
 
     Args:
         explanation: what was answered.
-        changed: see `findings`.
+        comparison: the result that it is about, where there is one: how much each head changed stands beside what it
+            carries.
         about: more words on what was asked, such as which cells.
         more: further ways to ask the last of its questions, now that this is known.
     """
-    found = findings(explanation, changed)
+    found = findings(explanation, None if comparison is None else _changed(explanation, comparison))
     cards = [finding_json(explanation, each, about) for each in found]
     cards[-1]["more"] = [way.json() for way in more]
     return list(cards)
@@ -117,6 +120,16 @@ def finding_json(explanation: Explanation, finding: Finding, about: str = "") ->
         "heads": finding.heads,
         "more": [],
     }
+
+
+def _changed(explanation: Explanation, comparison: Comparison) -> Measure | None:
+    """How much each head changed at the measured token, where the result recorded the heads of just that one."""
+    focus = {recording.adapter: recording.focus for recording in comparison.recordings}
+    known = all(focus.get(name) == (explanation.token,) for name in explanation.variants)
+    if not known or not comparison.tokens or len(explanation.variants) != 2:
+        return None
+    first, second = explanation.variants
+    return shift_matrix(comparison, first, second)
 
 
 def _spent(explanation: Explanation) -> str:

@@ -21,7 +21,7 @@ def knockout(explanation: Knockout) -> Finding:
     whose = "the words" if explanation.rows == "text" else "the answer"
     where = "" if explanation.layers is None else f" in {runs(explanation.layers)}"
     these = "this" if count == 1 else "these"
-    sentence = f"When {whose} may not look at {these} {counted(count, 'cell')} of {of:,}{where}, {'; '.join(said)}."
+    sentence = f"When {whose} may not look at {these} {count:,} of {of:,} cells{where}, {'; '.join(said)}."
     kind = "shifted sets of the same shape" if explanation.shape == "shifted" else "random sets of as many cells"
     details = (
         (f"Beside it {controls:,} {kind}; the heavy mark is this set, the light ones are those. Place 1 lowers most.",)
@@ -42,7 +42,7 @@ def knockout(explanation: Knockout) -> Finding:
 def _of_variant(explanation: Knockout, index: int, name: str) -> str:
     change, before = float(explanation.changes[index]), float(explanation.logprobs[index])
     controls, rank = explanation.control_changes.shape[0], explanation.rank(index)
-    what = f"log p of {token(explanation)} of {name}"
+    what = f"{name}'s log p of {token(explanation)}"
     amount = f"by {nats(abs(change), sign=False)} ({from_to(before, before + change)})"
     if abs(change) < NOTHING:
         moved = f"{what} stays ({nats(change)})"

@@ -42,15 +42,17 @@ def _sentence(explanation: Parts, alone: list[float], total: float, groups: int)
         largest = int(np.abs(alone).argmax())
         return (
             f"The whole adapter leaves the probability of {token(explanation)} as it was ({nats(total)}, "
-            f"{from_to(first, whole)}); alone, {explanation.names[largest]} does most, {nats(alone[largest])}."
+            f"{from_to(first, whole)}); alone, “{explanation.names[largest]}” does most, {nats(alone[largest])}."
         )
     strongest, second = (_most(alone[part], total) for part in (slice(0, groups), slice(groups, None)))
-    made = f"{explanation.names[strongest]} alone does {nats(alone[strongest])}, {percent(alone[strongest] / total)}"
-    third = groups + second
+    does = [
+        f"“{explanation.names[part]}” alone does {nats(alone[part])} ({percent(alone[part] / total)})"
+        for part in (strongest, groups + second)
+    ]
     change = f"{nats(total)}: {likelier(total)}, {from_to(first, whole)}"
     return (
-        f"Of what the adapter does to log p of {token(explanation)} ({change}), {made}; of the layers, "
-        f"{explanation.names[third]} does {nats(alone[third])}, {percent(alone[third] / total)}."
+        f"Of what the adapter does to log p of {token(explanation)} ({change}), {does[0]}; "
+        f"of the thirds of the layers, {does[1]}."
     )
 
 
