@@ -1,6 +1,7 @@
 """The cards' events as plain functions: a question about the result that is looked at, asked, answered, stopped."""
 
 import logging
+import time
 from collections.abc import Iterator, Mapping
 from contextlib import closing
 from typing import Any, NamedTuple
@@ -22,6 +23,7 @@ from visualize.findings.cards_json import findings_json
 from visualize.page import Choice, Json
 
 WORK = "explanation"  # as a session calls it
+OFTEN = 0.1  # seconds between two words on progress: replays may be many and short
 
 _log = logging.getLogger(__name__)
 
@@ -96,7 +98,7 @@ class Cards:
         }
         stop = session.begin(WORK, result.key)
         yield CardView(busy | {"sentence": "Starting…"}, status_json(self._service), active(True))
-        done = 0
+        done, told = 0, 0.0
         with closing(
             self._service.explain(
                 asked, question, address=address, session=session, of=result.key, about=about, cancelled=stop
@@ -107,7 +109,9 @@ class Cards:
                     yield self._idle(session, begun | {"state": "done", "findings": _found(event, result)})
                     return
                 done += getattr(event, "stage", "") == "replays"
-                sentence = getattr(event, "sentence", "writing the answer")
+                if time.monotonic() - told < OFTEN:
+                    continue
+                told, sentence = time.monotonic(), getattr(event, "sentence", "writing the answer")
                 yield CardView(busy | {"sentence": sentence[:1].upper() + sentence[1:], "done": done})
 
     def _idle(self, session: Session, value: Json) -> CardView:

@@ -28,10 +28,11 @@ def mediation(explanation: Attribution) -> Finding:
         [(name, values[name], texts[name]) for name in FACTORS],
         alt=f"Shares of the change, {unit(explanation)}: " + ", ".join(f"{name} {texts[name]}" for name in FACTORS),
     )
-    alone = total - explanation.interaction
+    interaction = explanation.interaction
     details = (
-        f"Swapped alone into {names(explanation)[0]}, the three add up to {amount(explanation, alone)} of "
-        f"{amount(explanation, total)}; the rest, {amount(explanation, explanation.interaction)}, is interaction.",
+        f"Swapped alone into {names(explanation)[0]}, the three add up to {amount(explanation, total - interaction)}; "
+        f"together they do {amount(explanation, total)}: the difference, {amount(explanation, interaction)}, is "
+        "interaction.",
     )
     return Finding("attribution", _sentence(explanation, values), numbers, details, (picture, _eight(explanation)))
 

@@ -197,7 +197,7 @@ function createCard(offer, { ask, stop }) {
      */
     draw(finding, stale, scene, photo, news, taken, hasBox) {
       const busy = news?.state === "busy";
-      offerWays(finding, hasBox);
+      offerWays(stale ? null : finding, hasBox);
       button.disabled = taken;
       progress.hidden = !busy;
       if (busy) {
