@@ -98,7 +98,7 @@ class Cards:
         }
         stop = session.begin(WORK, result.key)
         yield CardView(busy | {"sentence": "Starting…"}, status_json(self._service), active(True))
-        done, told = 0, 0.0
+        done, told, stage = 0, 0.0, ""
         with closing(
             self._service.explain(
                 asked, question, address=address, session=session, of=result.key, about=about, cancelled=stop
@@ -108,8 +108,9 @@ class Cards:
                 if isinstance(event, Explained):
                     yield self._idle(session, begun | {"state": "done", "findings": _found(event, result)})
                     return
-                done += getattr(event, "stage", "") == "replays"
-                if time.monotonic() - told < OFTEN:
+                is_new, stage = stage != (now := getattr(event, "stage", "answer")), now
+                done += stage == "replays"
+                if time.monotonic() - told < OFTEN and not is_new:
                     continue
                 told, sentence = time.monotonic(), getattr(event, "sentence", "writing the answer")
                 yield CardView(busy | {"sentence": sentence[:1].upper() + sentence[1:], "done": done})

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from inference.explanations import Explanation
 from inference.records import Comparison
 from visualize.findings.finding import Card, Finding, findings
-from visualize.findings.words import measured
+from visualize.findings.words import measured, pair, token
 from visualize.json_values import Json
 from visualize.numbers.measures import Measure
 from visualize.numbers.shift_matrix import shift_matrix
@@ -110,6 +110,7 @@ def finding_json(explanation: Explanation, finding: Finding, about: str = "") ->
         "token": explanation.token,
         "first": first,
         "second": others[-1] if others else first,
+        "of": f"token {explanation.token} {token(explanation)}, {pair(explanation)}",
         "sentence": finding.sentence,
         "measured": " · ".join(filter(None, [measured(explanation), about])),
         "spent": _spent(explanation),

@@ -28,8 +28,12 @@ def measured(explanation: Explanation) -> str:
     """On what it was measured: token, answer so far, variants."""
     before = "".join(each.text for each in explanation.tokens[:-1] if each.role == "answer")
     where = f"after “{plain(before)}”" if before else "the answer's first"
-    variants = " → ".join(names(explanation))
-    return f"token {explanation.token} {token(explanation)}, {where} · {variants}"
+    return f"token {explanation.token} {token(explanation)}, {where} · {pair(explanation)}"
+
+
+def pair(explanation: Explanation) -> str:
+    """`base → find-red`."""
+    return " → ".join(names(explanation))
 
 
 def nats(value: float, *, sign: bool = True) -> str:

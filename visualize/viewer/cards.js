@@ -207,7 +207,7 @@ function createCard(offer, { ask, stop }) {
       }
       write(refusal, news?.state === "refused" ? [news.sentence, news.hint].filter(Boolean).join(" ") : news?.state === "stopped" ? "Stopped. What was found before is still here." : "");
       element.classList.toggle("lav-old", stale);
-      write(old, stale && finding ? `Of ${finding.measured}: not of what is looked at now.${ask ? " Find out again for this one." : ""}` : "");
+      write(old, stale && finding ? `Of ${finding.of}: not of what is looked at now.${ask ? " Find out again for this one." : ""}` : "");
       mark(answer, "aria-busy", String(busy));
       if (finding === shown) return;
       shown = finding;

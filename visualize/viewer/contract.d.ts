@@ -215,6 +215,8 @@ interface Finding {
   token: number;
   first: string;
   second: string;
+  /** Token and variants, in short. */
+  of: string;
   sentence: string;
   measured: string;
   spent: string;
