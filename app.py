@@ -26,6 +26,7 @@ from inference import Backend, Settings, open_backend
 from inference.command_line import parse
 from inference.request import NEW_TOKENS
 from inference.service.analysis import AnalysisService
+from inference.service.cards import Cards
 from inference.service.endpoints import Endpoints
 from inference.service.examples import examples, first_result
 from inference.service.exports import Exports
@@ -54,6 +55,7 @@ class Visualizer(gr.Blocks):
     service: AnalysisService
     handlers: Handlers
     exports: Exports
+    cards: Cards
     endpoints: Endpoints
 
     def start(self) -> int:
@@ -112,7 +114,7 @@ def build(settings: Settings, open_: Callable[[], Backend] | None = None) -> Vis
     demo = Visualizer(title=TITLE, analytics_enabled=False, delete_cache=(600, 3600), fill_width=True)
     demo.service = AnalysisService(settings, open_ or partial(_open, settings))
     demo.handlers = Handlers(demo.service, examples(settings), first_result(settings))
-    demo.exports, demo.endpoints = Exports(demo.service), Endpoints(demo.service)
+    demo.exports, demo.cards, demo.endpoints = Exports(demo.service), Cards(demo.service), Endpoints(demo.service)
     with demo:
         _lay_out(demo)
     demo.queue(max_size=None, default_concurrency_limit=16)
@@ -133,6 +135,7 @@ class InputColumn(NamedTuple):
     scale: gr.Slider
     max_new_tokens: gr.Slider
     system: gr.Textbox
+    modules: gr.Dropdown
     examples: gr.HTML
 
 
@@ -142,6 +145,7 @@ class ResultColumn(NamedTuple):
     notice: gr.HTML
     viewer: gr.HTML
     look: gr.HTML
+    cards: gr.HTML
     png: gr.Button
     pane: gr.Button
     film: gr.Button
@@ -170,19 +174,24 @@ def _lay_out_input(handlers: Handlers, limits: Limits) -> InputColumn:
         scale = gr.Slider(0, 1.5, 1, step=0.05, label="adapter strength (1 as trained)", buttons=[])
         tokens = gr.Slider(1, most, min(NEW_TOKENS, most), step=1, label="most new tokens", buttons=[])
         system = gr.Textbox(label="system text", lines=2, max_lines=6)
+        modules = gr.Dropdown(
+            [], value=[], multiselect=True, label="adapter on only in (empty: everywhere)", elem_id="modules"
+        )
     gr.HTML(_EXAMPLES_HEAD, js_on_load=None)
     examples = _part("examples", [example.thumbnail() for example in handlers.examples])
     gr.HTML(_PROGRAMS, js_on_load=None)
-    return InputColumn(image, prompt, adapter, about, compare, go, stop, replay, scale, tokens, system, examples)
+    return InputColumn(
+        image, prompt, adapter, about, compare, go, stop, replay, scale, tokens, system, modules, examples
+    )
 
 
 def _lay_out_result(opening: View) -> ResultColumn:
     notice = _part("notice", opening.notice)
-    viewer, look = _part("viewer", opening.viewer), _part("look", None)
+    viewer, look, cards = _part("viewer", opening.viewer), _part("look", None), _part("cards", None)
     with gr.Row(elem_id="export"):
         gr.HTML("<span>Save</span>", js_on_load=None, elem_id="save")
         png, pane, film, report, npz = (gr.Button(words, size="sm") for words in _SAVES)
-    return ResultColumn(notice, viewer, look, png, pane, film, report, npz, _part("saver", None))
+    return ResultColumn(notice, viewer, look, cards, png, pane, film, report, npz, _part("saver", None))
 
 
 def _lay_out(demo: Visualizer) -> None:
@@ -214,7 +223,7 @@ def _bind_endpoints(demo: Visualizer) -> None:
 def _bind_top(demo: Visualizer, question: InputColumn, result: ResultColumn, status: gr.HTML) -> None:
     """The page's arrival and departure, and the line on top."""
     handlers = demo.handlers
-    offered = [status, question.adapter, question.compare, question.about, result.notice]
+    offered = [status, question.adapter, question.compare, question.modules, question.about, result.notice]
     demo.load(handlers.wait, None, offered, **_OURS, concurrency_limit=None)
     demo.unload(handlers.leave)
     status.input(handlers.status, None, status, **_OURS, queue=False)  # asked by `page.js` while it is looked at
@@ -239,6 +248,9 @@ def _bind_question(
     example = filled.then(handlers.analyze, form, view, **engine)
     record = result.look.input(handlers.record, chosen, view, **engine, trigger_mode="always_last")
     replay = result.look.submit(handlers.replay, chosen, view, **engine, trigger_mode="always_last")
+    told = [result.cards, status, question.stop]
+    result.cards.submit(demo.cards.explain, chosen, told, **engine, trigger_mode="multiple")  # it ends by itself
+    result.cards.stop(demo.cards.stop, **_OURS, queue=False)
     runs = [run, again, example, record, replay]
     question.stop.click(handlers.stop, None, view, cancels=runs, **_OURS, queue=False)
     for changed in (question.image.input, question.prompt.input, question.system.input):

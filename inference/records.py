@@ -10,12 +10,15 @@ import re
 from collections.abc import Generator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import TYPE_CHECKING, Any, Literal, get_args
 
 import numpy as np
 from numpy.typing import NDArray
 
 from inference.errors import CaptureError, InputError, SelectionError, VisualizerError
+
+if TYPE_CHECKING:
+    from inference.explanations import Explanation
 from inference.settings import BackendKind
 
 FloatArray = NDArray[np.float32]
@@ -403,17 +406,19 @@ class Comparison:
 
         return load_comparison(Path(path))
 
-    def report(self, path: str | Path) -> None:
+    def report(self, path: str | Path, explanations: "Sequence[Explanation]" = ()) -> None:
         """Write one `.html` that shows all of it without a network: layers, heads, tokens, where it changed.
 
         It holds what fits into 20 MB, and says what it leaves out. Equal comparisons give equal bytes.
 
         Args:
             path: of the file.
+            explanations: what was found out about it, shown as cards; see `Backend.explain`.
         """
         from visualize import report_html  # late: drawing knows the records, not the reverse
 
-        Path(path).write_text(report_html(self), encoding="utf-8", newline="\n")
+        written = report_html(self, explanations=explanations)
+        Path(path).write_text(written, encoding="utf-8", newline="\n")
 
     def _repr_html_(self) -> str:
         """Show the comparison in a notebook: a smaller report, in a frame."""

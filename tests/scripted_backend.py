@@ -4,10 +4,13 @@ import threading
 import time
 from collections.abc import Generator, Iterable
 from itertools import islice
+from typing import cast
 
 import numpy as np
 
 from inference.errors import SelectionError, UnknownAdapterError, VisualizerError
+from inference.explanations import Explanation, ExplanationEvent
+from inference.questions import Answer, Question
 from inference.records import (
     AdapterInfo,
     AnswerToken,
@@ -22,6 +25,7 @@ from inference.records import (
 )
 from inference.request import Request
 from inference.version import VERSION
+from tests.scripted_explanations import explanation
 
 HOSTILE = "<img src=x onerror=alert(1)>"
 TEMPLATE = "${globalThis.owned = 1}{{value}}`"
@@ -58,6 +62,7 @@ class ScriptedBackend:
     ) -> None:
         self.pause, self.fail, self.gate, self.offered = pause, fail, gate, offered
         self.requests: list[Request] = []
+        self.questions: list[Question[Explanation]] = []
         self.closed_early = 0
         self.warmed = 0
 
@@ -83,12 +88,7 @@ class ScriptedBackend:
 
     def stream(self, request: Request) -> Generator[Event, None, None]:
         self.requests.append(request)
-        known = {adapter.name for adapter in self.offered}
-        for name in request.adapters:
-            if name is not None and name not in known:
-                raise UnknownAdapterError(
-                    f"No adapter is called {name!r}.", f"Choose one of {', '.join(sorted(known))}."
-                )
+        self._check(request)
         if request.focus and max(request.focus) >= len(_tokens()):
             raise SelectionError(f"focus {request.focus} does not fit {len(_tokens())} tokens.")
         done = False
@@ -120,12 +120,46 @@ class ScriptedBackend:
                     outcome = error
                 yield index, outcome
 
+    def explain(self, request: Request, question: Question[Answer]) -> Answer:
+        *_, last = self.stream_explanation(request, question)
+        return cast("Answer", last)
+
+    def stream_explanation(
+        self, request: Request, question: Question[Explanation]
+    ) -> Generator[ExplanationEvent, None, None]:
+        self.requests.append(request)
+        self.questions.append(question)
+        self._check(request)
+        done = False
+        try:
+            yield Progress("prompt", "reading the image", 0.0)
+            if self.gate is not None:
+                self.gate.wait(10)
+            if self.fail is not None:
+                raise self.fail
+            answer = explanation(request, question, MODEL, _tokens(), _grid(request))
+            for index in range(answer.replays):
+                time.sleep(self.pause)
+                yield Progress("replays", f"replay {index + 1} of {answer.replays}", 0.0)
+            done = True
+            yield answer
+        finally:
+            self.closed_early += not done
+
     def close(self) -> None:
         pass
 
+    def _check(self, request: Request) -> None:
+        known = {adapter.name for adapter in self.offered}
+        for name in request.adapters:
+            if name is not None and name not in known:
+                raise UnknownAdapterError(
+                    f"No adapter is called {name!r}.", f"Choose one of {', '.join(sorted(known))}."
+                )
+
 
 def comparison(request: Request) -> Comparison:
-    grid = max(2, request.image.size[0] // CELL), max(2, request.image.size[1] // CELL)
+    grid = _grid(request)
     tokens = _tokens()
     recordings = tuple(
         _recording(name, tokens, grid, request, 0 if name in (None, "silent") else 1 + index)
@@ -140,9 +174,13 @@ def comparison(request: Request) -> Comparison:
         grid=grid,
         tokens=() if own else tokens,
         recordings=recordings,
-        timings={"vision": 0.1, "answers": 0.2},
+        timings={"vision": 0.1, "prompt": 0.4, "replay": 0.2},
         notes=(*request.image.notes, f"A note with {HOSTILE}"),
     )
+
+
+def _grid(request: Request) -> tuple[int, int]:
+    return max(2, request.image.size[0] // CELL), max(2, request.image.size[1] // CELL)
 
 
 def _tokens() -> tuple[Token, ...]:

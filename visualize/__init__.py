@@ -4,12 +4,14 @@
                                                    ├──▶ stack_body, heads_body, scene_json: for a browser to draw
                                                    │       └──▶ report_html ──▶ notebook_html
                                                    └──▶ analysis_json
+    finding (of an explanation) ──▶ one sentence with its numbers
 
 `measures` holds the exact formulas, `sink_cells` says which cells draw attention whatever is asked, `shift_matrix` and
 `rank_heads` say which layers and heads to look at, `overlay` lays any map on its photo.
 """
 
 from inference import measures
+from visualize.findings.finding import Finding, finding
 from visualize.numbers.caption import caption
 from visualize.numbers.change import change_per_token, layer_of_largest_change, token_of_largest_change
 from visualize.numbers.figures import Change, Measures
@@ -46,6 +48,7 @@ __all__ = [
     "Chip",
     "ColourLimits",
     "Drawing",
+    "Finding",
     "Marks",
     "Measures",
     "Pane",
@@ -65,6 +68,7 @@ __all__ = [
     "difference",
     "diverging_limits",
     "file_name",
+    "finding",
     "heads_body",
     "layer_of_largest_change",
     "measures",

@@ -6,15 +6,17 @@ Each analysis runs from start to end in one thread of its own: frameworks keep s
 the events from changing threads must not disturb that. Leaving the generator stops the work at its next event.
 """
 
+import hashlib
+import json
 import logging
 import queue
 import threading
 import time
-from collections.abc import Callable, Generator, Iterator
+from collections.abc import Callable, Generator, Iterator, Mapping
 from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
-from typing import get_args
+from typing import Any, TypeVar, cast, get_args
 
 from inference.backend import Backend
 from inference.errors import (
@@ -24,14 +26,17 @@ from inference.errors import (
     UnexpectedError,
     VisualizerError,
 )
+from inference.explanations import Explanation
 from inference.limits import check_limits
 from inference.photo import Photo, decode_photo
+from inference.questions import Question
 from inference.records import AdapterInfo, AnswerToken, Comparison, ExtraView, ModelInfo, Progress
 from inference.request import Request, digest
+from inference.serialization import pack_question
 from inference.service.lazy_backend import LazyBackend
 from inference.service.rate_limit import RateLimit
 from inference.service.request_queue import RequestQueue
-from inference.service.results import Result, ResultCache
+from inference.service.results import Explained, Result, ResultCache
 from inference.service.session import Session
 from inference.service.slots import Slots, check_stop
 from inference.service.tickets import EVERYONE, Tickets
@@ -41,8 +46,13 @@ LONGEST_NAME = 64  # characters of a session's name; Gradio's own have 11
 POLL = 0.15  # seconds between looks at the queue, the opening backend and the Stop button
 
 _log = logging.getLogger(__name__)
-_Said = Progress | AnswerToken | Result  # of the work, in this order
+_Kept = TypeVar("_Kept", Result, Explained)
+_Said = Progress | AnswerToken | Result | Explained  # of the work, in this order
 _Events = queue.SimpleQueue[_Said | VisualizerError]
+#: Asks the backend, whose record comes last.
+_Ask = Callable[[Backend], Generator[Progress | AnswerToken | Comparison | Explanation, None, None]]
+#: Makes a record with the adapters' stamps what is kept.
+_Keep = Callable[[Any, Mapping[str, str]], _Kept]
 
 
 class AnalysisService:
@@ -60,6 +70,8 @@ class AnalysisService:
         self.queue = RequestQueue(settings.limits.queue_length)
         self.backend = LazyBackend(lambda: self._serving(open_()))
         self.slots = Slots(settings.limits.pictures_at_once)
+        #: Seconds of one replay, as the last explanation took them; 0 before the first.
+        self.pace = 0.0
         self._rate = RateLimit(settings.limits.requests_per_minute)
         self._sessions: dict[str, Session] = {}
         self._stamps: dict[str, str] = {}
@@ -161,7 +173,7 @@ class AnalysisService:
         address: str | None,
         session: Session | None = None,
         cancelled: threading.Event | None = None,
-    ) -> Generator[_Said, None, None]:
+    ) -> Generator[Progress | AnswerToken | Result, None, None]:
         """Answer a request: what happens, then exactly one `Result`; closing the generator stops the work.
 
         Args:
@@ -185,18 +197,79 @@ class AnalysisService:
             return
         if address is not None:
             self.admit(address)
-        events: _Events = queue.SimpleQueue()
-        threading.Thread(target=self._work, args=(request, events, stop), name="analysis", daemon=True).start()
-        try:
-            while True:
-                event = _next(events, stop)
-                if isinstance(event, Result) and session is not None:
-                    self.results.put(session.id, event)
-                yield event
-                if isinstance(event, Result):
-                    return
-        finally:
-            stop.set()
+
+        def keep(comparison: Comparison, stamps: Mapping[str, str]) -> Result:
+            return Result(key, request, comparison, stamps)
+
+        for event in self._worked(request, lambda backend: backend.stream(request), keep, stop):
+            if isinstance(event, Result) and session is not None:
+                self.results.put(session.id, event)
+            yield event
+
+    def explain(
+        self,
+        request: Request,
+        question: Question[Explanation],
+        *,
+        address: str | None,
+        session: Session | None = None,
+        of: str = "",
+        about: str = "",
+        cancelled: threading.Event | None = None,
+    ) -> Generator[Progress | AnswerToken | Explained, None, None]:
+        """Answer a question about a change: what happens, then exactly one `Explained`; closing stops the work.
+
+        Args:
+            request: of the variants that are asked about.
+            question: what is asked.
+            address: see `answer`.
+            session: see `answer`.
+            of: the key of the result that it is asked about.
+            about: see `Explained`.
+            cancelled: stops the work when it is set.
+
+        Raises:
+            VisualizerError: whatever `answer` raises.
+        """
+        check_limits(request, self.settings.limits)
+        key = _question_key(request, question)
+        stop = cancelled or threading.Event()
+        if session is not None and self.results.explained(session.id, key) is not None:
+            self.adapters()  # what came of replaced files is forgotten
+            kept = self.results.explained(session.id, key)
+            if kept is not None:
+                stop.set()
+                yield kept
+                return
+        if address is not None:
+            self.admit(address)
+
+        def keep(explanation: Explanation, stamps: Mapping[str, str]) -> Explained:
+            return Explained(key, of, explanation, about, stamps)
+
+        for event in self._worked(request, lambda backend: backend.stream_explanation(request, question), keep, stop):
+            if isinstance(event, Explained):
+                self.pace = event.explanation.timings.get("replays", 0.0) / max(event.explanation.replays, 1)
+                if session is not None:
+                    self.results.put_explained(session.id, event)
+            yield event
+
+    def explained(
+        self,
+        request: Request,
+        question: Question[Explanation],
+        *,
+        address: str | None,
+        cancelled: threading.Event | None = None,
+    ) -> Explanation:
+        """Answer a question without saying what happens meanwhile.
+
+        Raises:
+            VisualizerError: whatever `explain` raises.
+        """
+        *_, last = self.explain(request, question, address=address, cancelled=cancelled)
+        assert isinstance(last, Explained)
+        return last.explanation
 
     def result(
         self,
@@ -294,9 +367,25 @@ class AnalysisService:
         self.queue.serve(backend.at_once())
         return backend
 
-    def _work(self, request: Request, events: _Events, stop: threading.Event) -> None:
+    def _worked(
+        self, request: Request, ask: _Ask, keep: _Keep[_Kept], stop: threading.Event
+    ) -> Generator[Progress | AnswerToken | _Kept, None, None]:
+        """Have something done when it is its turn, in a thread of its own; what is kept comes last."""
+        events: _Events = queue.SimpleQueue()
+        work = (request, ask, keep, events, stop)
+        threading.Thread(target=self._work, args=work, name="analysis", daemon=True).start()
         try:
-            for event in self._events(request, stop):
+            while True:
+                event = cast("Progress | AnswerToken | _Kept", _next(events, stop))
+                yield event
+                if isinstance(event, (Result, Explained)):
+                    return
+        finally:
+            stop.set()
+
+    def _work(self, request: Request, ask: _Ask, keep: _Keep[_Kept], events: _Events, stop: threading.Event) -> None:
+        try:
+            for event in self._events(request, ask, keep, stop):
                 events.put(event)
         except VisualizerError as error:
             events.put(error)
@@ -304,7 +393,7 @@ class AnalysisService:
             _log.error("an analysis failed", exc_info=error)
             events.put(UnexpectedError())
 
-    def _events(self, request: Request, stop: threading.Event) -> Iterator[_Said]:
+    def _events(self, request: Request, ask: _Ask, keep: _Keep[_Kept], stop: threading.Event) -> Iterator[_Said]:
         started, answer = time.monotonic(), None
         with self.queue.place() as ticket:
             told = 0
@@ -322,11 +411,11 @@ class AnalysisService:
                 check_stop(stop)
                 time.sleep(POLL)
             backend, stamps = opened.result(), self._stamps_of(request)
-            with closing(backend.stream(request)) as stream:
+            with closing(ask(backend)) as stream:
                 for event in stream:
                     check_stop(stop)
-                    if isinstance(event, Comparison):
-                        answer = Result(digest(request), request, event, stamps)
+                    if isinstance(event, (Comparison, Explanation)):
+                        answer = keep(event, stamps)
                     else:
                         yield event
         if answer is None:
@@ -371,6 +460,12 @@ def _with_heads_of(written: Result, replayed: Result) -> Result:
         for own, other in pairs
     )
     return replace(written, comparison=replace(written.comparison, recordings=recordings))
+
+
+def _question_key(request: Request, question: Question[Explanation]) -> str:
+    """Name a question by everything that its answer depends on."""
+    asked = json.dumps([digest(request), pack_question(question)], sort_keys=True)
+    return hashlib.sha256(asked.encode()).hexdigest()
 
 
 def _next(events: _Events, stop: threading.Event) -> _Said:

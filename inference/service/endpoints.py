@@ -2,19 +2,26 @@
 
 import threading
 from contextlib import nullcontext
+from dataclasses import replace
 from html import escape
 from typing import Any
 
 import gradio as gr
 
 from inference.errors import VisualizerError
-from inference.request import NEW_TOKENS
+from inference.explanations import Explanation
+from inference.questions import Question
+from inference.request import NEW_TOKENS, Request
 from inference.service.analysis import AnalysisService
+from inference.service.cells import cells_of
 from inference.service.results import Result
-from inference.service.schema import PROMPT, AnalyzeFields, parse
+from inference.service.schema import PROMPT, AnalyzeFields, ExplainFields, parse
 from inference.service.slots import check_stop
 from inference.service.uploads import address_of, uploaded
 from visualize.analysis_json import adapter_json, analysis_json, model_json
+from visualize.numbers.opening import middle_layer
+from visualize.numbers.reduce import Selection
+from visualize.numbers.token_choice import answer_indices
 
 
 class Endpoints:
@@ -96,6 +103,36 @@ def answered(
     service.admit(address)
     request = fields.request(service.decode(fields.image, stop))
     return service.result(request, address=None, cancelled=stop)
+
+
+def question_of(
+    service: AnalysisService, fields: ExplainFields, *, address: str, stop: threading.Event | None = None
+) -> tuple[Request, Question[Explanation]]:
+    """What the fields of a question ask; the map that its cells are the top of, or lie on, is recorded for it.
+
+    Args:
+        service: where analyses happen.
+        fields: what is asked.
+        address: who asks, for the rate limit.
+        stop: stops the work when it is set; it is set when the work is over, too.
+
+    Raises:
+        VisualizerError: whatever went wrong.
+    """
+    service.admit(address)
+    request = fields.request(service.decode(fields.image, stop))
+    token = fields.token if isinstance(fields.token, int) else None
+    if fields.top is None and fields.box is None:
+        return request, fields.asked(token, fields.cells)
+    focus = None if fields.head == "mean" or token is None else (token,)
+    result = service.result(replace(request, focus=focus), address=None, cancelled=stop)
+    first = result.comparison.recordings[0]
+    token = next(iter(answer_indices(first.tokens))) if token is None else token
+    selection = Selection(
+        middle_layer(first) if fields.layer is None else fields.layer, token, fields.head, fields.view
+    )
+    cells, _ = cells_of(fields, result.comparison, request.adapters[-1], selection)
+    return result.between(*request.adapters), fields.asked(token, cells)
 
 
 def shown(

@@ -2,7 +2,7 @@
 
 import base64
 import tempfile
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import count
 from pathlib import Path
@@ -10,6 +10,7 @@ from pathlib import Path
 import gradio as gr
 
 from inference.errors import VisualizerError
+from inference.explanations import Explanation
 from inference.records import Comparison
 from inference.service.analysis import AnalysisService, extra_views
 from inference.service.schema import choice_of
@@ -31,12 +32,14 @@ class Looked:
         written: the result in which the variants wrote their answers.
         choice: what is looked at.
         families: see `AnalysisService.families`.
+        explanations: what was found out about it, the last first.
     """
 
     comparison: Comparison
     written: Comparison
     choice: Choice
     families: Mapping[str, tuple[str, int]]
+    explanations: Sequence[Explanation] = ()
 
 
 class Exports:
@@ -81,7 +84,8 @@ class Exports:
                 focus = choice.focus(written.comparison)
                 views = extra_views(written.comparison, focus) if VIEWS[choice.view].recorded else ()
                 result = self._service.with_heads(session, written, focus, views, address=address_of(request))
-            looked = Looked(result.comparison, written.comparison, choice, self._service.families())
+            found = [each.explanation for each in self._service.results.explained_of(session.id, written.key)]
+            looked = Looked(result.comparison, written.comparison, choice, self._service.families(), found[::-1])
             name, source = choice.file_name(result.comparison, ending), encode(looked)
         except VisualizerError as error:
             return None, refusal(error)
@@ -111,6 +115,7 @@ def _report(looked: Looked) -> str:
         written=looked.written,
         choice=looked.choice.json(looked.comparison),
         families=looked.families,
+        explanations=looked.explanations,
     )
     return _encoded("text/html", shown.encode())
 

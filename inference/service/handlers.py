@@ -244,6 +244,7 @@ def _offer(adapters: Sequence[AdapterInfo]) -> Offer:
     return Offer(
         adapter=gr.update(choices=choices, value=[chosen.name] if chosen else []),
         compare=gr.update(choices=[(BASE, BASE), *choices]),
+        modules=gr.update(choices=sorted({name for info in listed if info.usable for name in info.target_modules})),
         about=adapter_lines(chosen) if chosen else nothing,
         notice=_skipped([info for info in adapters if info.kind == "skipped"]),
     )

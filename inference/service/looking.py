@@ -20,7 +20,9 @@ from starlette.responses import Response
 from inference.errors import SelectionError
 from inference.records import Comparison
 from inference.service.analysis import AnalysisService, extra_views
+from inference.service.prices import ways
 from inference.service.schema import Expected, Index, number_of, parse
+from visualize.findings.cards_json import offers_json
 from visualize.numbers.views import VIEWS, View
 from visualize.stacks.heads_body import heads_body
 from visualize.stacks.scene import scene_json
@@ -88,6 +90,7 @@ class Looking:
             ("scene", self._scene),
             ("stack", self._stack),
             ("heads", self._heads),
+            ("cards", self._cards),
         ):
             api.add_api_route(
                 f"/visits/{{ticket}}/{name}", _in_a_thread(answer), include_in_schema=False, response_class=Response
@@ -118,6 +121,10 @@ class Looking:
         query = parse(LookQuery, sent)
         comparison = self._compared(ticket, query, single=True)
         return _packed(heads_body(comparison, query.choice(), query.layer), "application/octet-stream")
+
+    def _cards(self, ticket: str, sent: dict[str, str]) -> Response:
+        offers = offers_json(ways(self._service.looked_at(ticket).comparison, self._service.pace))
+        return Response(json.dumps(offers), media_type="application/json")  # not kept: the pace becomes known
 
     def _compared(self, ticket: str, query: LookQuery, *, single: bool) -> Comparison:
         written = self._service.looked_at(ticket).comparison

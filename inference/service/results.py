@@ -1,4 +1,4 @@
-"""What visitors leave here, and until when: photos, finished comparisons, uploaded files; it knows no engine, no page.
+"""What visitors leave here, and until when: photos, comparisons, explanations, files; it knows no engine, no page.
 
 A result belongs to one session (a browser tab) and is found by the digest of its request's content. Everything of a
 session goes when it ends, also what is finished only afterwards; the least recently used goes when the bound on bytes
@@ -8,12 +8,13 @@ is reached. Only shipped examples are everyone's, and they stay.
 import threading
 from collections import OrderedDict
 from collections.abc import Mapping
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 
 import numpy as np
 
 from inference.errors import InputError
+from inference.explanations import Explanation
 from inference.photo import Photo
 from inference.records import Comparison
 from inference.request import Request
@@ -37,6 +38,23 @@ class Result:
     comparison: Comparison
     stamps: Mapping[str, str] = field(default_factory=dict)
 
+    def between(self, *variants: str | None) -> Request:
+        """The request of these variants with the answer that this result replayed.
+
+        Args:
+            variants: of this result, in their order.
+        """
+        ids = tuple(token.id for token in self.comparison.tokens if token.role in ("answer", "end")) or None
+        own = self.request.answer_from == "own"
+        return replace(
+            self.request,
+            adapters=variants,
+            answer_from="own" if own else variants[-1],
+            answer=ids,
+            focus=None,
+            vision_tower=False,
+        )
+
     @property
     def nbytes(self) -> int:
         """Bytes held: the arrays, and the picture once or twice."""
@@ -49,6 +67,31 @@ class Result:
         return sum(array.nbytes for array in arrays)
 
 
+@dataclass(frozen=True, slots=True)
+class Explained:
+    """A question about a result with its answer.
+
+    Args:
+        key: the digest of request and question.
+        of: the result's key; "" where it was asked of no kept result.
+        explanation: what was answered.
+        about: more words on what was asked, such as which cells.
+        stamps: see `Result`.
+    """
+
+    key: str
+    of: str
+    explanation: Explanation
+    about: str = ""
+    stamps: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes held: the arrays."""
+        values = (getattr(self.explanation, name) for name in self.explanation.ARRAYS)
+        return sum(value.nbytes for value in values if value is not None)
+
+
 class ResultCache:
     """Results by session and digest, bounded by bytes. Every method may be called from any thread.
 
@@ -59,7 +102,7 @@ class ResultCache:
     def __init__(self, max_bytes: int) -> None:
         self._max_bytes = max_bytes
         self._shared: dict[str, Result] = {}
-        self._kept: OrderedDict[tuple[str, str], Result | Photo] = OrderedDict()
+        self._kept: OrderedDict[tuple[str, str], Result | Explained | Photo] = OrderedDict()
         self._sessions: dict[str, set[Path]] = {}
         self._bytes = 0
         self._lock = threading.Lock()
@@ -82,7 +125,7 @@ class ResultCache:
         """
         with self._lock:
             for key, kept in list(self._kept.items()):
-                of_then = kept.stamps.items() if isinstance(kept, Result) else ()
+                of_then = () if isinstance(kept, Photo) else kept.stamps.items()
                 if any(stamps.get(name, stamp) != stamp for name, stamp in of_then):
                     self._drop(key)
 
@@ -141,14 +184,30 @@ class ResultCache:
             )
         self._keep(session, result.key, result)
 
-    def _find(self, session: str, key: str) -> Result | Photo | None:
+    def explained(self, session: str, key: str) -> Explained | None:
+        """The answer to a question that this session asked, if it is kept."""
+        kept = self._find(session, key)
+        return kept if isinstance(kept, Explained) else None
+
+    def explained_of(self, session: str, of: str) -> tuple[Explained, ...]:
+        """All that is kept of what this session asked about a result, the one used last at the end."""
+        with self._lock:
+            mine = [kept for (owner, _), kept in self._kept.items() if owner == session]
+        return tuple(kept for kept in mine if isinstance(kept, Explained) and kept.of == of)
+
+    def put_explained(self, session: str, explained: Explained) -> None:
+        """Keep an answer for `session`, where there is room for it; whoever asks again gets it at once."""
+        if explained.nbytes <= self._max_bytes:
+            self._keep(session, explained.key, explained)
+
+    def _find(self, session: str, key: str) -> Result | Explained | Photo | None:
         with self._lock:
             kept = self._kept.get((session, key))
             if kept is not None:
                 self._kept.move_to_end((session, key))
             return kept
 
-    def _keep(self, session: str, key: str, value: Result | Photo) -> None:
+    def _keep(self, session: str, key: str, value: Result | Explained | Photo) -> None:
         with self._lock:
             if session not in self._sessions:
                 return

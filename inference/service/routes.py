@@ -1,6 +1,6 @@
 """The HTTP routes beside the page: an application of their own inside Gradio's, behind a guard of their own.
 
-What they take is `AnalyzeFields`, which their OpenAPI is made from. Errors are JSON
+What they take is `AnalyzeFields` and `ExplainFields`, which their OpenAPI is made from. Errors are JSON
 `{"error": {"code", "message", "hint"}}` with the status of the error's class; never a traceback, never a server path.
 """
 
@@ -21,12 +21,13 @@ from starlette.staticfiles import StaticFiles
 from inference.errors import BadBodyError, NotFoundError, UnexpectedError, VisualizerError
 from inference.service.analysis import AnalysisService
 from inference.service.documentation import documentation
-from inference.service.endpoints import answered, shown
+from inference.service.endpoints import answered, question_of, shown
 from inference.service.looking import Looking
 from inference.service.middleware import RouteGuard, error_json
-from inference.service.schema import AnalyzeFields, parse
+from inference.service.schema import AnalyzeFields, ExplainFields, parse
 from inference.settings import Limits
 from visualize.analysis_json import adapter_json, model_json
+from visualize.findings.explanation_json import explanation_json
 from visualize.page import VIEWER
 
 TITLE = "LoRA Attention Visualizer"
@@ -86,14 +87,18 @@ def _api(service: AnalysisService) -> FastAPI:
         ("/api/layers", routes.layers, "Layers, heads and the geometry of the image's cells."),
     ):
         api.add_api_route(path, endpoint, summary=summary, operation_id=path.rpartition("/")[2])
-    api.add_api_route(
-        "/api/analyze",
-        routes.analyze,
-        methods=["POST"],
-        summary="Answers and attention maps of one image.",
-        operation_id="analyze",
-        openapi_extra={"requestBody": {"required": True, "content": _content()}},
-    )
+    for path, answer, summary, fields in (
+        ("/api/analyze", routes.analyze, "Answers and attention maps of one image.", AnalyzeFields),
+        ("/api/explain", routes.explain, "A question about what an adapter changed, with its numbers.", ExplainFields),
+    ):
+        api.add_api_route(
+            path,
+            answer,
+            methods=["POST"],
+            summary=summary,
+            operation_id=path.rpartition("/")[2],
+            openapi_extra={"requestBody": {"required": True, "content": _content(fields)}},
+        )
     Looking(service).add_to(api)
     api.mount("/viewer", StaticFiles(directory=VIEWER))
     page = documentation(TITLE, api.openapi())
@@ -127,6 +132,14 @@ class _Routes:
         address = request.client.host if request.client else "unknown"
         result = await _while_there(request, lambda stop: answered(self._service, fields, address=address, stop=stop))
         return JSONResponse(await _while_there(request, lambda stop: shown(self._service, fields, result, stop)))
+
+    async def explain(self, request: Request) -> JSONResponse:
+        sent = await _body(request, self._service.settings.limits)
+        fields = await asyncio.to_thread(parse, ExplainFields, sent)
+        address = request.client.host if request.client else "unknown"
+        asked = await _while_there(request, lambda stop: question_of(self._service, fields, address=address, stop=stop))
+        answer = await _while_there(request, lambda stop: self._service.explained(*asked, address=None, cancelled=stop))
+        return JSONResponse(explanation_json(answer))
 
 
 async def _while_there(request: Request, work: Callable[[threading.Event], Value]) -> Value:
@@ -195,9 +208,9 @@ async def _left(request: Request, error: Exception) -> Response:
     return Response(status_code=499)  # nobody reads it
 
 
-def _content() -> dict[str, Any]:
+def _content(fields: type[BaseModel]) -> dict[str, Any]:
     """The request's body in OpenAPI: the same fields as a form and as JSON, the image in each one's way."""
-    form = AnalyzeFields.model_json_schema()
+    form = fields.model_json_schema()
     image = {**form["properties"]["image"], "contentEncoding": "base64"}
     del image["format"]
     body = {**form, "properties": {**form["properties"], "image": image}}

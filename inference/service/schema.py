@@ -14,8 +14,11 @@ from typing import Annotated, Any, Literal, Self, TypeVar, get_args
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StrictStr, ValidationError, model_validator
 
 from inference.errors import InputError, NotAnImageError, PromptError, SelectionError
+from inference.explanations import Explanation
 from inference.photo import Photo
+from inference.questions import CONTROLS, QUESTIONS, Question
 from inference.request import MAX_SCALE, NEW_TOKENS, Request
+from inference.serialization import unpack_question
 from visualize.analysis_json import PICTURE_SIDE
 from visualize.numbers.views import VIEWS, View
 
@@ -48,6 +51,14 @@ def number_of(value: object) -> object:
 def _list(value: object) -> object:
     given = [value] if isinstance(value, str) or not isinstance(value, Sequence) else value
     return [name for name in given if name not in (None, "")]
+
+
+def _numbers(value: object) -> object:
+    """One number, several, or text with commas between them, as a list; anything else is left to be refused."""
+    given = value.split(",") if isinstance(value, str) else value
+    if isinstance(given, Sequence):
+        return [number_of(part.strip() if isinstance(part, str) else part) for part in given]
+    return [given] if isinstance(given, (int, float)) else given
 
 
 def _image_bytes(value: object) -> bytes:
@@ -174,6 +185,120 @@ class AnalyzeFields(BaseModel):
         )
 
 
+class QuestionFields(BaseModel):
+    """A question about a change and its options, over HTTP and from the page; what is left out is as usual."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    question: Annotated[
+        Literal["attribution", "knockout", "chance", "parts"],
+        Field(description=f"one of {', '.join(QUESTIONS)}"),
+        Expected(f"one of {', '.join(QUESTIONS)}", SelectionError),
+    ]
+    by: Annotated[
+        Literal["layer", "head"] | None,
+        Field(description="attribution: also single layers, or single heads"),
+        Expected("layer or head", SelectionError),
+    ] = None
+    layers: Annotated[
+        list[Index] | None,
+        Field(description="attribution: whose heads; knockout: in which layers; default all"),
+        BeforeValidator(_numbers),
+        Expected("0-based layers", SelectionError),
+    ] = None
+    outcome: Annotated[
+        Literal["logprob", "margin"] | None,
+        Field(description="attribution: log p of the token, or the margin between what the two would say"),
+        Expected("logprob or margin", SelectionError),
+    ] = None
+    cells: Annotated[
+        list[Index] | None,
+        Field(description="knockout: cells of the image, cell (y, x) is y · grid_w + x"),
+        BeforeValidator(_numbers),
+        Expected("0-based cells", SelectionError),
+    ] = None
+    top: Annotated[
+        float | None,
+        Field(strict=True, gt=0, le=100, description="knockout: in place of cells, the top percent of the last map"),
+        BeforeValidator(number_of),
+        Expected("a percentage above 0, at most 100", SelectionError),
+    ] = None
+    box: Annotated[
+        tuple[float, float, float, float] | None,
+        Field(description="knockout: in place of cells, a box (top, left, bottom, right) in pixels of the image"),
+        BeforeValidator(_numbers),
+        Expected("four numbers: top, left, bottom, right in pixels", SelectionError),
+    ] = None
+    rows: Annotated[
+        Literal["text", "answer"] | None,
+        Field(description="knockout: whose looking is forbidden; default text"),
+        Expected("text or answer", SelectionError),
+    ] = None
+    controls: Annotated[
+        Index | None,
+        Field(description=f"knockout, chance: so many random ones beside it; default {CONTROLS}"),
+        BeforeValidator(number_of),
+        Expected("a whole number", SelectionError),
+    ] = None
+    shape: Annotated[
+        Literal["shifted", "scattered"] | None,
+        Field(description="knockout: the other sets; default shifted for a box, scattered else"),
+        Expected("shifted or scattered", SelectionError),
+    ] = None
+    seed: Annotated[
+        Index | None,
+        Field(description="knockout, chance: of the random ones; default 0"),
+        BeforeValidator(number_of),
+        Expected("a whole number", SelectionError),
+    ] = None
+    strengths: Annotated[
+        list[float] | None,
+        Field(description="parts: strengths of the whole adapter, rising, 1 as trained"),
+        BeforeValidator(_numbers),
+        Expected("numbers, rising", SelectionError),
+    ] = None
+
+    def asked(self, token: int | None, cells: Sequence[int] | None) -> Question[Explanation]:
+        """The question.
+
+        Args:
+            token: that is measured, see `Question`.
+            cells: what `cells`, `top` or `box` name.
+
+        Raises:
+            InputError: an option that this question does not have, or what the question itself refuses.
+        """
+        options = {
+            name: getattr(self, name) for name in QuestionFields.model_fields if name not in ("question", "cells")
+        }
+        given = {name: value for name, value in options.items() if value is not None and name not in ("top", "box")}
+        if cells is not None:
+            given["cells"] = tuple(cells)
+            given.setdefault("shape", "shifted" if self.box else "scattered")
+        elif self.question == "knockout":
+            raise SelectionError("There are no cells that nobody may look at.", "Name them: cells, top or box.")
+        return unpack_question({"kind": self.question, "token": token, **given})
+
+
+class ExplainFields(AnalyzeFields, QuestionFields):
+    """The fields of one question about a change over HTTP: those of an analysis, and the question's."""
+
+    @model_validator(mode="after")
+    def _about_two_variants(self) -> Self:
+        if self.overlay:
+            raise InputError("overlay is a field of /api/analyze: an explanation has no map.", "Leave it out.")
+        if self.token == "answer":
+            raise SelectionError("A question is about one token; 'answer' is several.", "Give its index into tokens.")
+        return self
+
+    def request(self, photo: Photo) -> Request:
+        """What the engine is asked: of one adapter alone, against base."""
+        asked = super().request(photo)
+        if len(asked.adapters) == 1 and asked.adapters[0] is not None:
+            asked = replace(asked, adapters=(None, *asked.adapters), answer_from=asked.answer_from)
+        return replace(asked, focus=None)
+
+
 class PageForm(BaseModel):
     """What the page's input column sends, in the order of its fields; a browser may send anything."""
 
@@ -192,6 +317,7 @@ class PageForm(BaseModel):
     replay: Annotated[Literal["adapter", "compare", "own"], Expected("adapter, compare or own")]
     max_new_tokens: NewTokens
     scale: Scale
+    modules: Annotated[Names, Expected("names of modules")]
 
     @classmethod
     def of(cls, sent: Sequence[object]) -> "PageForm":
@@ -220,6 +346,7 @@ class PageForm(BaseModel):
             answer_from={"own": "own", "compare": left, "adapter": adapters[min(1, len(adapters) - 1)]}[self.replay],
             max_new_tokens=self.max_new_tokens,
             scale=self.scale,
+            modules=tuple(self.modules) or None,
         )
 
 

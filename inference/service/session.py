@@ -44,8 +44,9 @@ class Session:
         with self._lock:
             return any(not stop.is_set() for _, stop in self._work.values())
 
-    def stop(self) -> None:
-        """Stop all work."""
+    def stop(self, work: str | None = None) -> None:
+        """Stop all work, or that of one kind."""
         with self._lock:
-            for _, stop in self._work.values():
-                stop.set()
+            for kind, (_, stop) in self._work.items():
+                if work in (None, kind):
+                    stop.set()

@@ -29,11 +29,12 @@ class Question(NamedTuple):
 
 
 class Offer(NamedTuple):
-    """What is known when the backend is open: its status, the adapters to choose from and to compare with."""
+    """What is known when the backend is open: its status, adapters to choose from and compare with, their modules."""
 
     status: Any = gr.skip()
     adapter: Any = gr.skip()
     compare: Any = gr.skip()
+    modules: Any = gr.skip()
     about: Any = gr.skip()
     notice: Any = gr.skip()
 

@@ -18,7 +18,7 @@ import pytest
 from playwright.sync_api import Browser, ConsoleMessage, Page, Playwright, expect, sync_playwright
 
 from inference import Settings
-from inference.records import AdapterInfo, AnswerToken
+from inference.records import AdapterInfo, AnswerToken, Progress
 from inference.request import Request
 from inference.settings import Limits
 from tests import ROOT
@@ -99,7 +99,7 @@ UNUSABLE = AdapterInfo("broken-one", "", "unusable", 0, 0.0, (), False, 0, "", (
 
 
 class HeldBackend(ScriptedBackend):
-    """A scripted backend that writes one word and then waits, for as long as a test holds it."""
+    """A scripted backend that writes one word, or replays once, and then waits, for as long as a test holds it."""
 
     def __init__(self) -> None:
         super().__init__(offered=(UNUSABLE, *ADAPTERS, adapter(LONG_NAME)))
@@ -121,6 +121,17 @@ class HeldBackend(ScriptedBackend):
             for event in events:
                 yield event
                 if isinstance(event, AnswerToken) and not self._go.wait(PATIENCE):
+                    raise TimeoutError("a test held the backend and never let it go")
+        finally:
+            events.close()
+
+    def stream_explanation(self, request: Request, question: Any) -> Any:
+        """The script, held after a question's first replay."""
+        events = super().stream_explanation(request, question)
+        try:
+            for event in events:
+                yield event
+                if isinstance(event, Progress) and event.stage == "replays" and not self._go.wait(PATIENCE):
                     raise TimeoutError("a test held the backend and never let it go")
         finally:
             events.close()
@@ -217,6 +228,7 @@ def scripted(browser: Browser, scripted_server: ScriptedServer) -> Iterator[Watc
     """A first visit to the scripted page; nothing was asked of its backend yet, and nothing is held."""
     backend = scripted_server.backend
     backend.requests.clear()
+    backend.questions.clear()
     yield from open_page(browser, scripted_server.address, backend=backend)
     backend.let_go()
 

@@ -64,6 +64,10 @@ const parts = {
 
   look() {}, // holds what is looked at, for the server
 
+  cards(value) {
+    if (value?.key) page.viewer?.explained(value);
+  },
+
   saver(value) {
     if (!value?.source || value.serial === page.saved) return;
     page.saved = value.serial;
@@ -134,6 +138,9 @@ const sourceOf = (ticket) => {
     heads: async (choice, layer) => (await ask(`${visit}/heads?${query(choice, { layer })}`)).arrayBuffer(),
     record: () => tell({}, "input"),
     replay: (answer) => tell({ answer }, "submit"),
+    cards: async () => (await ask(`${visit}/cards`)).json(),
+    explain: (question) => { tell({ question }); page.parts.cards.trigger("submit"); },
+    stopExplaining: () => page.parts.cards.trigger("stop"),
   };
 };
 const lookAt = async ({ ticket, key, focus, views }) => {

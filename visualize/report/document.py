@@ -5,13 +5,15 @@ every other source (its Content-Security-Policy). Equal results give equal bytes
 """
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from html import escape
 from typing import cast
 
 from PIL import Image
 
+from inference.explanations import Explanation
 from inference.records import Comparison
+from visualize.findings.cards_json import findings_json
 from visualize.json_values import Json
 from visualize.numbers.caption import plain, size_words, variant_name
 from visualize.numbers.reduce import Head
@@ -36,6 +38,7 @@ def report_html(
     written: Comparison | None = None,
     choice: Mapping[str, Json] | None = None,
     families: Mapping[str, tuple[str, int]] | None = None,
+    explanations: Sequence[Explanation] = (),
     largest: int = LARGEST,
 ) -> str:
     """A result as one HTML file: layers, heads, tokens, matrix and hover work in it without a network.
@@ -46,6 +49,7 @@ def report_html(
         choice: what it opens on, where the address that it is opened with says nothing else: parts of a viewer's choice
             (token, layer, head, view, …) in place of the scene's own.
         families: see `scene_json`.
+        explanations: what was found out about its changes, shown as cards; of the same question the first counts.
         largest: bytes of the file; numbers that do not fit are left out, and the report says which. What it opens on,
             the photo and the viewer are in it whatever they take.
 
@@ -58,7 +62,8 @@ def report_html(
     scene = scene_json(comparison, written=written, families=families)
     opening = {**cast(dict[str, Json], scene["opening"]), **(choice or {})}
     scene["opening"] = opening
-    head, foot = _around(comparison, scene)
+    found: list[Json] = [finding for each in explanations for finding in findings_json(each, comparison)]
+    head, foot = _around(comparison, scene, found)
     room = largest - len(head.encode()) - len(foot.encode()) - 4_000  # for the words of what is inside
     contents = report_contents(comparison, _stack_choice(opening), room)
     return "".join([head, _words(contents), _numbers(contents), foot])
@@ -70,10 +75,11 @@ def title_of(comparison: Comparison) -> str:
     return f"Where {plain(comparison.model.id, most=100)} looks: {plain(names, most=200)}"
 
 
-def _around(comparison: Comparison, scene: Mapping[str, Json]) -> tuple[str, str]:
+def _around(comparison: Comparison, scene: Mapping[str, Json], findings: list[Json]) -> tuple[str, str]:
     """What stands before and after the numbers."""
     styles = "".join((FOLDER / f"{name}.css").read_text(encoding="utf-8") for name in ("viewer", "report"))
-    about: dict[str, Json] = {"scene": dict(scene), "photo": data_url(_photo(comparison), "JPEG")}
+    photo = data_url(_photo(comparison), "JPEG")
+    about: dict[str, Json] = {"scene": dict(scene), "photo": photo, "findings": findings}
     head = (
         '<!doctype html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
         f'<meta http-equiv="Content-Security-Policy" content="{_POLICY}">\n'

@@ -164,6 +164,87 @@ interface Scene {
   opening: Choice;
 }
 
+/** One way to ask a card's question, with its price in words. */
+interface CardWay {
+  options: Record<string, unknown>;
+  label: string;
+  price: string;
+}
+interface CardOffer {
+  card: string;
+  title: string;
+  about: string;
+  ways: CardWay[];
+}
+interface PictureOf<Kind> {
+  kind: Kind;
+  title: string;
+  alt: string;
+}
+interface BarsPicture extends PictureOf<"bars"> {
+  rows: { label: string; value: number; text: string }[];
+  mark: { value: number; text: string } | null;
+  low: number;
+  high: number;
+}
+interface MarksPicture extends PictureOf<"marks"> {
+  rows: { label: string; value: number; others: number[]; text: string }[];
+  low: number;
+  high: number;
+}
+interface CurvePicture extends PictureOf<"curve"> {
+  across: string;
+  points: { x: number; y: number; text: string }[];
+  lines: { y: number; text: string }[];
+  low: number;
+  high: number;
+}
+interface MatrixPicture extends PictureOf<"matrix">, MatrixMeasure {
+  within: boolean[][] | null;
+}
+interface CellsPicture extends PictureOf<"cells"> {
+  grid: [number, number];
+  cells: number[];
+}
+interface TablePicture extends PictureOf<"table"> {
+  columns: string[];
+  rows: string[][];
+}
+type FindingPicture = BarsPicture | MarksPicture | CurvePicture | MatrixPicture | CellsPicture | TablePicture;
+
+/** One question's answer: its sentence, on what it was measured, and the picture behind it. */
+interface Finding {
+  card: string;
+  title: string;
+  about: string;
+  token: number;
+  first: string;
+  second: string;
+  /** Token and variants, in short. */
+  of: string;
+  sentence: string;
+  measured: string;
+  spent: string;
+  details: string[];
+  notes: string[];
+  pictures: FindingPicture[];
+  /** Of "heads" the order of each layer's heads by what they carry; of "chance" what is within it. */
+  heads: { order?: number[][]; words?: string[][]; within?: boolean[][]; heads?: string[][]; layers?: string[] } | null;
+  more: CardWay[];
+}
+
+/** What happens to a question that was asked about a result. */
+interface CardNews {
+  key: string;
+  card: string;
+  state: "busy" | "done" | "refused" | "stopped";
+  sentence?: string;
+  hint?: string;
+  done?: number;
+  of?: number;
+  findings?: Finding[];
+}
+
 /** Where the numbers come from: the page's server, or the report's own file. */
 interface Source {
   photo: string;
@@ -173,6 +254,13 @@ interface Source {
   record?(token: TokenChoice): void;
   /** Replay another answer: words given here, or those that a variant wrote. */
   replay?(answer: { text: string } | { variant: string }): void;
+  /** The questions on offer; without it those of `findings` are shown, and none can be asked. */
+  cards?(): Promise<CardOffer[]>;
+  /** Ask the model a card's question about what is looked at; what happens comes as `explained`. */
+  explain?(question: { card: string; options: Record<string, unknown> }): void;
+  stopExplaining?(): void;
+  /** What was found before. */
+  findings?: Finding[];
   /** Whether the choice is kept in the address. */
   address?: boolean;
 }
@@ -189,6 +277,7 @@ interface Viewer {
   choose(change: Change): void;
   choice(): Choice | null;
   on(listener: (choice: Choice) => void): void;
+  explained(news: CardNews): void;
   busy(on: boolean): void;
   stale(on: boolean, words?: string): void;
   destroy(): void;

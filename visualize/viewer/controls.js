@@ -79,15 +79,15 @@ export function createControls({ choose, play, speed, through }) {
       check("smooth", "smooth between cells"), check("log", "logarithmic colours"), check("fade", "photo shows where nothing changed"), check("marks", "peak ○ and sinks ×"));
   }
 
-  /** @param {[number, string][]} order */
-  function offerHeads(order) {
-    if (order === ranked) return;
+  /** @param {[number, string][]} order @param {string} by what it is ranked by */
+  function offerHeads(order, by) {
+    if (JSON.stringify(order) === JSON.stringify(ranked)) return;
     ranked = order;
     const field = fields.get("head");
     const plain = Array.from({ length: heads }, (_, head) => /** @type {[number, string]} */ ([head, `head ${head}`]));
     const option = (/** @type {readonly [string | number, string]} */ [value, word]) => make("option", { value }, word);
     field?.replaceChildren(option(["mean", "mean of all"]), option(["max", "maximum"]),
-      make("optgroup", { label: order.length ? "ranked for this token and layer" : "one head" }, ...(order.length ? order : plain).map(option)));
+      make("optgroup", { label: order.length ? by : "one head" }, ...(order.length ? order : plain).map(option)));
   }
 
   return {

@@ -13,12 +13,16 @@ const HEADS_ROOM = 12;
 /**
  * @param {(change: Change) => void} choose
  * @param {(token: TokenChoice) => void} record
+ * @param {() => void} reorder the order of heads is another one now
  */
-export function createHeads(choose, record) {
+export function createHeads(choose, record, reorder) {
   const summary = make("summary", {}, "all heads of this layer");
   const about = make("p", { class: "lav-note" });
+  const orders = make("div", { class: "lav-tabs", role: "group", "aria-label": "Order of heads", hidden: true },
+    ...[["carries", "carries the change"], ["changed", "changed most"]].map(([name, words]) =>
+      make("button", { type: "button", "data-order": name, onclick: () => rank(name === "carries") }, words)));
   const grid = make("div", { class: "lav-heads", role: "group", "aria-label": "Heads of this layer, ranked" });
-  const element = make("details", { class: "lav-fold lav-all-heads" }, summary, about, grid);
+  const element = make("details", { class: "lav-fold lav-all-heads" }, summary, orders, about, grid);
   /** @type {Source | null} */
   let source = null;
   /** @type {Drawn | null} */
@@ -27,6 +31,15 @@ export function createHeads(choose, record) {
   let kept = new Map();
   let shown = "";
   let timer = 0;
+  /** @type {Finding | null} */
+  let effect = null;
+  let byEffect = true;
+
+  /** @param {boolean} on */
+  function rank(on) {
+    byEffect = on;
+    reorder();
+  }
 
   element.addEventListener("toggle", follow);
 
@@ -81,7 +94,8 @@ export function createHeads(choose, record) {
 
   /** @param {Heads} heads @param {Drawn} now */
   function paint(heads, { choice, scene }) {
-    const key = JSON.stringify([keyOf(choice), choice.adapter, choice.colormap, choice.diverging]);
+    const order = byEffect && effect?.heads?.order?.[choice.layer];
+    const key = JSON.stringify([keyOf(choice), choice.adapter, choice.colormap, choice.diverging, order || ""]);
     const { header } = heads;
     if (key !== shown) {
       const panes = panesOf(header, choice);
@@ -90,13 +104,14 @@ export function createHeads(choose, record) {
       const limits = (difference && header.difference) || header.shared;
       const colours = coloursOf(scene, signed ? choice.diverging : choice.colormap);
       const hidden = hiddenCells(header.grid, header.hidden, header.sinks);
-      grid.replaceChildren(...header.heads.map((head, frame) => {
+      grid.replaceChildren(...(order || header.heads).map((head) => {
+        const frame = header.heads.indexOf(head);
         const canvas = thumbnail();
         drawThumbnail(canvas, frameOf(heads, pane, frame), header.grid, limits, colours, hidden);
         return make("button", { type: "button", class: "lav-head-cell", "data-head": head, onclick: () => choose({ head }) },
-          canvas, make("span", {}, header.words[frame]));
+          canvas, make("span", {}, order ? effect?.heads?.words?.[choice.layer][head] : header.words[frame]));
       }));
-      write(about, `Layer ${choice.layer}, ${variant}, one scale ${limits.words}; ranked by what each says.`);
+      write(about, `Layer ${choice.layer}, ${variant}, one scale ${limits.words}; ${order ? "ranked by what each alone carries of the change" : "ranked by what each says"}.`);
       shown = key;
     }
     for (const button of grid.children) mark(button, "aria-pressed", String(/** @type {HTMLElement} */ (button).dataset.head === String(choice.head)));
@@ -112,6 +127,21 @@ export function createHeads(choose, record) {
       kept = new Map();
       shown = "";
       element.hidden = !from.heads;
+    },
+    /**
+     * The heads of a layer as the menu offers them: by what they carry of the change, once that is known.
+     * @param {Finding | null} found
+     * @param {[number, string][]} changed
+     * @param {number} layer
+     * @returns {[[number, string][], string]}
+     */
+    order(found, changed, layer) {
+      effect = found?.heads?.order ? found : null;
+      orders.hidden = !effect;
+      for (const button of orders.children) mark(button, "aria-pressed", String((/** @type {HTMLElement} */ (button).dataset.order === "carries") === byEffect));
+      const { order, words } = effect?.heads ?? {};
+      if (!byEffect || !order || !words) return [changed, "ranked for this token and layer"];
+      return [order[layer].map((head) => [head, words[layer][head]]), "by what each carries of the change"];
     },
     /** @param {Drawn} next */
     draw(next) {

@@ -3,13 +3,14 @@
 
 import { coloursOf } from "./colours.js";
 import { createBar } from "./colour_bar.js";
-import { make, mark, pen, write } from "./element.js";
+import { make, mark, write } from "./element.js";
+import { paintMatrix } from "./finding_pictures.js";
 
 /** @type {readonly MatrixName[]} */
 const MEASURES = ["js", "share", "entropy"];
 
 /**
- * @param {(layer: number, head: number) => void} go
+ * @param {(layer: number, head: number, isEffect: boolean) => void} go isEffect: of the token that is looked at
  */
 export function createMatrix(go) {
   const canvas = make("canvas", { class: "lav-matrix-cells" });
@@ -17,23 +18,36 @@ export function createMatrix(go) {
   const pointed = make("div", { class: "lav-matrix-mark lav-matrix-pointed", "aria-hidden": "true", hidden: true });
   const field = make("div", { class: "lav-matrix-field", tabindex: 0, role: "application", "aria-roledescription": "matrix" }, canvas, current, pointed);
   const said = make("p", { class: "lav-matrix-said", "aria-live": "polite" });
+  const about = make("p", { class: "lav-note" });
   const choices = make("div", { class: "lav-tabs", role: "group", "aria-label": "Measure" });
   const bar = createBar("lav-matrix-bar");
-  const element = make("section", { class: "lav-card lav-matrix", "aria-label": "Where did it change" }, make("h2", {}, "Where did it change?"), choices,
+  const element = make("section", { class: "lav-card lav-matrix", "aria-label": "Where did it change" }, make("h2", {}, "Where did it change?"), choices, about,
     make("div", { class: "lav-matrix-frame" },
       make("span", { class: "lav-matrix-y", "aria-hidden": "true" }, "head"), field,
       make("span", { class: "lav-matrix-x", "aria-hidden": "true" }, "layer →")), said, bar.element);
-  /** @type {MatrixName} */
+  /** @type {MatrixName | "carries"} */
   let measure = "js";
+  /** @type {Finding | null} what carries the change */
+  let effect = null;
+  /** @type {Finding | null} what is within chance */
+  let chance = null;
   /** @type {Drawn | null} */
   let drawn = null;
   /** @type {MatrixMeasure | null} */
   let painted = null;
   let colours = /** @type {Uint8Array | null} */ (null);
+  /** @type {boolean[][] | null} */
+  let dim = null;
   /** @type {[number, number] | null} layer and head */
   let cell = null;
 
-  const measured = () => drawn?.scene.matrix[drawn.choice.adapter]?.[measure] ?? null;
+  /** @returns {MatrixPicture | null} */
+  const carried = () => /** @type {MatrixPicture | undefined} */ (effect?.pictures.find((picture) => picture.kind === "matrix")) ?? null;
+  /** @param {MatrixName | "carries"} name @returns {MatrixMeasure | null} */
+  const measureOf = (name) => (name === "carries" ? carried() : drawn?.scene.matrix[drawn.choice.adapter]?.[name] ?? null);
+  const measured = () => measureOf(measure) ?? measureOf("js");
+  /** What is within chance, where that is of the tokens that the matrix is of. */
+  const within = () => (chance && measure !== "carries" && drawn?.scene.matrix_token.length === 1 && drawn.scene.matrix_token[0] === chance.token && chance.first === drawn.scene.variants[0] ? chance.heads?.within ?? null : null);
 
   function paint() {
     if (!drawn) return;
@@ -42,27 +56,22 @@ export function createMatrix(go) {
     element.hidden = !matrix;
     if (!matrix) return;
     const table = coloursOf(scene, matrix.limits.signed ? choice.diverging : choice.colormap);
-    if (painted === matrix && colours === table) return;
-    [painted, colours] = [matrix, table];
-    Object.assign(canvas, { width: scene.layers, height: scene.heads });
-    const image = new ImageData(scene.layers, scene.heads);
-    const { low, high, empty } = matrix.limits;
-    for (let layer = 0; layer < scene.layers; layer++) {
-      for (let head = 0; head < scene.heads; head++) {
-        const value = matrix.values[layer][head];
-        if (value === null) continue; // nothing on the image: left bare
-        const place = empty ? 0 : Math.min(255, Math.max(0, Math.floor(((value - low) / (high - low)) * 256)));
-        image.data.set([...table.subarray(3 * place, 3 * place + 3), 255], 4 * (head * scene.layers + layer));
-      }
-    }
-    pen(canvas).putImageData(image, 0, 0);
+    const dimmed = within();
+    if (painted === matrix && colours === table && dim === dimmed) return;
+    [painted, colours, dim] = [matrix, table, dimmed];
+    paintMatrix(canvas, matrix, scene, table, dimmed);
     bar.draw(matrix.limits, table);
-    choices.replaceChildren(...MEASURES.filter((name) => scene.matrix[choice.adapter][name]).map((name) =>
-      make("button", { type: "button", "aria-pressed": String(name === measure), "data-measure": name, onclick: () => turnTo(name) }, scene.matrix[choice.adapter][name].label)));
-    mark(field, "aria-label", `${matrix.label} of every head (rows) of every layer (columns), ${choice.adapter} against ${scene.variants[0]}; ${matrix.limits.words}. Arrows move, Enter goes there.`);
+    const shown = /** @type {const} */ (["carries", ...MEASURES]).flatMap((name) => {
+      const found = measureOf(name);
+      return found ? [/** @type {const} */ ([name, found])] : [];
+    });
+    choices.replaceChildren(...shown.map(([name, found]) =>
+      make("button", { type: "button", "aria-pressed": String(found === matrix), "data-measure": name, onclick: () => turnTo(name) }, found.label)));
+    write(about, measure === "carries" && carried() ? "What each head alone does to the answer. A head that changed most need not be one of these." : dimmed ? "Dimmed: within chance, by JS divergence." : "");
+    mark(field, "aria-label", `${matrix.label} of every head (rows) of every layer (columns), ${choice.adapter} against ${measure === "carries" ? choice.against : scene.variants[0]}; ${matrix.limits.words}. Arrows move, Enter goes there.`);
   }
 
-  /** @param {MatrixName} name */
+  /** @param {MatrixName | "carries"} name */
   function turnTo(name) {
     measure = name;
     paint();
@@ -86,9 +95,11 @@ export function createMatrix(go) {
     pointed.hidden = !next;
     const matrix = measured();
     if (!drawn || !matrix) return;
-    if (!next) return write(said, `of ${tokenWords(drawn.scene)}, ${drawn.choice.adapter} − ${drawn.scene.variants[0]} · point at a cell, click to go there`);
+    const { scene, choice } = drawn;
+    const [of, first] = matrix === carried() ? [`“${scene.tokens[Number(choice.token)]?.label ?? ""}”`, choice.against] : [tokenWords(scene), scene.variants[0]];
+    if (!next) return write(said, `of ${of}, ${choice.adapter} − ${first} · point at a cell, click to go there`);
     place(pointed, ...next);
-    write(said, `layer ${next[0]}, head ${next[1]}: ${matrix.label} ${matrix.texts[next[0]][next[1]]}`);
+    write(said, `layer ${next[0]}, head ${next[1]}: ${matrix.label} ${matrix.texts[next[0]][next[1]]}${within()?.[next[0]][next[1]] ? ", within chance" : ""}`);
   }
 
   /** @param {PointerEvent | MouseEvent} event @returns {[number, number] | null} */
@@ -105,7 +116,7 @@ export function createMatrix(go) {
   field.addEventListener("pointerleave", () => point(null));
   field.addEventListener("click", (event) => {
     const at = cellAt(event);
-    if (at) go(...at);
+    if (at) go(...at, measured() === carried());
   });
   field.addEventListener("keydown", (event) => {
     if (!drawn) return;
@@ -113,7 +124,7 @@ export function createMatrix(go) {
     const { layers, heads } = drawn.scene;
     const [layer, head] = cell ?? [drawn.choice.layer, typeof drawn.choice.head === "number" ? drawn.choice.head : 0];
     if (step) point([Math.min(layers - 1, Math.max(0, layer + step[0])), Math.min(heads - 1, Math.max(0, head + step[1]))]);
-    else if (event.key === "Enter") go(layer, head);
+    else if (event.key === "Enter") go(layer, head, measured() === carried());
     else if (event.key === "Escape") point(null);
     else return;
     event.preventDefault();
@@ -122,6 +133,15 @@ export function createMatrix(go) {
 
   return {
     element,
+    /** What was found of the heads of what is looked at: what carries the change comes first once it is known. @param {Finding | null} heads @param {Finding | null} nothing */
+    offer(heads, nothing) {
+      if (heads === effect && nothing === chance) return;
+      if (heads !== effect) measure = heads && heads.heads ? "carries" : "js";
+      [effect, chance] = [heads, nothing];
+      painted = null;
+      paint();
+      point(cell);
+    },
     /** @param {Scene} scene */
     show(scene) {
       painted = null;

@@ -5,8 +5,9 @@ import { make, words, write } from "./element.js";
 export function createNumbers() {
   const head = make("thead");
   const body = make("tbody");
+  const said = make("p", { class: "lav-note lav-within-words", role: "status" });
   const element = make("section", { class: "lav-card lav-numbers", "aria-label": "Numbers" }, make("h2", {}, "Numbers"),
-    make("div", { class: "lav-scroll", tabindex: 0, role: "group", "aria-label": "table of measures" }, make("table", {}, head, body)));
+    make("div", { class: "lav-scroll", tabindex: 0, role: "group", "aria-label": "table of measures" }, make("table", {}, head, body)), said);
   /** @type {NumberTable | null} */
   let shown = null;
   let built = "";
@@ -21,6 +22,13 @@ export function createNumbers() {
 
   return {
     element,
+    /** What chance says of the head that is looked at; a change within it is dimmed. @param {Finding | null} chance @param {Choice} choice */
+    within(chance, { layer, head, window }) {
+      const found = window === 0 ? chance?.heads : null;
+      const single = typeof head === "number";
+      write(said, (single ? found?.heads?.[layer]?.[head] : found?.layers?.[layer]) ?? "");
+      element.classList.toggle("lav-within", Boolean(single && found?.within?.[layer]?.[head]));
+    },
     /** @param {Drawn} drawn */
     draw({ stack, frame }) {
       const table = stack.header.numbers[frame];

@@ -10,10 +10,10 @@ function open(root, text) {
     root.append(make("p", {}, "This browser is too old for this report: open it in Chrome 103, Firefox 113, Safari 16.4 or newer."));
     return;
   }
-  /** @type {{ scene: Scene, photo: string }} */
-  const { scene, photo } = JSON.parse(text);
+  /** @type {{ scene: Scene, photo: string, findings: Finding[] }} */
+  const { scene, photo, findings } = JSON.parse(text);
   const inFrame = location.protocol === "about:"; // of a notebook: its address is not the person's
-  createViewer(root, { auto: true }).show(scene, reportSource(photo, !inFrame), { key: "report" });
+  createViewer(root, { auto: true }).show(scene, { ...reportSource(photo, !inFrame), findings }, { key: "report" });
 }
 
 open(/** @type {HTMLElement} */ (document.getElementById("viewer")), document.getElementById("about")?.textContent ?? "");

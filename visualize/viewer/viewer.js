@@ -2,6 +2,7 @@
 // It does not know Gradio, reports or notebooks: it gets an element, a scene and a source.
 
 import { fromAddress, toAddress } from "./address.js";
+import { createCards } from "./cards.js";
 import { createChips } from "./chips.js";
 import { ends, fitted, isThere, kept, runOf, settle, stackKey } from "./choice.js";
 import { createControls } from "./controls.js";
@@ -64,8 +65,9 @@ export function createViewer(root, { auto = false } = {}) {
   const chips = createChips({ choose, preview, replay: (answer) => look?.source.replay?.(answer) });
   const strip = createStrip(choose);
   const numbers = createNumbers();
-  const heads = createHeads(choose, (token) => look?.source.record && record(token));
-  const matrix = createMatrix((layer, head) => look && choose({ layer, head, token: runOf(look.scene.matrix_token), against: look.scene.variants[0] }));
+  const heads = createHeads(choose, (token) => look?.source.record && record(token), queue);
+  const matrix = createMatrix((layer, head, isEffect) => look && choose(isEffect ? { layer, head } : { layer, head, token: runOf(look.scene.matrix_token), against: look.scene.variants[0] }));
+  const cards = createCards({ box: () => null, changed: queue });
   const play = createPlay(step, (on) => {
     controls.playing(on);
     where.setAttribute("aria-live", on ? "off" : "polite"); // or every layer that flies by is read out
@@ -89,7 +91,7 @@ export function createViewer(root, { auto = false } = {}) {
   root.replaceChildren(chips.element,
     make("section", { class: "lav-card lav-looking", "aria-label": "Pictures" },
       make("div", { class: "lav-top" }, where, tools), staleLine, status, panes.element, hover.readout, strip.element, controls.element, heads.element, keysLine),
-    make("div", { class: "lav-below" }, matrix.element, numbers.element));
+    make("div", { class: "lav-below" }, matrix.element, numbers.element), cards.element);
 
   const silence = listenToKeys(root, {
     ready: () => choice !== null && root.isConnected,
@@ -159,16 +161,22 @@ export function createViewer(root, { auto = false } = {}) {
       keepingFocus(() => chips.show(scene, source, chipped));
       chips.most.replaceChildren(...mostChangedButtons(scene, shown.adapter, choose));
     }
+    cards.draw(shown);
+    const effect = cards.now("heads");
+    const chance = cards.now("chance");
     if (!same) {
       write(where, stack.header.headings[now.frame]);
       numbers.draw(now);
-      controls.offerHeads(stack.header.heads[now.frame]);
       controls.draw(choice);
     }
+    numbers.within(chance, shown);
+    controls.offerHeads(...heads.order(effect, stack.header.heads[now.frame], shown.layer));
+    controls.draw(choice);
     hover.draw(now);
     chips.draw(now, choice);
     strip.draw(now);
     matrix.draw(now);
+    matrix.offer(effect, chance);
     heads.draw(now);
     clearTimeout(resting);
     resting = setTimeout(rest, REST);
@@ -267,6 +275,7 @@ export function createViewer(root, { auto = false } = {}) {
       controls.show(scene);
       matrix.show(scene);
       heads.show(scene, source);
+      cards.show(scene, source, key);
     });
     queue();
   }
@@ -301,6 +310,7 @@ export function createViewer(root, { auto = false } = {}) {
       write(status, "");
       turnTo(scene, source ?? look.source, key, look);
     },
+    explained: cards.news,
     choose,
     choice: () => choice,
     on: (listener) => void listeners.push(listener),

@@ -43,6 +43,7 @@ def fields(image: Any, **changes: Any) -> list[Any]:
         "replay": "adapter",
         "max_new_tokens": 32,
         "scale": 1,
+        "modules": [],
     }
     return list((usual | changes).values())
 

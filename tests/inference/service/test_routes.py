@@ -429,7 +429,7 @@ def test_without_auth_everything_is_open(client: TestClient):
 
 def test_the_documentation_names_every_route_and_loads_nothing_from_elsewhere(client: TestClient):
     schema = client.get("/openapi.json").json()
-    assert set(schema["paths"]) == {"/api/health", "/api/adapters", "/api/layers", "/api/analyze"}
+    assert set(schema["paths"]) == {"/api/health", "/api/adapters", "/api/layers", "/api/analyze", "/api/explain"}
     body = schema["paths"]["/api/analyze"]["post"]["requestBody"]["content"]
     assert set(body) == {"multipart/form-data", "application/json"}
     for kind in body.values():

@@ -1,0 +1,140 @@
+"""The cards' events as plain functions: a question about the result that is looked at, asked, answered, stopped."""
+
+import logging
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import closing
+from typing import Any, NamedTuple
+
+import gradio as gr
+
+from inference.errors import CancelledError, SelectionError, UnexpectedError, VisualizerError
+from inference.records import Comparison
+from inference.service.analysis import AnalysisService
+from inference.service.cells import cells_of
+from inference.service.prices import further
+from inference.service.results import Explained, Result
+from inference.service.schema import QuestionFields, choice_of, parse
+from inference.service.session import Session
+from inference.service.status import status_json
+from inference.service.uploads import address_of
+from inference.service.view import active
+from visualize.findings.cards_json import findings_json
+from visualize.page import Choice, Json
+
+WORK = "explanation"  # as a session calls it
+OFTEN = 0.1  # seconds between two words on progress: replays may be many and short
+
+_log = logging.getLogger(__name__)
+
+
+class CardView(NamedTuple):
+    """What a question changes on the page: the cards, the line on top, the page's Stop button."""
+
+    cards: Any = gr.skip()
+    status: Any = gr.skip()
+    stop: Any = gr.skip()
+
+
+class Cards:
+    """What the cards do.
+
+    Args:
+        service: where questions are answered and kept.
+    """
+
+    def __init__(self, service: AnalysisService) -> None:
+        self._service = service
+
+    def explain(self, key: object, look: object, request: gr.Request) -> Iterator[CardView]:
+        """Answer the card's question that the viewer asks about what it looks at; `Cards` says what happens meanwhile.
+
+        The cards' value is `{"key", "card", "state", …}`: "busy" with `sentence`, `done` and `of`; "done" with
+        `findings`; "refused" with `sentence` and `hint`; "stopped".
+        """
+        session = self._service.session(str(request.session_hash))
+        asked = look.get("question") if isinstance(look, Mapping) else None
+        given: Mapping[str, object] = asked if isinstance(asked, Mapping) else {}
+        begun: dict[str, Json] = {"key": str(key), "card": str(given.get("card"))[:40]}
+        try:
+            yield from self._answer(session, key, look, given, begun, address_of(request))
+        except CancelledError:
+            yield self._idle(session, begun | {"state": "stopped"})
+        except VisualizerError as error:
+            yield self._idle(session, begun | {"state": "refused", "sentence": error.message, "hint": error.hint})
+        except Exception:  # noqa: BLE001 - the boundary: logged with its traceback, said as a sentence
+            _log.exception("a question failed")
+            failed = UnexpectedError()
+            yield self._idle(session, begun | {"state": "refused", "sentence": failed.message, "hint": failed.hint})
+
+    def stop(self, request: gr.Request) -> None:
+        """Stop the question that runs for this session."""
+        self._service.session(str(request.session_hash)).stop(WORK)
+
+    def _answer(
+        self,
+        session: Session,
+        key: object,
+        look: object,
+        given: Mapping[str, object],
+        begun: dict[str, Json],
+        address: str,
+    ) -> Iterator[CardView]:
+        result = self._service.kept(session, key)
+        options = given.get("options")
+        fields = parse(QuestionFields, options if isinstance(options, Mapping) else {})
+        choice = Choice.read(choice_of(look), result.comparison)
+        token = _measured(result.comparison, choice)
+        shown = result
+        if fields.top is not None and not choice.is_recorded(result.comparison):
+            shown = self._service.with_heads(session, result, choice.focus(result.comparison), address=address)
+        pair = choice.pair(result.comparison)
+        cells, about = cells_of(fields, shown.comparison, pair[-1], choice.selection(shown.comparison))
+        question, asked = fields.asked(token, cells), result.between(*pair)
+        busy = begun | {
+            "state": "busy",
+            "done": 0,
+            "of": question.replays(result.comparison.model, len(asked.adapters)),
+        }
+        stop = session.begin(WORK, result.key)
+        yield CardView(busy | {"sentence": "Starting…"}, status_json(self._service), active(True))
+        done, told, stage = 0, 0.0, ""
+        with closing(
+            self._service.explain(
+                asked, question, address=address, session=session, of=result.key, about=about, cancelled=stop
+            )
+        ) as events:
+            for event in events:
+                if isinstance(event, Explained):
+                    yield self._idle(session, begun | {"state": "done", "findings": _found(event, result)})
+                    return
+                is_new, stage = stage != (now := getattr(event, "stage", "answer")), now
+                done += stage == "replays"
+                if time.monotonic() - told < OFTEN and not is_new:
+                    continue
+                told, sentence = time.monotonic(), getattr(event, "sentence", "writing the answer")
+                yield CardView(busy | {"sentence": sentence[:1].upper() + sentence[1:], "done": done})
+
+    def _idle(self, session: Session, value: Json) -> CardView:
+        return CardView(value, status_json(self._service), active(session.runs("analysis") or session.runs(WORK)))
+
+
+def _measured(comparison: Comparison, choice: Choice) -> int:
+    """The token that a question is about.
+
+    Raises:
+        SelectionError: several, or one that is not the answer's.
+    """
+    if not isinstance(choice.token, int):
+        raise SelectionError("A question is about one token; several are looked at.", "Click one word of the answer.")
+    token = comparison.recordings[0].tokens[choice.token]
+    if token.role not in ("answer", "end"):
+        raise SelectionError(
+            "A question is about a token of the answer; this one is not.", "Click a word of the answer, then ask again."
+        )
+    return choice.token
+
+
+def _found(explained: Explained, result: Result) -> list[Json]:
+    more = further(explained.explanation)
+    return findings_json(explained.explanation, result.comparison, about=explained.about, more=more)
