@@ -5,11 +5,13 @@
                                                    │       └──▶ report_html ──▶ notebook_html
                                                    └──▶ analysis_json
 
-`measures` holds the exact formulas, `sink_cells` says which cells draw attention whatever is asked, `shift_matrix` and
-`rank_heads` say which layers and heads to look at, `overlay` lays any map on its photo.
+`measures` holds the exact formulas; `box_scores` says how much each head looks into a box, `sink_cells` which cells
+draw attention whatever is asked, `shift_matrix` and `rank_heads` which layers and heads to look at; `overlay` lays any
+map on its photo.
 """
 
 from visualize.numbers import measures
+from visualize.numbers.box_scores import BoxScores, HeadInBox, InBox, box_scores
 from visualize.numbers.caption import caption
 from visualize.numbers.change import change_per_token, layer_of_largest_change, token_of_largest_change
 from visualize.numbers.figures import Change, Measures
@@ -42,10 +44,13 @@ from visualize.stacks.stack_choice import StackChoice
 __all__ = [
     "DIVERGING",
     "SEQUENTIAL",
+    "BoxScores",
     "Change",
     "Chip",
     "ColourLimits",
     "Drawing",
+    "HeadInBox",
+    "InBox",
     "Marks",
     "Measures",
     "Pane",
@@ -57,6 +62,7 @@ __all__ = [
     "StackChoice",
     "animation",
     "answer_indices",
+    "box_scores",
     "caption",
     "change_per_token",
     "chips",

@@ -42,6 +42,7 @@ class Endpoints:
         answer_from: str = "",
         max_new_tokens: int = NEW_TOKENS,
         scale: float = 1.0,
+        box: str = "",
     ) -> dict[str, Any]:
         """Answers and attention maps of one image, as JSON; GET /docs says what each field may hold."""
         sent: dict[str, object] = {
@@ -56,6 +57,7 @@ class Endpoints:
             "overlay": overlay,
             "max_new_tokens": max_new_tokens,
             "scale": scale,
+            "box": box,
         }
         try:
             content = uploaded(image).read_bytes()  # left to Gradio's cleaning: others may have sent the same file
@@ -121,6 +123,7 @@ def shown(
             token=fields.token,
             view=fields.view,
             pictures=fields.overlay,
+            boxes=fields.box,
             before_each=lambda: check_stop(stop),
         )
 

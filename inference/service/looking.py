@@ -1,4 +1,4 @@
-"""What the viewer asks for by a result's ticket: its photo, its scene, stacks of maps; each as an HTTP answer.
+"""What the viewer asks for by a result's ticket: its photo, scene, stacks of maps, numbers in a box; as HTTP answers.
 
 It runs beside Gradio's queue: looking never waits behind somebody's analysis. Nothing here runs the model; what would
 need it is refused as not recorded.
@@ -17,11 +17,13 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, StrictStr
 from starlette.requests import Request
 from starlette.responses import Response
 
+from inference.boxes import Box, as_boxes
 from inference.errors import SelectionError
 from inference.records import Comparison
 from inference.service.analysis import AnalysisService
 from inference.service.schema import Expected, Index, number_of, parse
 from visualize.numbers.reduce import View
+from visualize.stacks.box_body import box_body, box_matrix
 from visualize.stacks.heads_body import heads_body
 from visualize.stacks.scene import scene_json
 from visualize.stacks.stack_body import stack_body
@@ -70,6 +72,17 @@ class LookQuery(BaseModel):
         return StackChoice(token, head=self.head, view=self.view, window=self.window, against=self.against)
 
 
+class BoxQuery(LookQuery):
+    """The boxes that a person drew, and the tokens whose heads the viewer has: its matrix is of these."""
+
+    box: Annotated[tuple[Box, ...], BeforeValidator(as_boxes), Expected("top,left,bottom,right", SelectionError)]
+    recorded: Annotated[
+        tuple[Index] | tuple[Index, Index] | None,
+        BeforeValidator(_tokens),
+        Expected("a 0-based index, or first-last", SelectionError),
+    ] = None
+
+
 class Looking:
     """The viewer's routes as functions of a request; what computes runs in a thread of its own.
 
@@ -87,6 +100,7 @@ class Looking:
             ("scene", self._scene),
             ("stack", self._stack),
             ("heads", self._heads),
+            ("box", self._box),
         ):
             api.add_api_route(
                 f"/visits/{{ticket}}/{name}", _in_a_thread(answer), include_in_schema=False, response_class=Response
@@ -115,6 +129,13 @@ class Looking:
         query = parse(LookQuery, sent)
         comparison = self._compared(ticket, query, single=True)
         return _packed(heads_body(comparison, query.choice(), query.layer), "application/octet-stream")
+
+    def _box(self, ticket: str, sent: dict[str, str]) -> Response:
+        query = parse(BoxQuery, sent)
+        focus = None if query.recorded is None else tuple(range(query.recorded[0], query.recorded[-1] + 1))
+        comparison = self._service.looked_at(ticket, focus).comparison
+        found = box_body(comparison, query.box, query.choice()) | box_matrix(comparison, query.box)
+        return _packed(json.dumps(found).encode(), "application/json")
 
     def _compared(self, ticket: str, query: LookQuery, *, single: bool) -> Comparison:
         return self._service.looked_at(ticket, query.focus if single else None).comparison

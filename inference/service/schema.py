@@ -13,6 +13,7 @@ from typing import Annotated, Any, Literal, Self, TypeVar, get_args
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StrictStr, ValidationError, model_validator
 
+from inference.boxes import Box, as_boxes, on_photo
 from inference.errors import InputError, NotAnImageError, PromptError, SelectionError
 from inference.photo import Photo
 from inference.request import MAX_SCALE, NEW_TOKENS, Request
@@ -123,6 +124,16 @@ class AnalyzeFields(BaseModel):
         Field(description=f"one of {_VIEWS}; default raw"),
         Expected(f"one of {_VIEWS}", SelectionError),
     ] = "raw"
+    box: Annotated[
+        tuple[Box, ...],
+        BeforeValidator(as_boxes),
+        Field(
+            description="measure in a box of the photo: top,left,bottom,right in pixels; repeatable, or several "
+            "separated by ; (in JSON also four numbers, or a list of boxes); several count as one area",
+            json_schema_extra={"type": "array", "items": {"type": "string"}},
+        ),
+        Expected("top,left,bottom,right in pixels of the photo", SelectionError),
+    ] = ()
     overlay: Annotated[
         bool,
         Field(
@@ -158,8 +169,9 @@ class AnalyzeFields(BaseModel):
         """What the engine is asked of the decoded image.
 
         Raises:
-            InputError: whatever is wrong, as the member of the tree that fits.
+            InputError: whatever is wrong, as the member of the tree that fits; also a box that misses the photo.
         """
+        on_photo(self.box, photo.size)
         return Request(
             image=photo,
             prompt=self.prompt,

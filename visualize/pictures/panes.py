@@ -10,11 +10,11 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from inference.boxes import Box
 from inference.errors import SelectionError
 from inference.records import Comparison
 from visualize.numbers.caption import size_words, variant_name
 from visualize.numbers.figures import Change, Measures
-from visualize.numbers.measures import Box
 from visualize.numbers.reduce import Selection
 from visualize.numbers.side_by_side import Cells
 from visualize.numbers.stack import Cell, PaneStack, Stack, stack

@@ -11,6 +11,7 @@ from typing import cast
 
 from PIL import Image
 
+from inference.boxes import on_photo
 from inference.records import Comparison
 from visualize.json_values import Json
 from visualize.numbers.caption import plain, size_words, variant_name
@@ -43,7 +44,7 @@ def report_html(
         comparison: what is shown; the heads in it are those of its focus.
         written: the result in which the variants wrote their answers, where that is another; see `scene_json`.
         choice: what it opens on, where the address that it is opened with says nothing else: parts of a viewer's choice
-            (token, layer, head, view, …) in place of the scene's own.
+            (token, layer, head, view, boxes, …) in place of the scene's own.
         families: see `scene_json`.
         largest: bytes of the file; numbers that do not fit are left out, and the report says which. What it opens on,
             the photo and the viewer are in it whatever they take.
@@ -59,7 +60,9 @@ def report_html(
     scene["opening"] = opening
     head, foot = _around(comparison, scene)
     room = largest - len(head.encode()) - len(foot.encode()) - 4_000  # for the words of what is inside
-    contents = report_contents(comparison, _stack_choice(opening), room)
+    boxes, _ = on_photo(opening["boxes"], comparison.image_size)
+    opening["boxes"] = [list(box) for box in boxes]
+    contents = report_contents(comparison, _stack_choice(opening), room, boxes)
     return "".join([head, _words(contents), _numbers(contents), foot])
 
 
@@ -123,7 +126,7 @@ def _words(contents: ReportContents) -> str:
 def _numbers(contents: ReportContents) -> str:
     return "".join(
         f'<script type="application/octet-stream" data-{kind}="{escape(key)}">{text}</script>\n'
-        for kind, entries in (("stack", contents.stacks), ("heads", contents.heads))
+        for kind, entries in (("stack", contents.stacks), ("heads", contents.heads), ("box", contents.boxes))
         for key, text in entries.items()
     )
 

@@ -3,10 +3,10 @@
 
 import { coloursOf } from "./colours.js";
 import { createBar } from "./colour_bar.js";
-import { make, mark, pen, write } from "./element.js";
+import { make, mark, pen, words, write } from "./element.js";
 
 /** @type {readonly MatrixName[]} */
-const MEASURES = ["js", "share", "entropy"];
+const MEASURES = ["js", "share", "entropy", "box_change", "box_against", "box"];
 
 /**
  * @param {(layer: number, head: number) => void} go
@@ -27,20 +27,35 @@ export function createMatrix(go) {
   let measure = "js";
   /** @type {Drawn | null} */
   let drawn = null;
+  /** @type {BoxNumbers | null} of the boxes that are drawn */
+  let boxed = null;
+  let offered = "";
   /** @type {MatrixMeasure | null} */
   let painted = null;
   let colours = /** @type {Uint8Array | null} */ (null);
   /** @type {[number, number] | null} layer and head */
   let cell = null;
 
-  const measured = () => drawn?.scene.matrix[drawn.choice.adapter]?.[measure] ?? null;
+  /** The measures there are: those of the scene, and those of a box. @returns {Partial<Record<MatrixName, MatrixMeasure>>} */
+  const measures = () => (drawn ? { ...drawn.scene.matrix[drawn.choice.adapter], ...boxed?.matrix[drawn.choice.adapter] } : {});
+  /** What is shown: the measure that was turned to, where there is one; those of a box go with it. */
+  const turned = () => (measures()[measure] ? measure : (MEASURES.find((name) => measures()[name]) ?? measure));
+  const measured = () => measures()[turned()] ?? null;
 
   function paint() {
     if (!drawn) return;
     const { scene, choice } = drawn;
+    const all = measures();
+    const names = MEASURES.filter((name) => all[name]);
     const matrix = measured();
     element.hidden = !matrix;
     if (!matrix) return;
+    const now = JSON.stringify([turned(), names, choice.adapter]);
+    if (offered !== now) {
+      offered = now;
+      choices.replaceChildren(...names.map((name) =>
+        make("button", { type: "button", "aria-pressed": String(name === turned()), "data-measure": name, onclick: () => turnTo(name) }, words(all[name]?.label ?? ""))));
+    }
     const table = coloursOf(scene, matrix.limits.signed ? choice.diverging : choice.colormap);
     if (painted === matrix && colours === table) return;
     [painted, colours] = [matrix, table];
@@ -57,8 +72,6 @@ export function createMatrix(go) {
     }
     pen(canvas).putImageData(image, 0, 0);
     bar.draw(matrix.limits, table);
-    choices.replaceChildren(...MEASURES.filter((name) => scene.matrix[choice.adapter][name]).map((name) =>
-      make("button", { type: "button", "aria-pressed": String(name === measure), "data-measure": name, onclick: () => turnTo(name) }, scene.matrix[choice.adapter][name].label)));
     mark(field, "aria-label", `${matrix.label} of every head (rows) of every layer (columns), ${choice.adapter} against ${scene.variants[0]}; ${matrix.limits.words}. Arrows move, Enter goes there.`);
   }
 
@@ -125,14 +138,16 @@ export function createMatrix(go) {
     /** @param {Scene} scene */
     show(scene) {
       painted = null;
+      offered = "";
       cell = null;
       element.hidden = !Object.keys(scene.matrix).length;
       field.style.setProperty("--lav-cells", String(scene.layers / scene.heads));
     },
-    /** @param {Drawn} next */
-    draw(next) {
-      const first = drawn?.scene !== next.scene || drawn.choice.adapter !== next.choice.adapter;
+    /** @param {Drawn} next @param {BoxNumbers | null} inBox */
+    draw(next, inBox) {
+      const first = drawn?.scene !== next.scene || drawn.choice.adapter !== next.choice.adapter || String(boxed?.boxes) !== String(inBox?.boxes);
       drawn = next;
+      boxed = inBox;
       paint();
       place(current, next.choice.layer, typeof next.choice.head === "number" ? next.choice.head : null);
       if (first) point(null);
