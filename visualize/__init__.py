@@ -15,6 +15,7 @@ from visualize.numbers.box_scores import BoxScores, HeadInBox, InBox, box_scores
 from visualize.numbers.caption import caption
 from visualize.numbers.change import change_per_token, layer_of_largest_change, token_of_largest_change
 from visualize.numbers.figures import Change, Measures
+from visualize.numbers.group_shares import group_shares
 from visualize.numbers.opening import middle_layer, opening
 from visualize.numbers.rank_heads import RankedHead, rank_heads
 from visualize.numbers.reduce import Selection, difference, select
@@ -33,6 +34,7 @@ from visualize.pictures.overlay import overlay
 from visualize.pictures.palette import DIVERGING, SEQUENTIAL, colour_table
 from visualize.pictures.panes import Pane, Panes, panes
 from visualize.pictures.resize import resize
+from visualize.pictures.shares import shares_picture
 from visualize.pictures.sheet import numbers_line, sheet
 from visualize.report.document import report_html
 from visualize.report.notebook import notebook_html
@@ -71,6 +73,7 @@ __all__ = [
     "difference",
     "diverging_limits",
     "file_name",
+    "group_shares",
     "heads_body",
     "layer_of_largest_change",
     "measures",
@@ -87,6 +90,7 @@ __all__ = [
     "scene_json",
     "select",
     "shared_limits",
+    "shares_picture",
     "sheet",
     "shift_matrix",
     "sink_cells",

@@ -84,6 +84,14 @@ interface StackHeader {
   numbers: NumberTable[];
   heads: [number, string][][];
   scale: Record<string, Scale>;
+  /** Shares of attention: per variant and layer one entry per name. */
+  groups: {
+    names: string[];
+    values: Record<string, number[][]>;
+    texts: Record<string, string[][]>;
+    changes: Record<string, string[][]>;
+    about: string;
+  };
   strip: {
     measure: string;
     unit: string;

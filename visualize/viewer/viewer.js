@@ -17,6 +17,7 @@ import { createPanes } from "./panes.js";
 import { createPhoto } from "./photo.js";
 import { createPlay } from "./play.js";
 import { createShelf } from "./shelf.js";
+import { createShares } from "./shares.js";
 import { createStrip } from "./strip.js";
 import { createZoom } from "./zoom.js";
 
@@ -65,6 +66,7 @@ export function createViewer(root, { auto = false } = {}) {
   const boxes = createBoxes(panes.frames, zoom.part, (change) => choose(change), queue);
   const chips = createChips({ choose, preview, replay: (answer) => look?.source.replay?.(answer) });
   const strip = createStrip(choose);
+  const shares = createShares(choose);
   const numbers = createNumbers();
   const heads = createHeads(choose, (token) => look?.source.record && record(token));
   const matrix = createMatrix((layer, head) => look && choose({ layer, head, token: runOf(look.scene.matrix_token), against: look.scene.variants[0] }));
@@ -91,7 +93,7 @@ export function createViewer(root, { auto = false } = {}) {
   root.replaceChildren(chips.element,
     make("section", { class: "lav-card lav-looking", "aria-label": "Pictures" },
       make("div", { class: "lav-top" }, where, tools), staleLine, status, panes.element, boxes.element, hover.readout, strip.element, controls.element, heads.element, keysLine),
-    make("div", { class: "lav-below" }, matrix.element, numbers.element));
+    make("div", { class: "lav-below" }, matrix.element, numbers.element, shares.element));
 
   const silence = listenToKeys(root, {
     ready: () => choice !== null && root.isConnected,
@@ -177,6 +179,7 @@ export function createViewer(root, { auto = false } = {}) {
     const boxed = boxes.draw(now);
     chips.draw(now, choice);
     strip.draw(now);
+    shares.draw(now);
     matrix.draw(now, boxed);
     heads.draw(now);
     clearTimeout(resting);
@@ -269,6 +272,7 @@ export function createViewer(root, { auto = false } = {}) {
     keepingFocus(() => {
       panes.show(scene);
       strip.show(scene);
+      shares.show();
       controls.show(scene);
       matrix.show(scene);
       heads.show(scene, source);
