@@ -111,7 +111,7 @@ def _written(value: object) -> list[object]:
         return []
     if any(isinstance(each, str) and ("," in each or ";" in each) for each in value):  # a form's repeated field
         return [box for each in value for box in _written(each)]
-    return list(value) if all(_is_sequence(each) for each in value) else [value]
+    return list(value) if any(_is_sequence(each) for each in value) else [value]
 
 
 def _box(value: object) -> Box:

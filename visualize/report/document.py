@@ -57,11 +57,11 @@ def report_html(
     """
     scene = scene_json(comparison, written=written, families=families)
     opening = {**cast(dict[str, Json], scene["opening"]), **(choice or {})}
+    boxes, _ = on_photo(opening["boxes"], comparison.image_size)
+    opening["boxes"] = [list(box) for box in boxes]
     scene["opening"] = opening
     head, foot = _around(comparison, scene)
     room = largest - len(head.encode()) - len(foot.encode()) - 4_000  # for the words of what is inside
-    boxes, _ = on_photo(opening["boxes"], comparison.image_size)
-    opening["boxes"] = [list(box) for box in boxes]
     contents = report_contents(comparison, _stack_choice(opening), room, boxes)
     return "".join([head, _words(contents), _numbers(contents), foot])
 

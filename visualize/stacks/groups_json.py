@@ -52,4 +52,4 @@ def _texts(row: Measure) -> list[Json]:
 
 
 def _changes(row: Measure) -> list[Json]:
-    return [f"{number(round(each, 4), 'share difference', sign=True)} pp" for each in row.tolist()]
+    return [f"{number(round(each, 6), 'share difference', sign=True)} pp" for each in row.tolist()]
