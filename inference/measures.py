@@ -4,18 +4,24 @@ Maps are `(…, grid_h, grid_w)`; a measure reduces the last two axes and keeps 
 serves a map or all heads of all layers. A map without any attention has no entropy, no divergence and no share in a
 box: those are nan there, never 0.
 
-Boxes are `(top, left, bottom, right)` in pixels of the original image, half-open (the pixel `bottom` is outside). They
-meet the cells by fraction: cell `(r, c)` is the image's part from `r/grid_h` to `(r+1)/grid_h` of its height and from
-`c/grid_w` to `(c+1)/grid_w` of its width, whatever size the model resized the image to.
+Boxes are `(top, left, bottom, right)` in pixels of the original image, half-open (the pixel `bottom` is outside); of
+several, the union is measured: what lies in two of them counts once. They meet the cells by fraction: cell `(r, c)` is
+the image's part from `r/grid_h` to `(r+1)/grid_h` of its height and from `c/grid_w` to `(c+1)/grid_w` of its width,
+whatever size the model resized the image to.
 """
+
+from collections.abc import Sequence
+from itertools import pairwise
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from inference.boxes import Box, as_boxes, check_inside
 from inference.errors import SelectionError
 
 Measure = NDArray[np.float64]
-Box = tuple[float, float, float, float]
+#: One box, or several whose union is meant.
+Boxes = Box | Sequence[Box]
 
 
 def image_share(maps: ArrayLike) -> Measure:
@@ -80,11 +86,14 @@ def peak_cell(heat: ArrayLike, hidden: NDArray[np.bool_] | None = None) -> tuple
     return (int(row), int(column)) if values[row, column] > 0 else None
 
 
-def cell_coverage(box: Box, image_size: tuple[int, int], grid: tuple[int, int]) -> Measure:
-    """Which fraction of each cell's area a box covers.
+def cell_coverage(boxes: Boxes, image_size: tuple[int, int], grid: tuple[int, int]) -> Measure:
+    """Which fraction of each cell's area a box, or the union of several, covers.
+
+    The edges of all boxes cut the photo into strips; where a strip of rows and a strip of columns cross, all of the
+    crossing is in the union or nothing of it.
 
     Args:
-        box: `(top, left, bottom, right)` in pixels of the original image, half-open.
+        boxes: `(top, left, bottom, right)` in pixels of the original image, half-open; or several.
         image_size: (height, width) of that image in pixels.
         grid: (grid_h, grid_w).
 
@@ -94,18 +103,22 @@ def cell_coverage(box: Box, image_size: tuple[int, int], grid: tuple[int, int]) 
     Raises:
         SelectionError: an empty box, or one that reaches outside the image.
     """
-    height, width = image_size
-    top, left, bottom, right = box
-    if not (0 <= top < bottom <= height and 0 <= left < right <= width):
-        raise SelectionError(
-            f"box {box} must have 0 ≤ top < bottom ≤ {height} and 0 ≤ left < right ≤ {width}.",
-            "Give (top, left, bottom, right) in pixels of the original image.",
-        )
-    return np.multiply.outer(_covered(top, bottom, height, grid[0]), _covered(left, right, width, grid[1]))
+    several = as_boxes(boxes)
+    check_inside(several, image_size)
+    (height, width), (rows, columns) = image_size, grid
+    down = list(pairwise(sorted({edge for top, _, bottom, _ in several for edge in (top, bottom)})))
+    along = list(pairwise(sorted({edge for _, left, _, right in several for edge in (left, right)})))
+    inside = np.zeros((len(down), len(along)))
+    for top, left, bottom, right in several:
+        strips = [top <= start and stop <= bottom for start, stop in down]
+        inside[np.ix_(strips, [left <= start and stop <= right for start, stop in along])] = 1
+    of_rows = np.array([_covered(*strip, height, rows) for strip in down])  # (strips of rows, grid_h)
+    of_columns = np.array([_covered(*strip, width, columns) for strip in along])  # (strips of columns, grid_w)
+    return np.asarray(of_rows.T @ inside @ of_columns)
 
 
-def pointing_game(heat: ArrayLike, box: Box, image_size: tuple[int, int]) -> bool:
-    """Whether the map's maximum lies in the box: a hit when its cell shares any area with it.
+def pointing_game(maps: ArrayLike, boxes: Boxes, image_size: tuple[int, int]) -> NDArray[np.bool_]:
+    """Whether each map's maximum lies in the box: a hit when its cell shares any area with it.
 
     The first maximum in reading order counts; a map without a value above 0 misses. (Zhang et al. 2016; there a point,
     here a cell, because the model has no finer place.)
@@ -113,38 +126,69 @@ def pointing_game(heat: ArrayLike, box: Box, image_size: tuple[int, int]) -> boo
     Raises:
         SelectionError: see `cell_coverage`.
     """
-    values = _float64(heat)
-    coverage = cell_coverage(box, image_size, (values.shape[0], values.shape[1]))
-    peak = peak_cell(values)
-    return peak is not None and bool(coverage[peak] > 0)
+    values = _float64(maps)
+    touched = _touched(boxes, image_size, values)
+    flat = values.reshape(*values.shape[:-2], -1)
+    peak = flat.argmax(axis=-1)
+    return np.asarray(touched.ravel()[peak] & (flat.max(axis=-1) > 0))
 
 
-def in_box_mass(maps: ArrayLike, box: Box, image_size: tuple[int, int]) -> Measure:
-    """Σ in the box / Σ over the image, 0–1; a cell that the box covers partly counts by the fraction covered.
+def box_share(maps: ArrayLike, boxes: Boxes, image_size: tuple[int, int]) -> Measure:
+    """Σ in the box: the share of a row's whole attention that is in it, 0–1; of the row as it is, not renormalised.
+
+    A cell that the box covers partly counts by the fraction covered.
 
     Raises:
         SelectionError: see `cell_coverage`.
     """
-    p = _renormalised(maps)
-    return np.asarray((p * cell_coverage(box, image_size, (p.shape[-2], p.shape[-1]))).sum(axis=(-2, -1)))
+    values = _float64(maps)
+    return _weighted(values, cell_coverage(boxes, image_size, (values.shape[-2], values.shape[-1])))
 
 
-def attention_ratio(maps: ArrayLike, box: Box, image_size: tuple[int, int]) -> Measure:
+def in_box_mass(maps: ArrayLike, boxes: Boxes, image_size: tuple[int, int]) -> Measure:
+    """Σ in the box / Σ over the image, 0–1: `box_share` of the row renormalised over the image.
+
+    Raises:
+        SelectionError: see `cell_coverage`.
+    """
+    return box_share(_renormalised(maps), boxes, image_size)
+
+
+def attention_ratio(maps: ArrayLike, boxes: Boxes, image_size: tuple[int, int]) -> Measure:
     """Mean in the box / mean over all boxes of the same size; above 1 the model looks there more than elsewhere.
 
     The box is widened to whole cells: all those it touches, h × w of them. The boxes of the same size are all h × w
-    blocks of cells on the grid, the box itself among them. (mllms_know, ICLR 2025.)
+    blocks of cells on the grid, the box itself among them. (mllms_know, ICLR 2025.) Several boxes are one shape, the
+    cells that any of them touches; it is held against all places on the grid where the shape fits.
 
     Raises:
         SelectionError: see `cell_coverage`.
     """
-    p = _renormalised(maps)
-    touched = cell_coverage(box, image_size, (p.shape[-2], p.shape[-1])) > 0
+    values = _float64(maps)
+    touched = _touched(boxes, image_size, values)
     rows, columns = np.flatnonzero(touched.any(axis=1)), np.flatnonzero(touched.any(axis=0))
-    block = (rows.size, columns.size)
-    windows = np.lib.stride_tricks.sliding_window_view(p, block, axis=(-2, -1)).mean(axis=(-2, -1))
+    shape = touched[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1].astype(np.float64)
+    # how often a cell is inside, over all places: (grid_h, h) @ (h, w) @ (w, grid_w), each 1 where a place puts it
+    down, along = (_places(size, part) for size, part in zip(touched.shape, shape.shape, strict=True))
+    places = (touched.shape[0] - shape.shape[0] + 1) * (touched.shape[1] - shape.shape[1] + 1)
     with np.errstate(divide="ignore", invalid="ignore"):
-        return np.asarray(windows[..., rows[0], columns[0]] / windows.mean(axis=(-2, -1)))
+        inside, everywhere = _weighted(values, touched.astype(np.float64)), _weighted(values, down @ shape @ along.T)
+        return np.asarray(inside * places / everywhere)
+
+
+def _places(size: int, part: int) -> Measure:
+    """`(size, part)`: 1 where some place of a run of `part` cells among `size` puts its cell j on cell i."""
+    start = np.subtract.outer(np.arange(size), np.arange(part))
+    return ((start >= 0) & (start <= size - part)).astype(np.float64)
+
+
+def _touched(boxes: Boxes, image_size: tuple[int, int], maps: Measure) -> NDArray[np.bool_]:
+    return np.asarray(cell_coverage(boxes, image_size, (maps.shape[-2], maps.shape[-1])) > 0)
+
+
+def _weighted(maps: Measure, weights: Measure) -> Measure:
+    """Σ over the cells of map · weight, `(…)`."""
+    return np.asarray(maps.reshape(*maps.shape[:-2], -1) @ weights.ravel())
 
 
 def _float64(maps: ArrayLike) -> Measure:

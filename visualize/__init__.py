@@ -6,15 +6,18 @@
                                                    └──▶ analysis_json
     finding (of an explanation) ──▶ one sentence with its numbers
 
-`measures` holds the exact formulas, `sink_cells` says which cells draw attention whatever is asked, `shift_matrix` and
-`rank_heads` say which layers and heads to look at, `overlay` lays any map on its photo.
+`measures` holds the exact formulas; `box_scores` says how much each head looks into a box, `sink_cells` which cells
+draw attention whatever is asked, `shift_matrix` and `rank_heads` which layers and heads to look at; `overlay` lays any
+map on its photo.
 """
 
 from inference import measures
 from visualize.findings.finding import Finding, finding
+from visualize.numbers.box_scores import BoxScores, HeadInBox, InBox, box_scores
 from visualize.numbers.caption import caption
 from visualize.numbers.change import change_per_token, layer_of_largest_change, token_of_largest_change
 from visualize.numbers.figures import Change, Measures
+from visualize.numbers.group_shares import group_shares
 from visualize.numbers.opening import middle_layer, opening
 from visualize.numbers.rank_heads import RankedHead, rank_heads
 from visualize.numbers.reduce import Selection, difference, select
@@ -33,6 +36,7 @@ from visualize.pictures.overlay import overlay
 from visualize.pictures.palette import DIVERGING, SEQUENTIAL, colour_table
 from visualize.pictures.panes import Pane, Panes, panes
 from visualize.pictures.resize import resize
+from visualize.pictures.shares import shares_picture
 from visualize.pictures.sheet import numbers_line, sheet
 from visualize.report.document import report_html
 from visualize.report.notebook import notebook_html
@@ -44,11 +48,14 @@ from visualize.stacks.stack_choice import StackChoice
 __all__ = [
     "DIVERGING",
     "SEQUENTIAL",
+    "BoxScores",
     "Change",
     "Chip",
     "ColourLimits",
     "Drawing",
     "Finding",
+    "HeadInBox",
+    "InBox",
     "Marks",
     "Measures",
     "Pane",
@@ -60,6 +67,7 @@ __all__ = [
     "StackChoice",
     "animation",
     "answer_indices",
+    "box_scores",
     "caption",
     "change_per_token",
     "chips",
@@ -69,6 +77,7 @@ __all__ = [
     "diverging_limits",
     "file_name",
     "finding",
+    "group_shares",
     "heads_body",
     "layer_of_largest_change",
     "measures",
@@ -85,6 +94,7 @@ __all__ = [
     "scene_json",
     "select",
     "shared_limits",
+    "shares_picture",
     "sheet",
     "shift_matrix",
     "sink_cells",

@@ -6,6 +6,7 @@ from typing import Any, cast
 
 from PIL import Image
 
+from inference.boxes import Box, on_photo
 from inference.records import AdapterInfo, Comparison, ModelInfo
 from visualize.json_values import Json
 from visualize.numbers.caption import variant_name
@@ -18,6 +19,7 @@ from visualize.numbers.views import View
 from visualize.pictures.data_url import data_url
 from visualize.pictures.marks import Marks
 from visualize.pictures.overlay import overlay
+from visualize.stacks.box_body import box_json
 
 #: Longest side of a program's pictures, in pixels: a large photo's would be tens of MB each, drawn for seconds.
 PICTURE_SIDE = 1_920
@@ -31,6 +33,7 @@ def analysis_json(
     token: TokenChoice | None = None,
     view: str = "raw",
     pictures: bool = False,
+    boxes: tuple[Box, ...] = (),
     before_each: Callable[[], None] = lambda: None,
 ) -> dict[str, Json]:
     """Answers, tokens and one map per variant.
@@ -42,6 +45,7 @@ def analysis_json(
         token: see `Selection`; None is the first answer token.
         pictures: add `overlay`, a PNG data URL, to each map: the image, its longest side at most `PICTURE_SIDE` pixels,
             with the map laid on it.
+        boxes: add `box`, see `box_json`, for the same tokens; pictures show the boxes.
         before_each: called before each picture; what it raises ends the drawing.
 
     Returns:
@@ -53,9 +57,11 @@ def analysis_json(
         SelectionError: a layer, head, token or view that this comparison does not have.
     """
     first = comparison.recordings[0]
+    chosen = next(iter(answer_indices(first.tokens)), "answer") if token is None else token
+    in_box = box_json(comparison, boxes, cast(TokenChoice, chosen)) if boxes else None
     shown = stack(
         comparison,
-        next(iter(answer_indices(first.tokens)), "answer") if token is None else token,
+        cast(TokenChoice, chosen),
         head=head,
         view=cast(View, view),  # the selection checks its name
         layers=(middle_layer(first) if layer is None else layer,),
@@ -64,9 +70,10 @@ def analysis_json(
     if pictures:
         photo = Image.fromarray(comparison.image)
         photo.thumbnail((PICTURE_SIDE, PICTURE_SIDE), Image.Resampling.LANCZOS)
+        scaled = _scaled(on_photo(boxes, comparison.image_size)[0], photo.width / comparison.image_size[1])
         for index, entry in enumerate(maps):
             before_each()
-            entry["overlay"] = _overlay(photo, shown, index)
+            entry["overlay"] = _overlay(photo, shown, index, scaled)
     return {
         "answers": [{"adapter": variant_name(each), "text": each.answer} for each in comparison.recordings],
         "tokens": _tokens(comparison),
@@ -76,6 +83,7 @@ def analysis_json(
         "maps": list(maps),
         "limits": _limits(shown.variants[0].limits[0]),
         "notes": [*comparison.notes, *shown.notes[0]],
+        **({} if in_box is None else {"box": in_box}),
     }
 
 
@@ -110,9 +118,13 @@ def _map(shown: Stack, index: int) -> dict[str, Json]:
     }
 
 
-def _overlay(photo: Image.Image, shown: Stack, index: int) -> str:
+def _scaled(boxes: tuple[Box, ...], factor: float) -> tuple[Box, ...]:
+    return tuple((top * factor, left * factor, low * factor, right * factor) for top, left, low, right in boxes)
+
+
+def _overlay(photo: Image.Image, shown: Stack, index: int, boxes: tuple[Box, ...]) -> str:
     pane = shown.variants[index]
-    marks = Marks(pane.peaks[0], shown.sinks[0])
+    marks = Marks(pane.peaks[0], shown.sinks[0], boxes)
     picture = overlay(photo, pane.maps[0], pane.limits[0], hidden=shown.hidden(0), marks=marks)
     return data_url(picture, "PNG")
 

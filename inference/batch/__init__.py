@@ -40,6 +40,13 @@ adapters of that folder that can be used; which they are, and why others cannot,
 | `js_mean` | Jensen–Shannon divergence from base of that mean over the image, in bits, 0–1, mean of heads |
 | `js_max` | the largest of all heads; empty for base, and without base |
 | `js_layer`, `js_head` | whose it is, 0-based |
+| `box` | where its line says to measure, as measured: `top,left,bottom,right` in pixels, several separated by `;` |
+| `box_share` | share of the focus rows' whole attention in it, 0–1, mean of heads |
+| `box_change` | that minus base's, −1–1; empty for base, and without base |
+| `box_ratio` | mean in it over the mean of all boxes of its size, mean of heads |
+| `box_hits` | share of the heads whose largest weight lies in it, 0–1 |
+| `box_share_max` | the largest share of all heads |
+| `box_layer`, `box_head` | whose it is, 0-based |
 | `file` | the item's file in `--out`, or empty |
 | `seconds` | what the whole item took, all variants together |
 | `notes` | what a careful colleague would say of the item |

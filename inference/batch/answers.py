@@ -10,13 +10,14 @@ import json
 import os
 import re
 import threading
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
 from filelock import FileLock, Timeout
 
 from inference.batch.measures import Cell, Row, measured
+from inference.boxes import Box, text_of
 from inference.errors import InputError, VisualizerError
 from inference.records import Comparison
 
@@ -25,11 +26,12 @@ COLUMNS = (
     *("item", "id", "image", "prompt", "adapter", "answer", "replayed", "replayed_tokens", "logprob"),
     *("focus", "focus_tokens", "focus_text"),
     *("image_share", "effective_cells", "cells", "js_mean", "js_max", "js_layer", "js_head"),
+    *("box", "box_share", "box_change", "box_ratio", "box_hits", "box_share_max", "box_layer", "box_head"),
     *("file", "seconds", "notes", "error", "message"),
 )
 _NOTES = ".measured.jsonl"
 #: To be raised when a measure begins to mean something else: notes with another number are made again.
-_MEASURES = 2
+_MEASURES = 3
 _LINE_ENDS = re.compile("[\x7f-\x9f\u2028\u2029]")
 #: A spreadsheet reads a cell that begins so as a formula.
 _FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n")
@@ -72,8 +74,7 @@ class Answers:
             state = path.stat()
         except OSError:
             return False
-        noted = self._noted.get(name)
-        if noted is None or noted[1:] != (state.st_size, state.st_mtime_ns):
+        if self._noted.get((name, ""), (0,))[1:] != (state.st_size, state.st_mtime_ns):
             try:
                 self._note(name, measured(Comparison.load(path)))
             except VisualizerError:
@@ -85,29 +86,48 @@ class Answers:
         """Whether `has` or `keep` has seen that the file is whole."""
         return name in self._there
 
-    def keep(self, name: str, comparison: Comparison) -> None:
+    def keep(self, name: str, comparison: Comparison, boxes: Sequence[Box] = ()) -> None:
         """Save an answer: the file has its name only when it is whole. May run in a thread, one call at a time.
 
+        Args:
+            name: of its file.
+            comparison: the answer.
+            boxes: what its item measures in; noted so that the file need not be read again.
+
         Raises:
-            InputError: it cannot be written.
+            InputError: it cannot be written, or a box misses the photo.
         """
-        rows = measured(comparison)
+        rows, in_boxes = measured(comparison), measured(comparison, boxes) if boxes else None
         with whole_file(self.folder / name) as part:
             comparison.save(part)
         self._note(name, rows)
+        if in_boxes is not None:
+            self._note(name, in_boxes, text_of(boxes))
         self._there.add(name)
 
-    def measures(self, name: str) -> list[Row]:
-        """What was measured on a known file, a row per variant in the order of the request."""
+    def measures(self, name: str, boxes: Sequence[Box] = ()) -> list[Row]:
+        """What was measured on a known file, a row per variant in the order of the request.
+
+        Args:
+            name: of the file.
+            boxes: what its item measures in; the file is read again where that is not noted yet.
+
+        Raises:
+            InputError: the file cannot be read any more, or a box misses the photo.
+        """
+        box = text_of(boxes)
+        if self._noted.get((name, box), (0,))[1:] != self._noted[name, ""][1:]:
+            self._note(name, measured(Comparison.load(self.folder / name), boxes), box)
         with self._reading_or_writing:
-            self._notes.seek(self._noted[name][0])
+            self._notes.seek(self._noted[name, box][0])
             line = self._notes.readline()
         rows: list[Row] = json.loads(line)["rows"]
         return rows
 
-    def _note(self, name: str, rows: list[Row]) -> None:
+    def _note(self, name: str, rows: list[Row], box: str = "") -> None:
         state = (self.folder / name).stat()
-        note = {"measures": _MEASURES, "file": name, "size": state.st_size, "time": state.st_mtime_ns, "rows": rows}
+        note = {"measures": _MEASURES, "file": name, "box": box, "size": state.st_size, "time": state.st_mtime_ns}
+        note["rows"] = rows
         try:
             with self._reading_or_writing:
                 place = self._notes.seek(0, os.SEEK_END)
@@ -115,17 +135,17 @@ class Answers:
                 self._notes.flush()
         except OSError as error:
             raise _cannot_write(self.folder, error) from error
-        self._noted[name] = (place, state.st_size, state.st_mtime_ns)
+        self._noted[name, box] = (place, state.st_size, state.st_mtime_ns)
 
-    def _read_notes(self) -> Iterator[tuple[str, tuple[int, int, int]]]:
-        """File name and (place of its note, size, time in ns); a later note replaces an earlier one."""
+    def _read_notes(self) -> Iterator[tuple[tuple[str, str], tuple[int, int, int]]]:
+        """(file name, its boxes) and (place of its note, size, time in ns); a later note replaces an earlier one."""
         self._notes.seek(0)
         place, row = 0, b"\n"
         for row in self._notes:
             try:
                 note = json.loads(row)
                 if note["measures"] == _MEASURES:
-                    yield note["file"], (place, note["size"], note["time"])
+                    yield (note["file"], note["box"]), (place, note["size"], note["time"])
             except (ValueError, LookupError, TypeError):
                 pass  # cut off by a kill: the file is read again
             place += len(row)

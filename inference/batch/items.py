@@ -9,6 +9,7 @@ It opens images' files but decodes none, and knows no engine. One line of the pr
 | `system` | system text |
 | `answer` | text that is replayed through all variants, instead of an answer they write |
 | `id` | a label for the summary, text or a whole number |
+| `box` | where to measure: `[top, left, bottom, right]` in pixels of the upright photo, or several of these |
 """
 
 import hashlib
@@ -20,12 +21,14 @@ from dataclasses import dataclass
 from pathlib import Path, PurePath, PurePosixPath
 from typing import Any, NamedTuple
 
-from inference.errors import ImageError, ImageTooLargeError, InputError
+from inference.boxes import Box, as_boxes
+from inference.errors import ImageError, ImageTooLargeError, InputError, SelectionError
 from inference.settings import Limits
 
 #: A file with another ending is no image of the folder; a prompt line may name it all the same.
 SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".webp", ".gif", ".tif", ".tiff", ".bmp"})
-_KEYS = ("prompt", "image", "system", "answer", "id")
+_TEXTS = ("prompt", "image", "system", "answer", "id")
+_KEYS = (*_TEXTS, "box")
 _STEM, _DIGITS = 60, 16
 #: Part of every name: to be raised when the same request begins to mean something else.
 _MEANING = "batch/2"
@@ -41,6 +44,7 @@ class PromptLine:
         system: system text or None.
         answer: text to replay, or None.
         label: the line's `id`, or "".
+        boxes: where to measure beside the rest, see `inference.boxes`; the photo is not known yet.
         place: where it stands, for messages: `prompts.jsonl, line 3`.
     """
 
@@ -49,6 +53,7 @@ class PromptLine:
     system: str | None = None
     answer: str | None = None
     label: str = ""
+    boxes: tuple[Box, ...] = ()
     place: str = "--prompt"
 
 
@@ -176,7 +181,7 @@ def _line(row: str, place: str) -> PromptLine:
         raise InputError(f"{place}: unknown key {unknown[0][:40]!r}; known are {', '.join(_KEYS)}.")
     if isinstance(given.get("id"), int) and not isinstance(given["id"], bool):
         given["id"] = str(given["id"])
-    texts = {key: _text(given, key, place) for key in _KEYS}
+    texts = {key: _text(given, key, place) for key in _TEXTS}
     if texts["prompt"] is None:
         raise InputError(f"{place}: there is no prompt.", 'Add "prompt": "…".')
     return PromptLine(
@@ -185,8 +190,16 @@ def _line(row: str, place: str) -> PromptLine:
         system=texts["system"],
         answer=texts["answer"],
         label=texts["id"] or "",
+        boxes=_boxes(given.get("box"), place),
         place=place,
     )
+
+
+def _boxes(value: object, place: str) -> tuple[Box, ...]:
+    try:
+        return () if value is None else as_boxes(value)
+    except SelectionError as error:
+        raise InputError(f"{place}: {error.message}", error.hint) from error
 
 
 def _text(given: dict[str, Any], key: str, place: str) -> str | None:

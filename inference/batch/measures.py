@@ -1,30 +1,37 @@
 """What is measured on an answer: the figures of the summary, a row per variant; `inference.batch` explains them."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from inference.boxes import Box, text_of
 from inference.records import Comparison, Recording
 
 Cell = str | int | float | None
 Row = Mapping[str, Cell]
 
 
-def measured(comparison: Comparison) -> list[Row]:
+def measured(comparison: Comparison, boxes: Sequence[Box] = ()) -> list[Row]:
     """What the summary says of an answer: a row per variant, see the columns in `inference.batch`.
 
+    Args:
+        comparison: the answer.
+        boxes: measure in these, too.
+
     Raises:
-        SelectionError: the variants' rows cannot be compared.
+        SelectionError: the variants' rows cannot be compared, or a box misses the photo.
     """
     from inference.measures import effective_cells
+
+    in_box = _in_boxes(comparison, boxes) if boxes else [{}] * len(comparison.recordings)
     from visualize import shift_matrix  # late: a batch that is only planned draws and measures nothing
 
     variants = [recording.adapter for recording in comparison.recordings]
     seconds = comparison.timings.get("total", sum(comparison.timings.values()))
     rows: list[Row] = []
-    for recording in comparison.recordings:
+    for recording, of_box in zip(comparison.recordings, in_box, strict=True):
         row: dict[str, Cell] = {
             "adapter": recording.adapter or "base",
             "answer": recording.answer,
@@ -37,6 +44,7 @@ def measured(comparison: Comparison) -> list[Row]:
             "cells": comparison.grid[0] * comparison.grid[1],
             "seconds": _figure(seconds),
             "notes": " ".join(comparison.notes),
+            **of_box,
         }
         if recording.adapter is not None and None in variants:
             matrix = shift_matrix(comparison, None, recording.adapter)  # (layers, heads) in bits
@@ -44,6 +52,32 @@ def measured(comparison: Comparison) -> list[Row]:
             if not np.isnan(matrix).all():
                 layer, head = np.unravel_index(int(np.nanargmax(matrix)), matrix.shape)
                 row |= {"js_max": _figure(matrix[layer, head]), "js_layer": int(layer), "js_head": int(head)}
+        rows.append(row)
+    return rows
+
+
+def _in_boxes(comparison: Comparison, boxes: Sequence[Box]) -> list[Row]:
+    from visualize import box_scores  # late, too
+
+    scores = box_scores(comparison, boxes)
+    assert scores.heads is not None  # of the focus, the heads were recorded
+    means = scores.heads.share.mean(axis=(1, 2))
+    base = scores.variants.index("base") if "base" in scores.variants else None
+    rows: list[Row] = []
+    for index, variant in enumerate(scores.variants):
+        best = scores.ranked(variant)[0]
+        row: dict[str, Cell] = {
+            "box": text_of(scores.boxes),
+            "box_share": _figure(means[index]),
+            "box_ratio": _mean(scores.heads.ratio[index]),
+            "box_hits": _figure(scores.heads.hit[index].mean()),
+            "box_share_max": _figure(best.share),
+            "box_layer": best.layer,
+            "box_head": best.head,
+            "notes": " ".join([*comparison.notes, *scores.notes]),
+        }
+        if base is not None and index != base:
+            row["box_change"] = _figure(means[index] - means[base])
         rows.append(row)
     return rows
 

@@ -19,6 +19,7 @@ from inference.batch.focus import Focus, compare_at
 from inference.batch.items import Item, PromptLine, file_name, items_of, read_image, safe_stem, shown
 from inference.batch.measures import Cell, Row
 from inference.batch.progress import ProgressBar
+from inference.boxes import on_photo
 from inference.errors import (
     BackendError,
     CancelledError,
@@ -107,7 +108,7 @@ class Batch:
     @property
     def done(self) -> int:
         """How many items are there."""
-        return sum(self._answers.known(name) for name in self._names.values())
+        return sum(self._answers.known(name) for index, name in self._names.items() if index not in self.failed)
 
     def names(self) -> list[str]:
         """The files of the items that are there, each once, in the order of the items."""
@@ -130,7 +131,10 @@ class Batch:
             except VisualizerError:
                 continue  # said when its turn comes
             self._name(indices, content)
-            there.update(index for index in indices if self._answers.has(self._names[index]))
+            here = [index for index in indices if self._answers.has(self._names[index])]
+            there.update(here)
+            for index in here:
+                self._measure(index)
         return [index for index in range(len(self.items)) if index not in there]
 
     def run(self, backend: Backend, todo: Iterable[int], bar: ProgressBar) -> None:
@@ -152,14 +156,23 @@ class Batch:
             line, name = self._lines[item.line], self._names.get(index, "")
             about: dict[str, Cell] = {"item": index + 1, "id": line.label}
             about |= {"image": shown(item.image), "prompt": line.prompt, "focus": self._focus.given}
-            if self._answers.known(name):
-                for measures in self._answers.measures(name):
+            if self._answers.known(name) and index not in self.failed:
+                for measures in self._answers.measures(name, line.boxes):
                     yield {**about, **measures, "file": name}
                 continue
             error = self.failed.get(index) or self.failed.get(self._begun.get(name, index))
             if error is not None:
                 for adapter in self._templates[item.line].adapters:
                     yield {**about, "adapter": adapter or "base", "error": error.code, "message": str(error)}
+
+    def _measure(self, index: int) -> None:
+        """Measure in the boxes of an item that is there; one whose box misses its photo fails."""
+        boxes = self._lines[self.items[index].line].boxes
+        try:
+            if boxes:
+                self._answers.measures(self._names[index], boxes)
+        except VisualizerError as error:
+            self.failed[index] = error
 
     def _by_image(self, indices: Iterable[int]) -> Iterator[tuple[str, list[int]]]:
         for image, group in groupby(indices, key=lambda index: self.items[index].image):
@@ -183,6 +196,11 @@ class Batch:
                 continue
             for index in indices:
                 name = self._names[index]
+                try:
+                    on_photo(self._lines[self.items[index].line].boxes, photo.size)
+                except VisualizerError as error:
+                    self._fail(index, error, bar)
+                    continue
                 if self._begun.setdefault(name, index) != index:
                     bar.step()  # the same image and words again: the same answer
                     continue
@@ -232,7 +250,7 @@ class Batch:
             self._engine_errors.end()
 
     def _save(self, job: Job, comparison: Comparison, bar: ProgressBar) -> None:
-        self._answers.keep(job.name, comparison)
+        self._answers.keep(job.name, comparison, self._lines[self.items[job.index].line].boxes)
         bar.step()
 
     def _wait_until_saved(self, most: int, bar: ProgressBar) -> None:

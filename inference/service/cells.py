@@ -1,5 +1,6 @@
 """Decide which cells a knockout is about: those named, those of a box, or where a map is largest."""
 
+from inference.boxes import on_photo
 from inference.errors import SelectionError
 from inference.records import Comparison
 from inference.service.schema import QuestionFields
@@ -22,11 +23,13 @@ def cells_of(
     Raises:
         SelectionError: more than one of cells, top and box; or a map, box or percentage that cannot be.
     """
-    given = [name for name in ("cells", "top", "box") if getattr(fields, name) is not None]
+    given = [name for name in ("cells", "top", "box") if getattr(fields, name) not in (None, ())]
     if len(given) > 1:
         raise SelectionError(f"{' and '.join(given)} name cells twice.", "Give one of them.")
-    if fields.box is not None:
-        return box_cells(fields.box, comparison.image_size, comparison.grid), "the drawn box"
+    if fields.box:
+        boxes, _ = on_photo(fields.box, comparison.image_size)
+        named = "the drawn box" if len(boxes) == 1 else f"the {len(boxes)} drawn boxes"
+        return box_cells(boxes, comparison.image_size, comparison.grid), named
     if fields.top is not None:
         recording = comparison.recording(adapter)
         where = heading([recording], selection)

@@ -49,6 +49,7 @@ class Endpoints:
         answer_from: str = "",
         max_new_tokens: int = NEW_TOKENS,
         scale: float = 1.0,
+        box: str = "",
     ) -> dict[str, Any]:
         """Answers and attention maps of one image, as JSON; GET /docs says what each field may hold."""
         sent: dict[str, object] = {
@@ -63,6 +64,7 @@ class Endpoints:
             "overlay": overlay,
             "max_new_tokens": max_new_tokens,
             "scale": scale,
+            "box": box,
         }
         try:
             content = uploaded(image).read_bytes()  # left to Gradio's cleaning: others may have sent the same file
@@ -122,7 +124,7 @@ def question_of(
     service.admit(address)
     request = fields.request(service.decode(fields.image, stop))
     token = fields.token if isinstance(fields.token, int) else None
-    if fields.top is None and fields.box is None:
+    if fields.top is None and not fields.box:
         return request, fields.asked(token, fields.cells)
     focus = None if fields.head == "mean" or token is None else (token,)
     result = service.result(replace(request, focus=focus), address=None, cancelled=stop)
@@ -158,6 +160,7 @@ def shown(
             token=fields.token,
             view=fields.view,
             pictures=fields.overlay,
+            boxes=fields.box,
             before_each=lambda: check_stop(stop),
         )
 

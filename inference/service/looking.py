@@ -1,4 +1,4 @@
-"""What the viewer asks for by a result's ticket: its photo, its scene, stacks of maps; each as an HTTP answer.
+"""What the viewer asks for by a result's ticket: its photo, scene, stacks of maps, numbers in a box; as HTTP answers.
 
 It runs beside Gradio's queue: looking never waits behind somebody's analysis. Nothing here runs the model; what would
 need it is refused as not recorded.
@@ -17,6 +17,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, StrictStr
 from starlette.requests import Request
 from starlette.responses import Response
 
+from inference.boxes import Box, as_boxes
 from inference.errors import SelectionError
 from inference.records import Comparison
 from inference.service.analysis import AnalysisService, extra_views
@@ -24,6 +25,7 @@ from inference.service.prices import ways
 from inference.service.schema import Expected, Index, number_of, parse
 from visualize.findings.cards_json import offers_json
 from visualize.numbers.views import VIEWS, View
+from visualize.stacks.box_body import box_body, box_matrix
 from visualize.stacks.heads_body import heads_body
 from visualize.stacks.scene import scene_json
 from visualize.stacks.stack_body import stack_body
@@ -73,6 +75,17 @@ class LookQuery(BaseModel):
         return StackChoice(token, head=self.head, view=self.view, window=self.window, against=self.against)
 
 
+class BoxQuery(LookQuery):
+    """The boxes that a person drew, and the tokens whose heads the viewer has: its matrix is of these."""
+
+    box: Annotated[tuple[Box, ...], BeforeValidator(as_boxes), Expected("top,left,bottom,right", SelectionError)]
+    recorded: Annotated[
+        tuple[Index] | tuple[Index, Index] | None,
+        BeforeValidator(_tokens),
+        Expected("a 0-based index, or first-last", SelectionError),
+    ] = None
+
+
 class Looking:
     """The viewer's routes as functions of a request; what computes runs in a thread of its own.
 
@@ -91,6 +104,7 @@ class Looking:
             ("stack", self._stack),
             ("heads", self._heads),
             ("cards", self._cards),
+            ("box", self._box),
         ):
             api.add_api_route(
                 f"/visits/{{ticket}}/{name}", _in_a_thread(answer), include_in_schema=False, response_class=Response
@@ -125,6 +139,13 @@ class Looking:
     def _cards(self, ticket: str, sent: dict[str, str]) -> Response:
         offers = offers_json(ways(self._service.looked_at(ticket).comparison, self._service.pace))
         return Response(json.dumps(offers), media_type="application/json")  # not kept: the pace becomes known
+
+    def _box(self, ticket: str, sent: dict[str, str]) -> Response:
+        query = parse(BoxQuery, sent)
+        focus = None if query.recorded is None else tuple(range(query.recorded[0], query.recorded[-1] + 1))
+        comparison = self._service.looked_at(ticket, focus).comparison
+        found = box_body(comparison, query.box, query.choice()) | box_matrix(comparison, query.box)
+        return _packed(json.dumps(found).encode(), "application/json")
 
     def _compared(self, ticket: str, query: LookQuery, *, single: bool) -> Comparison:
         written = self._service.looked_at(ticket).comparison

@@ -13,6 +13,7 @@ from typing import Annotated, Any, Literal, Self, TypeVar, get_args
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StrictStr, ValidationError, model_validator
 
+from inference.boxes import Box, as_boxes, on_photo
 from inference.errors import InputError, NotAnImageError, PromptError, SelectionError
 from inference.explanations import Explanation
 from inference.photo import Photo
@@ -90,6 +91,18 @@ Scale = Annotated[
 ]
 
 
+PhotoBoxes = Annotated[
+    tuple[Box, ...],
+    BeforeValidator(as_boxes),
+    Field(
+        description="measure in a box of the photo, for a knockout close its cells: top,left,bottom,right in pixels; "
+        "repeatable, or several separated by ; (in JSON also four numbers, or a list of boxes); several are one area",
+        json_schema_extra={"type": "array", "items": {"type": "string"}},
+    ),
+    Expected("top,left,bottom,right in pixels of the photo", SelectionError),
+]
+
+
 class AnalyzeFields(BaseModel):
     """The fields of one analysis over HTTP, as a form or as JSON; each one's description is its documentation."""
 
@@ -134,6 +147,7 @@ class AnalyzeFields(BaseModel):
         Field(description=f"one of {_VIEWS}; default raw"),
         Expected(f"one of {_VIEWS}", SelectionError),
     ] = "raw"
+    box: PhotoBoxes = ()
     overlay: Annotated[
         bool,
         Field(
@@ -169,8 +183,9 @@ class AnalyzeFields(BaseModel):
         """What the engine is asked of the decoded image.
 
         Raises:
-            InputError: whatever is wrong, as the member of the tree that fits.
+            InputError: whatever is wrong, as the member of the tree that fits; also a box that misses the photo.
         """
+        on_photo(self.box, photo.size)
         needed = VIEWS[self.view].recorded
         return Request(
             image=photo,
@@ -223,12 +238,7 @@ class QuestionFields(BaseModel):
         BeforeValidator(number_of),
         Expected("a percentage above 0, at most 100", SelectionError),
     ] = None
-    box: Annotated[
-        tuple[float, float, float, float] | None,
-        Field(description="knockout: in place of cells, a box (top, left, bottom, right) in pixels of the image"),
-        BeforeValidator(_numbers),
-        Expected("four numbers: top, left, bottom, right in pixels", SelectionError),
-    ] = None
+    box: PhotoBoxes = ()
     rows: Annotated[
         Literal["text", "answer"] | None,
         Field(description="knockout: whose looking is forbidden; default text"),

@@ -16,6 +16,7 @@ from PIL import Image
 from inference.errors import SelectionError
 from inference.records import Comparison
 from visualize.numbers.views import View
+from visualize.stacks.box_body import box_body, box_matrix
 from visualize.stacks.heads_body import heads_body
 from visualize.stacks.scene import scene_json
 from visualize.stacks.stack_body import stack_body
@@ -42,6 +43,11 @@ window.source = {
   photo: "photo.png",
   stack: (choice) => bytes("stack", asked(choice)),
   heads: (choice, layer) => bytes("heads", { ...asked(choice), layer }),
+  box: async (choice, recorded) => {
+    const box = choice.boxes.map((each) => each.join()).join(";");
+    const sent = { ...asked(choice), recorded: recorded.join("-"), box };
+    return JSON.parse(new TextDecoder().decode(await bytes("box", sent)));
+  },
   record: (token) => told.push(["record", token]),
   replay: (answer) => told.push(["replay", answer]),
   address: true,
@@ -76,6 +82,11 @@ class ViewerServer:
             if path == "/stack":
                 return "application/octet-stream", stack_body(self.comparison, choice)
             return "application/octet-stream", heads_body(self.comparison, choice, int(query["layer"]))
+        if path == "/box":
+            found = box_body(self.comparison, query["box"], read_choice(query)) | box_matrix(
+                self.comparison, query["box"]
+            )
+            return "application/json", json.dumps(found).encode()
         file_path = VIEWER / path.removeprefix("/viewer/")
         return _KINDS[file_path.suffix], file_path.read_bytes()
 

@@ -7,6 +7,7 @@ import pytest
 from inference.errors import SelectionError
 from inference.measures import (
     attention_ratio,
+    box_share,
     cell_coverage,
     effective_cells,
     entropy,
@@ -174,3 +175,70 @@ def test_the_attention_ratio_equals_the_mean_over_every_placement_of_the_box():
 
 def test_the_attention_ratio_of_an_even_map_is_1():
     assert attention_ratio(np.full((3, 5), 0.01), (0, 0, 10, 10), (60, 100)) == pytest.approx(1)
+
+
+# several boxes
+
+
+def raster(boxes, size, grid):
+    """Second route to a union: every pixel of a raster that both pixels and cells divide, once."""
+    inside = np.zeros(size, dtype=bool)
+    for top, left, bottom, right in boxes:
+        inside[top:bottom, left:right] = True
+    fine = inside.repeat(grid[0], axis=0).repeat(grid[1], axis=1)
+    return fine.reshape(grid[0], size[0], grid[1], size[1]).mean(axis=(1, 3))
+
+
+SEVERAL = [(13, 40, 90, 133), (60, 100, 120, 180), (0, 0, 20, 20), (61, 101, 70, 110)]
+
+
+@pytest.mark.parametrize(("size", "grid"), [((123, 181), (10, 16)), ((120, 180), (3, 5)), ((121, 180), (34, 60))])
+def test_the_union_of_boxes_counts_what_lies_in_two_of_them_once(size, grid):
+    np.testing.assert_allclose(cell_coverage(SEVERAL, size, grid), raster(SEVERAL, size, grid), atol=1e-9)
+    assert cell_coverage(SEVERAL, size, grid).max() <= 1 + 1e-12
+
+
+def test_a_box_twice_or_with_one_inside_it_is_that_box():
+    once = cell_coverage((5, 30, 20, 40), (20, 60), (2, 3))
+    np.testing.assert_array_equal(cell_coverage([(5, 30, 20, 40)] * 2, (20, 60), (2, 3)), once)
+    np.testing.assert_allclose(cell_coverage([(5, 30, 20, 40), (6, 31, 9, 39)], (20, 60), (2, 3)), once)
+
+
+def test_two_boxes_of_a_hand_drawn_grid():
+    # 2 × 3 cells of 10 × 20 pixels: the left half of cell (0, 0), and all of cell (1, 2)
+    boxes = [(0, 0, 10, 10), (10, 40, 20, 60)]
+    heat = np.array([[0.2, 0.0, 0.1], [0.0, 0.1, 0.3]])
+    assert box_share(heat, boxes, (20, 60)) == pytest.approx(0.5 * 0.2 + 0.3)
+    assert in_box_mass(heat, boxes, (20, 60)) == pytest.approx((0.5 * 0.2 + 0.3) / 0.7)
+    assert pointing_game(heat, boxes, (20, 60))
+    assert not pointing_game(heat, [boxes[0], (0, 20, 10, 40)], (20, 60))
+    # the shape fills the grid: there is one place for it
+    assert attention_ratio(heat, boxes, (20, 60)) == pytest.approx(1)
+
+
+def test_the_share_in_a_box_is_of_the_whole_row():
+    heat = np.array([[0.1, 0.2, 0.1], [0.0, 0.4, 0.0]]) / 2
+    assert box_share(heat, (5, 30, 20, 40), (20, 60)) == pytest.approx((0.25 * 0.2 + 0.5 * 0.4) / 2)
+    assert box_share(np.zeros((2, 3)), (0, 0, 20, 60), (20, 60)) == 0
+
+
+def test_the_ratio_of_several_boxes_holds_their_shape_against_every_place_it_fits():
+    size, grid = (60, 100), (3, 5)  # cells of 20 × 20 pixels; an L of the cells (0, 1), (1, 1), (1, 2)
+    boxes = [(0, 20, 40, 40), (25, 45, 35, 55)]
+    shape = [(0, 0), (1, 0), (1, 1)]
+    for heat in rows(6):
+        means = [np.mean([heat[r + y, c + x] for y, x in shape], dtype=float) for r in range(2) for c in range(4)]
+        assert attention_ratio(heat, boxes, size) == pytest.approx(means[1] / np.mean(means))
+    assert attention_ratio(np.full(grid, 0.02), boxes, size) == pytest.approx(1)
+
+
+def test_pointing_keeps_leading_axes():
+    maps = rows(7).reshape(2, 3, 3, 5)
+    maps[1, 2] = 0
+    together = pointing_game(maps, SEVERAL[:2], (123, 181))
+    assert together.shape == (2, 3)
+    coverage = raster(SEVERAL[:2], (123, 181), (3, 5))
+    for index in np.ndindex(2, 3):
+        peak = peak_cell(maps[index])
+        assert together[index] == (peak is not None and coverage[peak] > 0)
+    assert not together[1, 2]

@@ -1,9 +1,12 @@
 """Decide which cells of the image a set holds: those that a box covers, or where a map is largest."""
 
+from collections.abc import Sequence
+
 import numpy as np
 
+from inference.boxes import Box
 from inference.errors import SelectionError
-from inference.measures import Box, cell_coverage
+from inference.measures import cell_coverage
 from inference.records import FloatArray
 
 
@@ -31,17 +34,17 @@ def top_cells(heat: FloatArray, percent: float) -> tuple[int, ...]:
     return tuple(sorted(int(cell) for cell in np.argsort(-values, kind="stable")[:count]))
 
 
-def box_cells(box: Box, image_size: tuple[int, int], grid: tuple[int, int]) -> tuple[int, ...]:
-    """The cells that a box covers by half or more; where it covers none so far, those it covers most.
+def box_cells(boxes: Sequence[Box], image_size: tuple[int, int], grid: tuple[int, int]) -> tuple[int, ...]:
+    """The cells that boxes together cover by half or more; where they cover none so far, those they cover most.
 
     Args:
-        box: `(top, left, bottom, right)` in pixels of the photo.
+        boxes: `(top, left, bottom, right)` each, in pixels of the photo.
         image_size: (height, width) of the photo.
         grid: (grid_h, grid_w).
 
     Raises:
         SelectionError: an empty box, or one that reaches outside the photo.
     """
-    covered = cell_coverage(box, image_size, grid).ravel()
+    covered = cell_coverage(boxes, image_size, grid).ravel()
     least = min(0.5, float(covered.max()))
     return tuple(int(cell) for cell in np.flatnonzero(covered >= least))

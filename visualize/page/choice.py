@@ -6,6 +6,7 @@ The browser sends back only a `Choice`, and nothing in it is believed before `Ch
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields, replace
 
+from inference.boxes import Box, on_photo
 from inference.errors import SelectionError
 from inference.records import Comparison
 from visualize.json_values import Json
@@ -28,6 +29,7 @@ class Choice:
         head: "mean", "max" or a 0-based index.
         against, adapter: the variants on the left and on the right, by name; "" is the first, and the first other.
         view, colormap, diverging, opacity, smooth, fade, log, percentile: see `panes`.
+        boxes: what the person drew: `(top, left, bottom, right)` in pixels of the photo, inside it.
     """
 
     layer: int
@@ -44,6 +46,7 @@ class Choice:
     fade: bool = False
     log: bool = False
     percentile: float = 100.0
+    boxes: tuple[Box, ...] = ()
 
     @classmethod
     def read(cls, value: object, comparison: Comparison) -> "Choice":
@@ -73,7 +76,9 @@ class Choice:
         check_colormap(choice.diverging, signed=True)
         choice.selection(comparison)
         choice.pair(comparison)
-        return replace(choice, smooth=choice.smooth is True, fade=choice.fade is True, log=choice.log is True)
+        boxes, _ = on_photo(choice.boxes, comparison.image_size)
+        smooth, fade, log = (each is True for each in (choice.smooth, choice.fade, choice.log))
+        return replace(choice, smooth=smooth, fade=fade, log=log, boxes=boxes)
 
     def selection(self, comparison: Comparison) -> Selection:
         """The layers, tokens, head and view that `panes` takes.
@@ -118,7 +123,8 @@ class Choice:
         """The choice as the viewer knows it, with its variants by name."""
         names = [name or "base" for name in self.pair(comparison)]
         values = asdict(self) | {"against": names[0], "adapter": names[-1]}
-        return values | {"token": list(self.token) if isinstance(self.token, tuple) else self.token}
+        token: Json = list(self.token) if isinstance(self.token, tuple) else self.token
+        return values | {"token": token, "boxes": [list(box) for box in self.boxes]}
 
     def file_name(self, comparison: Comparison, ending: str) -> str:
         """What a saved file of this choice is called, see `visualize.pictures.file_name`.

@@ -136,6 +136,7 @@ const sourceOf = (ticket) => {
     scene: async (focus, views) => (await ask(`${visit}/scene${focus ? `?token=${focus.join("-")}${views ? "&views=all" : ""}` : ""}`)).json(),
     stack: async (choice) => (await ask(`${visit}/stack?${query(choice)}`)).arrayBuffer(),
     heads: async (choice, layer) => (await ask(`${visit}/heads?${query(choice, { layer })}`)).arrayBuffer(),
+    box: async (choice, recorded) => (await ask(`${visit}/box?${query(choice, { box: choice.boxes.map((box) => box.join(",")).join(";"), ...(recorded.length ? { recorded: [...new Set([recorded[0], recorded.at(-1)])].join("-") } : {}) })}`)).json(),
     record: () => tell({}, "input"),
     replay: (answer) => tell({ answer }, "submit"),
     cards: async () => (await ask(`${visit}/cards`)).json(),

@@ -32,6 +32,7 @@ def draw(comparison: Comparison, choice: Choice, *, written: Comparison | None =
         fade=choice.fade,
         log=choice.log,
         percentile=choice.percentile,
+        boxes=choice.boxes,
     )
     if written is None:
         return drawn

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw
 
-from inference.measures import Box
+from inference.boxes import Box
 from visualize.pictures.resize import centre_of
 
 SMALLEST = 24

@@ -10,8 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from inference.boxes import Box
 from inference.errors import SelectionError
-from inference.measures import Box
 from inference.records import Comparison
 from visualize.numbers.caption import size_words, variant_name
 from visualize.numbers.figures import Change, Measures

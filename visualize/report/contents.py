@@ -6,6 +6,9 @@ What does not fit is left out as a whole and said, never thinned. In this order,
 2. every head, and the maximum over heads, of the tokens whose heads were recorded: all of them or none;
 3. the head mean of the answer's tokens, then of the question's words;
 4. windows of layers of the token that it opens on, and the mean over the whole answer.
+
+Of the boxes that were drawn when it was made: first the matrix and the numbers of what it opens on, at the end those of
+the other tokens and windows that are inside.
 """
 
 import base64
@@ -15,6 +18,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, get_args
 
+from inference.boxes import Box, text_of
 from inference.errors import SelectionError
 from inference.records import Comparison, Recording
 from visualize.json_values import Json
@@ -22,6 +26,7 @@ from visualize.numbers.reduce import Head
 from visualize.numbers.token_choice import TokenChoice, answer_indices
 from visualize.numbers.views import View
 from visualize.report.pack import packed
+from visualize.stacks.box_body import box_body, box_matrix
 from visualize.stacks.heads_body import heads_body
 from visualize.stacks.scene import WINDOWS
 from visualize.stacks.stack_body import stack_body
@@ -39,27 +44,33 @@ class ReportContents:
         stacks: per choice, its key (JSON of token, head, view, window, against) and its stack, packed, in base64.
         heads: per choice whose heads are all inside, its key (of the head mean) and what stands before the maps in each
             layer's `heads_body`, one after another, deflated, in base64; the maps are those of the heads' stacks.
+        boxes: the same of the numbers in the boxes that were drawn, by key (JSON of box, token, window, against), JSON,
+            deflated, in base64; under the key `matrix`, what does not depend on the token.
         words: what is inside and what is left out, a sentence each.
     """
 
     stacks: dict[str, str]
     heads: dict[str, str]
+    boxes: dict[str, str]
     words: tuple[str, ...]
 
 
-def report_contents(comparison: Comparison, shown: StackChoice, room: int) -> ReportContents:
+def report_contents(comparison: Comparison, shown: StackChoice, room: int, boxes: Sequence[Box] = ()) -> ReportContents:
     """Fill a report.
 
     Args:
         comparison: what was recorded.
         shown: what the report opens on.
         room: bytes that the numbers may take; what it opens on is inside in any case.
+        boxes: that were drawn, inside the photo; their numbers for what it opens on are inside in any case, too.
 
     Raises:
         SelectionError: what it opens on was not recorded.
     """
     filling = _Filling(comparison, room)
     filling.put(shown)
+    if boxes:
+        filling.put_boxes(boxes, shown)
     opening = replace(shown, head="mean", window=0)
     for view in ("raw", *(view for view in get_args(View) if view != "raw")):
         filling.add(replace(opening, view=view))
@@ -75,8 +86,13 @@ def report_contents(comparison: Comparison, shown: StackChoice, room: int) -> Re
     if len(answer) > 1:
         filling.add(replace(raw, token=(answer[0], answer[-1])))
     choices = [json.loads(key) for key in filling.stacks]
-    words = (_words_of_tokens(choices, tokens), _words_of_heads(heads, held), _words_of_views(choices))
-    return ReportContents(filling.stacks, filling.heads, words)
+    words = (
+        _words_of_tokens(choices, tokens),
+        _words_of_heads(heads, held),
+        _words_of_views(choices),
+        _words_of_boxes(boxes, [filling.add_boxes(boxes, choice) for choice in filling.choices] if boxes else []),
+    )
+    return ReportContents(filling.stacks, filling.heads, filling.boxes, words)
 
 
 class _Filling:
@@ -86,11 +102,14 @@ class _Filling:
         self._comparison, self._room = comparison, room
         self.stacks: dict[str, str] = {}
         self.heads: dict[str, str] = {}
+        self.boxes: dict[str, str] = {}
+        self.choices: list[StackChoice] = []
 
     def put(self, choice: StackChoice) -> None:
         """Take it, whether it fits or not."""
         text = self._packed(choice)
         self.stacks[self._key(choice)] = text
+        self.choices.append(choice)
         self._room -= len(text)
 
     def add(self, choice: StackChoice) -> bool:
@@ -107,21 +126,42 @@ class _Filling:
         if len(text) > self._room:
             return False
         self.stacks[key] = text
+        self.choices.append(choice)
         self._room -= len(text)
         return True
 
     def add_heads(self, choice: StackChoice) -> bool:
         """Take every head of a token, and the maximum over them, if all of them fit."""
-        before, room = dict(self.stacks), self._room
+        before, room, chosen = dict(self.stacks), self._room, list(self.choices)
         count = self._comparison.model.num_heads
         wanted: list[Head] = ["mean", "max", *range(count)]
         for done, head in enumerate(wanted):
             used = room - self._room
             if not self.add(replace(choice, head=head)) or used / max(done, 1) * len(wanted) > room:
-                self.stacks, self._room = before, room
+                self.stacks, self._room, self.choices = before, room, chosen
                 return False
         self.heads[self._key(choice)] = _base64(b"".join(self._prefixes(choice)))
         return True
+
+    def put_boxes(self, boxes: Sequence[Box], choice: StackChoice) -> None:
+        """Take the matrix of boxes and their numbers for a choice, whether they fit or not."""
+        self._put_box(json.dumps("matrix"), box_matrix(self._comparison, boxes))
+        self._put_box(self._box_key(boxes, choice), box_body(self._comparison, boxes, choice))
+
+    def add_boxes(self, boxes: Sequence[Box], choice: StackChoice) -> bool:
+        """Take the numbers of boxes for a choice if there is room left; whether they are inside now."""
+        key = self._box_key(boxes, choice)
+        if key not in self.boxes and self._room > 0:
+            self._put_box(key, box_body(self._comparison, boxes, choice))
+        return key in self.boxes
+
+    def _put_box(self, key: str, found: dict[str, Json]) -> None:
+        self.boxes[key] = _base64(json.dumps(found, allow_nan=False, separators=(",", ":")).encode())
+        self._room -= len(self.boxes[key])
+
+    def _box_key(self, boxes: Sequence[Box], choice: StackChoice) -> str:
+        whole = choice.json(self._comparison)
+        return json.dumps({"box": text_of(boxes)} | {name: whole[name] for name in ("token", "window", "against")})
 
     def _packed(self, choice: StackChoice) -> str:
         return base64.b64encode(packed(stack_body(self._comparison, choice))).decode()
@@ -181,6 +221,14 @@ def _words_of_views(choices: Sequence[dict[str, Any]]) -> str:
     also = [f"Also for {token}: {'; '.join(views)}." for token, views in more.items()]
     left = "Everything else is left out, and says so where it is chosen; an NPZ of this result holds all of it."
     return " ".join([*also, left])
+
+
+def _words_of_boxes(boxes: Sequence[Box], held: Sequence[bool]) -> str:
+    if not boxes:
+        return "No box was drawn when this file was saved, and none can be measured in it: draw boxes on the page."
+    drawn = "the box" if len(boxes) == 1 else f"the {len(boxes)} boxes"
+    some = "" if all(held) else " for a part of these tokens; the others would make the file too large"
+    return f"Inside, too: the numbers in {drawn} drawn when this file was saved{some}. No other can be measured in it."
 
 
 def _token(token: object) -> str:

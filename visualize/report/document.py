@@ -11,6 +11,7 @@ from typing import cast
 
 from PIL import Image
 
+from inference.boxes import on_photo
 from inference.explanations import Explanation
 from inference.records import Comparison
 from visualize.findings.cards_json import findings_json
@@ -47,7 +48,7 @@ def report_html(
         comparison: what is shown; the heads in it are those of its focus.
         written: the result in which the variants wrote their answers, where that is another; see `scene_json`.
         choice: what it opens on, where the address that it is opened with says nothing else: parts of a viewer's choice
-            (token, layer, head, view, …) in place of the scene's own.
+            (token, layer, head, view, boxes, …) in place of the scene's own.
         families: see `scene_json`.
         explanations: what was found out about its changes, shown as cards; of the same question the first counts.
         largest: bytes of the file; numbers that do not fit are left out, and the report says which. What it opens on,
@@ -61,11 +62,13 @@ def report_html(
     """
     scene = scene_json(comparison, written=written, families=families)
     opening = {**cast(dict[str, Json], scene["opening"]), **(choice or {})}
+    boxes, _ = on_photo(opening["boxes"], comparison.image_size)
+    opening["boxes"] = [list(box) for box in boxes]
     scene["opening"] = opening
     found: list[Json] = [finding for each in explanations for finding in findings_json(each, comparison)]
     head, foot = _around(comparison, scene, found)
     room = largest - len(head.encode()) - len(foot.encode()) - 4_000  # for the words of what is inside
-    contents = report_contents(comparison, _stack_choice(opening), room)
+    contents = report_contents(comparison, _stack_choice(opening), room, boxes)
     return "".join([head, _words(contents), _numbers(contents), foot])
 
 
@@ -130,7 +133,7 @@ def _words(contents: ReportContents) -> str:
 def _numbers(contents: ReportContents) -> str:
     return "".join(
         f'<script type="application/octet-stream" data-{kind}="{escape(key)}">{text}</script>\n'
-        for kind, entries in (("stack", contents.stacks), ("heads", contents.heads))
+        for kind, entries in (("stack", contents.stacks), ("heads", contents.heads), ("box", contents.boxes))
         for key, text in entries.items()
     )
 

@@ -141,6 +141,7 @@ def _opening(first: Recording, names: list[str], most: LargestChange | None) -> 
         "smooth": True,
         "fade": True,  # of differences only: where nothing changed, the photo shows
         "marks": True,
+        "boxes": [],
     }
 
 

@@ -14,6 +14,7 @@ from visualize.numbers.stack import PaneStack, Stack, stack
 from visualize.numbers.table import numbers_json
 from visualize.numbers.views import VIEWS
 from visualize.pictures.bar import limits_json
+from visualize.stacks.groups_json import groups_json
 from visualize.stacks.map_bytes import ROUNDING, body, scales_of, unit_json
 from visualize.stacks.stack_choice import StackChoice
 
@@ -56,6 +57,7 @@ def stack_body(comparison: Comparison, choice: StackChoice) -> bytes:
         "heads": [[[head.head, head.words] for head in ranked] for ranked in shown.heads],
         "scale": _scales(shown),
         "strip": _strip(shown),
+        "groups": groups_json(comparison, shown.selections, choice.variants(comparison)),
     }
     return body(header, [pane.maps for pane in (*shown.variants, *shown.differences)])
 

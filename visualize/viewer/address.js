@@ -1,5 +1,7 @@
 // Decides how a choice is written into the address and read from it; whoever reads checks what was read.
 
+import { boxesText, readBoxes } from "./box_text.js";
+
 const NAMES = /** @type {const} */ (["token", "layer", "head", "view", "window", "against", "adapter", "opacity", "colormap", "diverging", "percentile", "log", "smooth", "fade", "marks"]);
 
 /**
@@ -7,7 +9,8 @@ const NAMES = /** @type {const} */ (["token", "layer", "head", "view", "window",
  * @returns {string} without the #
  */
 export function toAddress(choice) {
-  return new URLSearchParams(NAMES.map((name) => [name, Array.isArray(choice[name]) ? /** @type {number[]} */ (choice[name]).join("-") : String(choice[name])])).toString();
+  const parts = NAMES.map((name) => [name, Array.isArray(choice[name]) ? /** @type {number[]} */ (choice[name]).join("-") : String(choice[name])]);
+  return new URLSearchParams([...parts, ["box", boxesText(choice.boxes)]]).toString();
 }
 
 /**
@@ -18,6 +21,7 @@ export function fromAddress(hash) {
   /** @type {Record<string, unknown>} */
   const change = {};
   for (const [name, text] of new URLSearchParams(hash.replace(/^#/, ""))) {
+    if (name === "box") change.boxes = readBoxes(text);
     if (!NAMES.some((known) => known === name)) continue;
     if (name === "against" || name === "adapter") change[name] = text; // a name may look like a number
     else if (name === "token" && /^\d+-\d+$/.test(text)) change.token = text.split("-").map(Number);

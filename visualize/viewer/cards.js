@@ -9,7 +9,7 @@ const LEFT = ["attribution", "heads"]; // where there is room for two columns
 
 /**
  * @typedef {object} CardActs
- * @property {() => [number, number, number, number] | null} box the drawn box, if one is drawn
+ * @property {() => Choice["boxes"] | null} box the drawn boxes, if any are drawn
  * @property {() => void} changed a finding came, or another one counts now
  */
 

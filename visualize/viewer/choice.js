@@ -1,5 +1,7 @@
 // Decides what a choice may be and how it changes; it draws nothing and asks nobody.
 
+import { areBoxes, boxesText } from "./box_text.js";
+
 /**
  * The choice after a change. Some views have no single heads: choosing one puts the head aside until another view is
  * chosen, and choosing a head leaves it. The two sides are never the same variant: choosing the other's swaps them.
@@ -31,6 +33,12 @@ export function settle(choice, change, kinds) {
  * @param {Choice} choice
  */
 export const stackKey = ({ token, head, view, window, against }) => JSON.stringify({ token, head, view, window, against });
+
+/**
+ * The key of the numbers in a choice's boxes; those of the head are among them.
+ * @param {Choice} choice
+ */
+export const boxKey = ({ boxes, token, window, against }) => JSON.stringify({ box: boxesText(boxes), token, window, against });
 
 /**
  * @param {TokenChoice} token
@@ -92,6 +100,7 @@ export function fitted(scene, wanted) {
     smooth: (value) => typeof value === "boolean",
     fade: (value) => typeof value === "boolean",
     marks: (value) => typeof value === "boolean",
+    boxes: (value) => areBoxes(value, scene.image_size),
   };
   const kept = Object.fromEntries(Object.entries(wanted).filter(([name, value]) => may[name]?.(value)));
   const next = { ...scene.opening, ...kept };

@@ -21,10 +21,14 @@ interface Choice {
   readonly smooth: boolean;
   readonly fade: boolean;
   readonly marks: boolean;
+  /** What a person drew: boxes in whole pixels of the photo, whose union is measured. */
+  readonly boxes: readonly Box[];
   /** The head that the contrast view has put aside: it has none of its own. */
   readonly aside?: Head | null;
 }
 type Change = Partial<Choice>;
+/** top, left, bottom, right, half-open. */
+type Box = readonly [number, number, number, number];
 
 interface Limits {
   low: number;
@@ -81,6 +85,14 @@ interface StackHeader {
   numbers: NumberTable[];
   heads: [number, string][][];
   scale: Record<string, Scale>;
+  /** Shares of attention: per variant and layer one entry per name. */
+  groups: {
+    names: string[];
+    values: Record<string, number[][]>;
+    texts: Record<string, string[][]>;
+    changes: Record<string, string[][]>;
+    about: string;
+  };
   strip: {
     measure: string;
     unit: string;
@@ -124,7 +136,18 @@ interface MatrixMeasure {
   limits: Limits;
   label: string;
 }
-type MatrixName = "js" | "share" | "entropy";
+type MatrixName = "js" | "share" | "entropy" | "box_change" | "box_against" | "box";
+
+/** What Python says of boxes: per variant and head (or "mean") one text per layer. */
+interface BoxNumbers {
+  boxes: Box[];
+  notes: string[];
+  about: string;
+  of_maximum: string;
+  numbers: Record<string, Record<"share" | "ratio" | "hit", Record<string, string[]>> & { change?: Record<string, string[]> }>;
+  matrix: Record<string, Partial<Record<MatrixName, MatrixMeasure>>>;
+  heads: Record<string, { layer: number; head: number; text: string }[]>;
+}
 
 interface Scene {
   grid: [number, number];
@@ -143,7 +166,7 @@ interface Scene {
   changes: Record<string, number[][]>;
   changes_mean: Record<string, number[]>;
   most_changed: { token: number; layer: number; variant: string } | null;
-  matrix: Record<string, Record<MatrixName, MatrixMeasure>>;
+  matrix: Record<string, Partial<Record<MatrixName, MatrixMeasure>>>;
   matrix_token: number[];
   answers: { variant: string; text: string | null; replayed: boolean }[];
   prompt: string;
@@ -250,6 +273,10 @@ interface Source {
   photo: string;
   stack(choice: Choice): Promise<ArrayBuffer>;
   heads?(choice: Choice, layer: number): Promise<ArrayBuffer>;
+  /** The numbers in the choice's boxes; `recorded` are the tokens whose heads the scene has. */
+  box?(choice: Choice, recorded: number[]): Promise<BoxNumbers>;
+  /** Whether nobody can be asked for another box: those of the choice that it opens on are all there are. */
+  fixed?: boolean;
   /** Ask the model for the single heads of a token; the answer comes as `update`. */
   record?(token: TokenChoice): void;
   /** Replay another answer: words given here, or those that a variant wrote. */

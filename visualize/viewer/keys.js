@@ -23,6 +23,7 @@ function isTaken(root, target, key) {
  * @property {(down: number, right: number) => void} cell
  * @property {() => void} play
  * @property {(factor: number) => void} zoom 0 is the whole photo
+ * @property {() => void} box draw a box, or end drawing
  * @property {() => void} escape
  */
 
@@ -32,11 +33,11 @@ function isTaken(root, target, key) {
  * @returns {() => void} stops listening
  */
 export function listenToKeys(root, meanings) {
-  const { layer, head, token, cell, play, zoom, escape } = meanings;
+  const { layer, head, token, cell, play, zoom, box, escape } = meanings;
   /** @type {Record<string, () => void>} */
   const plain = {
     ArrowLeft: () => layer(-1), ArrowRight: () => layer(1), ArrowUp: () => head(-1), ArrowDown: () => head(1),
-    " ": play, "[": () => token(-1), "]": () => token(1), "+": () => zoom(1.5), "=": () => zoom(1.5), "-": () => zoom(1 / 1.5), "0": () => zoom(0), Escape: escape,
+    b: box, " ": play, "[": () => token(-1), "]": () => token(1), "+": () => zoom(1.5), "=": () => zoom(1.5), "-": () => zoom(1 / 1.5), "0": () => zoom(0), Escape: escape,
   };
   /** @type {Record<string, () => void>} */
   const shifted = { ArrowLeft: () => cell(0, -1), ArrowRight: () => cell(0, 1), ArrowUp: () => cell(-1, 0), ArrowDown: () => cell(1, 0), "+": () => zoom(1.5) };

@@ -3,11 +3,11 @@
 
 import { coloursOf } from "./colours.js";
 import { createBar } from "./colour_bar.js";
-import { make, mark, write } from "./element.js";
+import { make, mark, words, write } from "./element.js";
 import { paintMatrix } from "./finding_pictures.js";
 
-/** @type {readonly MatrixName[]} */
-const MEASURES = ["js", "share", "entropy"];
+/** @type {readonly (MatrixName | "carries")[]} */
+const MEASURES = ["carries", "js", "share", "entropy", "box_change", "box_against", "box"];
 
 /**
  * @param {(layer: number, head: number, isEffect: boolean) => void} go isEffect: of the token that is looked at
@@ -33,6 +33,9 @@ export function createMatrix(go) {
   let chance = null;
   /** @type {Drawn | null} */
   let drawn = null;
+  /** @type {BoxNumbers | null} of the boxes that are drawn */
+  let boxed = null;
+  let offered = "";
   /** @type {MatrixMeasure | null} */
   let painted = null;
   let colours = /** @type {Uint8Array | null} */ (null);
@@ -43,32 +46,40 @@ export function createMatrix(go) {
 
   /** @returns {MatrixPicture | null} */
   const carried = () => /** @type {MatrixPicture | undefined} */ (effect?.pictures.find((picture) => picture.kind === "matrix")) ?? null;
-  /** @param {MatrixName | "carries"} name @returns {MatrixMeasure | null} */
-  const measureOf = (name) => (name === "carries" ? carried() : drawn?.scene.matrix[drawn.choice.adapter]?.[name] ?? null);
-  const measured = () => measureOf(measure) ?? measureOf("js");
+  /** The measures there are: what carries the change, those of the scene, and those of a box. @returns {Partial<Record<MatrixName | "carries", MatrixMeasure>>} */
+  function measures() {
+    if (!drawn) return {};
+    const found = carried();
+    return { ...(found ? { carries: found } : {}), ...drawn.scene.matrix[drawn.choice.adapter], ...boxed?.matrix[drawn.choice.adapter] };
+  }
+  /** What is shown: the measure that was turned to, where there is one; those of a box go with it. @returns {MatrixName | "carries"} */
+  const turned = () => (measures()[measure] ? measure : (MEASURES.find((name) => measures()[name]) ?? measure));
+  const measured = () => measures()[turned()] ?? null;
   /** What is within chance, where that is of the tokens that the matrix is of. */
-  const within = () => (chance && measure !== "carries" && drawn?.scene.matrix_token.length === 1 && drawn.scene.matrix_token[0] === chance.token && chance.first === drawn.scene.variants[0] ? chance.heads?.within ?? null : null);
+  const within = () => (chance && turned() !== "carries" && drawn?.scene.matrix_token.length === 1 && drawn.scene.matrix_token[0] === chance.token && chance.first === drawn.scene.variants[0] ? chance.heads?.within ?? null : null);
 
   function paint() {
     if (!drawn) return;
     const { scene, choice } = drawn;
+    const all = measures();
+    const names = MEASURES.filter((name) => all[name]);
     const matrix = measured();
     element.hidden = !matrix;
     if (!matrix) return;
+    const now = JSON.stringify([turned(), names, choice.adapter]);
+    if (offered !== now) {
+      offered = now;
+      choices.replaceChildren(...names.map((name) =>
+        make("button", { type: "button", "aria-pressed": String(name === turned()), "data-measure": name, onclick: () => turnTo(name) }, words(all[name]?.label ?? ""))));
+    }
     const table = coloursOf(scene, matrix.limits.signed ? choice.diverging : choice.colormap);
     const dimmed = within();
     if (painted === matrix && colours === table && dim === dimmed) return;
     [painted, colours, dim] = [matrix, table, dimmed];
     paintMatrix(canvas, matrix, scene, table, dimmed);
     bar.draw(matrix.limits, table);
-    const shown = /** @type {const} */ (["carries", ...MEASURES]).flatMap((name) => {
-      const found = measureOf(name);
-      return found ? [/** @type {const} */ ([name, found])] : [];
-    });
-    choices.replaceChildren(...shown.map(([name, found]) =>
-      make("button", { type: "button", "aria-pressed": String(found === matrix), "data-measure": name, onclick: () => turnTo(name) }, found.label)));
-    write(about, measure === "carries" && carried() ? "What each head alone does to the answer. A head that changed most need not be one of these." : dimmed ? "Dimmed: within chance, by JS divergence." : "");
-    mark(field, "aria-label", `${matrix.label} of every head (rows) of every layer (columns), ${choice.adapter} against ${measure === "carries" ? choice.against : scene.variants[0]}; ${matrix.limits.words}. Arrows move, Enter goes there.`);
+    write(about, turned() === "carries" ? "What each head alone does to the answer. A head that changed most need not be one of these." : dimmed ? "Dimmed: within chance, by JS divergence." : "");
+    mark(field, "aria-label", `${matrix.label} of every head (rows) of every layer (columns), ${choice.adapter} against ${turned() === "carries" ? choice.against : scene.variants[0]}; ${matrix.limits.words}. Arrows move, Enter goes there.`);
   }
 
   /** @param {MatrixName | "carries"} name */
@@ -145,14 +156,16 @@ export function createMatrix(go) {
     /** @param {Scene} scene */
     show(scene) {
       painted = null;
+      offered = "";
       cell = null;
       element.hidden = !Object.keys(scene.matrix).length;
       field.style.setProperty("--lav-cells", String(scene.layers / scene.heads));
     },
-    /** @param {Drawn} next */
-    draw(next) {
-      const first = drawn?.scene !== next.scene || drawn.choice.adapter !== next.choice.adapter;
+    /** @param {Drawn} next @param {BoxNumbers | null} inBox */
+    draw(next, inBox) {
+      const first = drawn?.scene !== next.scene || drawn.choice.adapter !== next.choice.adapter || String(boxed?.boxes) !== String(inBox?.boxes);
       drawn = next;
+      boxed = inBox;
       paint();
       place(current, next.choice.layer, typeof next.choice.head === "number" ? next.choice.head : null);
       if (first) point(null);

@@ -1,6 +1,6 @@
 // Decides where the numbers of a report come from: the elements of its own file. What is not in it says so.
 
-import { stackKey } from "./choice.js";
+import { boxKey, stackKey } from "./choice.js";
 import { inflated, unpack } from "./unpack.js";
 
 /**
@@ -9,8 +9,9 @@ import { inflated, unpack } from "./unpack.js";
  * @returns {Source}
  */
 export function reportSource(photo, address) {
-  const stacks = elements("stack");
-  const heads = elements("heads");
+  const stacks = elements("stack", stackKey);
+  const heads = elements("heads", stackKey);
+  const boxes = elements("box", (key) => (typeof key === "string" ? key : JSON.stringify(key)));
   /** @type {Map<Element, Promise<ArrayBuffer>>} */
   const opened = new Map();
 
@@ -30,7 +31,14 @@ export function reportSource(photo, address) {
   return {
     photo,
     address,
+    fixed: true,
     stack: (choice) => take(stacks, choice, unpack),
+    async box(choice) {
+      const parts = [boxes.get(boxKey(choice)), boxes.get("matrix")];
+      if (!parts[0] || !parts[1]) throw { code: "not_in_report", message: "The numbers of these boxes and this token are not in the report." };
+      const texts = await Promise.all(parts.map((part) => inflated(part?.textContent ?? "")));
+      return Object.assign({}, ...texts.map((text) => JSON.parse(new TextDecoder().decode(text))));
+    },
     async heads(choice, layer) {
       const starts = await take(heads, { ...choice, head: "mean" }, inflated);
       const start = startOf(starts, layer);
@@ -66,12 +74,13 @@ function startOf(starts, layer) {
 
 /**
  * The elements that hold numbers, by the key of their choice.
- * @param {"stack" | "heads"} kind
+ * @param {"stack" | "heads" | "box"} kind
+ * @param {(key: any) => string} keyOf of what the element says it is of
  * @returns {Map<string, Element>}
  */
-function elements(kind) {
+function elements(kind, keyOf) {
   const found = /** @type {NodeListOf<HTMLElement>} */ (document.querySelectorAll(`script[data-${kind}]`));
-  return new Map([...found].map((element) => [stackKey(JSON.parse(element.dataset[kind] ?? "")), element]));
+  return new Map([...found].map((element) => [keyOf(JSON.parse(element.dataset[kind] ?? "")), element]));
 }
 
 /**

@@ -2,6 +2,7 @@
 // It does not know Gradio, reports or notebooks: it gets an element, a scene and a source.
 
 import { fromAddress, toAddress } from "./address.js";
+import { createBoxes } from "./box.js";
 import { createCards } from "./cards.js";
 import { createChips } from "./chips.js";
 import { ends, fitted, isThere, kept, runOf, settle, stackKey } from "./choice.js";
@@ -17,6 +18,7 @@ import { createPanes } from "./panes.js";
 import { createPhoto } from "./photo.js";
 import { createPlay } from "./play.js";
 import { createShelf } from "./shelf.js";
+import { createShares } from "./shares.js";
 import { createStrip } from "./strip.js";
 import { createZoom } from "./zoom.js";
 
@@ -62,12 +64,14 @@ export function createViewer(root, { auto = false } = {}) {
   const zoom = createZoom(queue);
   const panes = createPanes(queue);
   const hover = createHover(panes.frames, zoom.part);
+  const boxes = createBoxes(panes.frames, zoom.part, (change) => choose(change), queue);
   const chips = createChips({ choose, preview, replay: (answer) => look?.source.replay?.(answer) });
   const strip = createStrip(choose);
+  const shares = createShares(choose);
   const numbers = createNumbers();
   const heads = createHeads(choose, (token) => look?.source.record && record(token), queue);
   const matrix = createMatrix((layer, head, isEffect) => look && choose(isEffect ? { layer, head } : { layer, head, token: runOf(look.scene.matrix_token), against: look.scene.variants[0] }));
-  const cards = createCards({ box: () => null, changed: queue });
+  const cards = createCards({ box: () => (choice?.boxes.length ? choice.boxes : null), changed: queue });
   const play = createPlay(step, (on) => {
     controls.playing(on);
     where.setAttribute("aria-live", on ? "off" : "polite"); // or every layer that flies by is read out
@@ -75,9 +79,9 @@ export function createViewer(root, { auto = false } = {}) {
   const controls = createControls({ choose, play: () => play.turn(!play.isOn()), speed: play.speed, through: (what) => (playing = what) });
   const zoomButton = (/** @type {string} */ text, /** @type {string} */ label, /** @type {() => void} */ act) =>
     make("button", { type: "button", class: "lav-small", "aria-label": label, title: label, onclick: act }, text);
-  const tools = make("div", { class: "lav-tools", role: "group", "aria-label": "Zoom" },
-    zoomButton("−", "zoom out (−)", () => zoom.by(1 / 1.5)), zoomButton("fit", "fit the whole photo (0)", zoom.whole), zoomButton("+", "zoom in (+)", () => zoom.by(1.5)));
-  const keysLine = make("p", { class: "lav-keys", id: "lav-keys" }, ...[["←", "→", "layer"], ["↑", "↓", "head"], ["[", "]", "token"], ["space", "play"], ["+", "−", "0", "zoom"], ["shift + arrows", "cell"]].map((row) =>
+  const tools = make("div", { class: "lav-tools" }, boxes.tool, make("div", { class: "lav-tools", role: "group", "aria-label": "Zoom" },
+    zoomButton("−", "zoom out (−)", () => zoom.by(1 / 1.5)), zoomButton("fit", "fit the whole photo (0)", zoom.whole), zoomButton("+", "zoom in (+)", () => zoom.by(1.5))));
+  const keysLine = make("p", { class: "lav-keys", id: "lav-keys" }, ...[["←", "→", "layer"], ["↑", "↓", "head"], ["[", "]", "token"], ["space", "play"], ["+", "−", "0", "zoom"], ["b", "box"], ["shift + arrows", "cell"]].map((row) =>
     make("span", {}, ...row.slice(0, -1).map((key) => make("kbd", {}, key)), ` ${row[row.length - 1]}`)));
 
   for (const frame of panes.frames) {
@@ -90,8 +94,8 @@ export function createViewer(root, { auto = false } = {}) {
   root.hidden = true;
   root.replaceChildren(chips.element,
     make("section", { class: "lav-card lav-looking", "aria-label": "Pictures" },
-      make("div", { class: "lav-top" }, where, tools), staleLine, status, panes.element, hover.readout, strip.element, controls.element, heads.element, keysLine),
-    make("div", { class: "lav-below" }, matrix.element, numbers.element), cards.element);
+      make("div", { class: "lav-top" }, where, tools), staleLine, status, panes.element, boxes.element, hover.readout, strip.element, controls.element, heads.element, keysLine),
+    make("div", { class: "lav-below" }, matrix.element, numbers.element, shares.element), cards.element);
 
   const silence = listenToKeys(root, {
     ready: () => choice !== null && root.isConnected,
@@ -105,13 +109,20 @@ export function createViewer(root, { auto = false } = {}) {
     cell: hover.move,
     play: () => play.turn(!play.isOn()),
     zoom: (factor) => (factor ? zoom.by(factor) : zoom.whole()),
-    escape: hover.clear,
+    box: boxes.toggle,
+    escape: () => boxes.cancel() || hover.clear(),
   });
   const follow = () => {
-    if (look?.source.address && choice) choose(fitted(look.scene, { ...choice, ...fromAddress(location.hash) }));
+    if (look?.source.address && choice) choose(fitted(look.scene, { ...choice, ...addressed(look.source) }));
   };
   addEventListener("hashchange", follow);
   addEventListener("resize", panes.measure);
+
+  /** What the address names, unchecked; other boxes than a file holds have no numbers in it. @param {Source} source */
+  function addressed(source) {
+    const { boxes: named, ...rest } = fromAddress(location.hash);
+    return source.fixed || named === undefined ? rest : { ...rest, boxes: named };
+  }
 
   /** The one way in which a choice changes. @param {Change} change */
   function choose(change) {
@@ -173,9 +184,11 @@ export function createViewer(root, { auto = false } = {}) {
     controls.offerHeads(...heads.order(effect, stack.header.heads[now.frame], shown.layer));
     controls.draw(choice);
     hover.draw(now);
+    const boxed = boxes.draw(now);
     chips.draw(now, choice);
     strip.draw(now);
-    matrix.draw(now);
+    shares.draw(now);
+    matrix.draw(now, boxed);
     matrix.offer(effect, chance);
     heads.draw(now);
     clearTimeout(resting);
@@ -272,10 +285,12 @@ export function createViewer(root, { auto = false } = {}) {
     keepingFocus(() => {
       panes.show(scene);
       strip.show(scene);
+      shares.show();
       controls.show(scene);
       matrix.show(scene);
       heads.show(scene, source);
       cards.show(scene, source, key);
+      boxes.show(source);
     });
     queue();
   }
@@ -295,7 +310,7 @@ export function createViewer(root, { auto = false } = {}) {
       play.turn(false);
       const first = look === null;
       const still = keep && look && choice ? kept(look.scene, choice, scene) : {};
-      const named = first && source.address ? fromAddress(location.hash) : {};
+      const named = first && source.address ? addressed(source) : {};
       choice = fitted(scene, { ...opening, ...still, ...named });
       if (!isThere(choice, scene) && !("head" in named)) choice = settle(choice, { head: "mean", view: isThere({ ...choice, head: "mean" }, scene) ? choice.view : "raw" }, scene.view_kinds);
       zoom.whole();

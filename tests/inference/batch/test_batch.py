@@ -228,13 +228,13 @@ def test_memory_does_not_grow_with_the_number_of_images(tmp_path, monkeypatch):
     kinds = (Request, Comparison)
     before = {id(each): each for each in gc.get_objects() if type(each) in kinds}  # what other tests hold
 
-    def counting(self, name, comparison):
+    def counting(self, name, comparison, boxes):
         time.sleep(0.02)
         kept.append(name)
         if len(kept) % 5 == 0:  # it looks at everything that Python holds
             found = [type(each) for each in gc.get_objects() if type(each) in kinds and id(each) not in before]
             alive.append(max(found.count(kind) for kind in kinds))
-        keep(self, name, comparison)
+        keep(self, name, comparison, boxes)
 
     monkeypatch.setattr(Answers, "keep", counting)
     backend = ScriptedBackend()
@@ -262,9 +262,9 @@ def test_the_engine_does_not_wait_for_the_disk_but_is_never_far_ahead(tmp_path, 
                 far_ahead.set()
             return super().compare(request)
 
-    def waiting(self, name, comparison):
+    def waiting(self, name, comparison, boxes):
         assert far_ahead.wait(10)
-        keep(self, name, comparison)
+        keep(self, name, comparison, boxes)
 
     monkeypatch.setattr(Answers, "keep", waiting)
     assert batch(images, "--prompt", "What?", "--out", out, backend=Watching())[0] == 0
@@ -413,9 +413,9 @@ def test_ctrl_c_saves_what_came_before_it(tmp_path, monkeypatch):
     images, out = numbered(tmp_path / "in", 4), tmp_path / "out"
     saved, keep = [], Answers.keep
 
-    def slowly(self, name, comparison):
+    def slowly(self, name, comparison, boxes):
         time.sleep(0.3)
-        keep(self, name, comparison)
+        keep(self, name, comparison, boxes)
         saved.append(name)
 
     monkeypatch.setattr(Answers, "keep", slowly)
@@ -465,6 +465,9 @@ def test_a_second_run_keeps_out(tmp_path):
         (b'{"prompt": "a", "image": "a\\u0000.png"}', "line 1: image must name a file within"),
         (b'{"prompt": "a", "image": ""}', "line 1: image must name a file within"),
         (b'{"prompt": "\\ud800"}', "line 1: prompt holds half of a surrogate pair"),
+        (b'{"prompt": "a", "box": [1, 2, 3]}', "line 1: A box must be four numbers"),
+        (b'{"prompt": "a", "box": [[9, 2, 3, 4], [0, 0, 1, 1]]}', "line 1: The box (9, 2, 3, 4) is in the wrong order"),
+        (b'{"prompt": "a", "box": [1, 1, NaN, 4]}', "line 1: A box must be four finite numbers"),
         (b"[" * 100_000, "line 1: this is not JSON"),
         (b"\xff\xfe", "not UTF-8"),
         (b"\n\n", "holds no prompt"),
@@ -733,8 +736,8 @@ import os, signal, sys
 from inference.batch.__main__ import main
 from inference.batch.answers import Answers
 keep, kept = Answers.keep, []
-def keep_and_stand_still(self, name, comparison):
-    keep(self, name, comparison)
+def keep_and_stand_still(self, name, comparison, boxes):
+    keep(self, name, comparison, boxes)
     kept.append(name)
     if len(kept) == int(sys.argv[1]):
         os.kill(os.getpid(), signal.SIGSTOP)

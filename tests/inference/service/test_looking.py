@@ -16,6 +16,7 @@ from tests.built_page import build_handlers, build_server_of
 from tests.inference.service.events import FIRST_ANSWER, analyze, look, one, page_over, record, scene, upload, visitor
 from tests.scripted_backend import ANSWER, LAYERS, ScriptedBackend
 from tests.visualize.read_body import read_body
+from visualize.stacks.box_body import box_body, box_matrix
 from visualize.stacks.heads_body import heads_body
 from visualize.stacks.scene import scene_json
 from visualize.stacks.stack_body import stack_body
@@ -203,3 +204,39 @@ def test_looking_waits_for_nobodys_analysis(uploads: Path):
     with TestClient(build_server_of(page.service)) as client, page.service.queue.place():
         assert ask(client, done, "stack", token="6").status_code == 200
     assert look(page, done)
+
+
+def test_the_numbers_of_a_box_are_what_drawing_makes_of_the_result_and_run_nothing(
+    page: Any, client: TestClient, backend: ScriptedBackend, uploads: Path
+):
+    done = analyze(page, upload(uploads))[-1]
+    comparison = page.service.looked_at(done.viewer["ticket"]).comparison
+    before = len(backend.requests)
+    boxes = "8,16,40,80;0,0,5,9"
+    for query, choice in (
+        ({"token": "6"}, StackChoice(6)),
+        ({"token": "5", "head": 2, "view": "sink-masked"}, StackChoice(5)),  # all heads of the row itself
+        ({"token": "6-8", "window": 1, "against": "find-red"}, StackChoice((6, 8), window=1, against="find-red")),
+    ):
+        answer = ask(client, done, "box", box=boxes, recorded=str(FIRST_ANSWER), **query)
+        expected = box_body(comparison, boxes, choice) | box_matrix(comparison, boxes)
+        assert answer.json() == expected
+        assert answer.headers["cache-control"].startswith("private")
+    assert len(backend.requests) == before
+    outside = ask(client, done, "box", token="5", box="900,0,950,9")
+    assert "pixels high and" in refused(outside, 422, "invalid_selection")
+    assert "four numbers" in refused(ask(client, done, "box", token="5", box="1,2,3"), 422, "invalid_selection")
+    refused(ask(client, done, "box", token="5"), 422, "invalid_input")
+    refused(ask(client, done, "box", token="5", box=boxes, recorded="6"), 409, "not_recorded")
+    assert client.get("/visits/nobody/box", params={"token": "5", "box": boxes}).status_code == 404
+
+
+def test_the_matrix_of_a_box_is_of_the_heads_that_were_recorded_meanwhile(page: Any, client: TestClient, uploads: Path):
+    done = analyze(page, upload(uploads))[-1]
+    record(page, done, token=6)
+    boxes = "8,16,40,80"
+    first, later = (ask(client, done, "box", token="6", box=boxes, recorded=at).json() for at in ("5", "6"))
+    assert first["matrix"] != later["matrix"]
+    assert set(first["numbers"]["base"]["share"]) == {"mean"}
+    assert "0" in later["numbers"]["base"]["share"]
+    assert first["numbers"]["base"]["share"]["mean"] == later["numbers"]["base"]["share"]["mean"]

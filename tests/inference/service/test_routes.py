@@ -449,3 +449,59 @@ def test_the_documentation_names_every_route_and_loads_nothing_from_elsewhere(cl
 def test_nothing_of_a_visitor_is_kept(client: TestClient):
     ask(client)
     assert client.app.get_blocks().service.results.nbytes == 0  # type: ignore[attr-defined]
+
+
+# boxes
+
+
+def test_a_box_is_measured_per_variant_layer_and_head(client):
+    plain = ask(client, adapter=["base", "find-red"]).json()
+    assert "box" not in plain
+    body = ask(client, adapter=["base", "find-red"], box=["8,16,40,80", "30,0,64,20"], overlay="true").json()
+    found = body["box"]
+    assert found["boxes"] == [[8, 16, 40, 80], [30, 0, 64, 20]]
+    inside = np.zeros((64, 96))
+    inside[8:40, 16:80] = inside[30:64, 0:20] = 1
+    rows, columns = body["grid"]
+    cover = inside.reshape(rows, 64 // rows, columns, 96 // columns).mean(axis=(1, 3))
+    assert found["area"] == pytest.approx(cover.mean())
+    shown = [entry["adapter"] for entry in found["scores"]]
+    assert shown == ["base", "find-red"]
+    for entry, shown_map in zip(found["scores"], body["maps"], strict=True):
+        assert np.shape(entry["heads"]["share"]) == np.shape(entry["heads"]["hit"]) == (LAYERS, HEADS)
+        expected = (np.array(shown_map["heatmap"]) * cover).sum()
+        assert entry["mean"]["share"][shown_map["layer"]] == pytest.approx(expected, rel=1e-5)
+    marked = Image.open(io.BytesIO(base64.b64decode(body["maps"][0]["overlay"].partition(",")[2]))).convert("RGB")
+    assert marked.getpixel((48, 6)) == (255, 255, 255)  # the box's upper edge, drawn just outside it
+
+
+def test_a_box_in_json_is_numbers_and_one_that_reaches_beyond_is_cut_with_a_note(client):
+    image = base64.b64encode(png()).decode()
+    for sent in ([8, -5, 40, 999], [[8, -5, 40, 999]], "8,-5,40,999"):
+        body = client.post("/api/analyze", json={"image": image, "box": sent}).json()
+        assert body["box"]["boxes"] == [[8, 0, 40, 96]]
+        assert "(64 pixels high, 96 wide)" in body["box"]["notes"][0]
+    assert (
+        client.post("/api/analyze", json={"image": image, "token": "answer", "box": "0,0,9,9"}).json()["box"]["scores"][
+            0
+        ]["heads"]
+        is None
+    )
+
+
+@pytest.mark.parametrize(
+    ("box", "words"),
+    [
+        ("64,0,99,9", "outside the photo, which is 64 pixels high and 96 wide"),
+        ("5,5,5,9", "no area"),
+        ("9,0,1,9", "wrong order"),
+        ("1,2,3", "four numbers"),
+        ("1,2,3,<script>", "number of pixels"),
+        (";".join(["0,0,1,1"] * 17), "At most 16"),
+    ],
+)
+def test_a_box_that_is_none_is_refused_before_anything_runs(box, words):
+    backend = ScriptedBackend()
+    with client_for(backend) as own:
+        assert words in refused(ask(own, box=box), 422, "invalid_selection")["message"]
+    assert not backend.requests

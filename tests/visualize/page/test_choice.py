@@ -32,8 +32,10 @@ def test_what_a_browser_sends_is_read_and_what_it_leaves_out_is_usual(pair):
         "fade": True,
         "log": True,
         "percentile": 95,
+        "boxes": [[3, 5, 20, 40], [-4, 50, 20, 200]],
     }
-    assert asdict(Choice.read(sent | {"unknown": 1}, pair)) == sent
+    cut = ((3, 5, 20, 40), (0, 50, 20, 100))  # the photo is 60 × 100
+    assert asdict(Choice.read(sent | {"unknown": 1}, pair)) == sent | {"boxes": cut}
     usual = asdict(Choice.read({"layer": 0, "token": 3, "head": None}, pair))
     assert usual == {
         "layer": 0,
@@ -50,6 +52,7 @@ def test_what_a_browser_sends_is_read_and_what_it_leaves_out_is_usual(pair):
         "fade": False,
         "log": False,
         "percentile": 100.0,
+        "boxes": (),
     }
 
 

@@ -91,13 +91,14 @@ def test_at_most_forty_tokens_are_inside_those_of_the_answer_first_and_the_other
 def test_a_report_says_what_is_inside():
     given = pair()
     at, focus = scene_json(given)["opening"]["token"], given.recordings[0].focus[0]
-    said = Page(report_html(given)).texts[-3:]
+    said = Page(report_html(given)).texts[-4:]
     assert said == [
         "Inside, for all layers: the mean of all heads for tokens 1–4, 7–9.",
         f"Inside, too: every head for token {focus}.",
         f"Also for token {at}: sink-masked view; contrast view; raw view, ±1 layers; raw view, ±2 layers. "
         "Also for the mean of tokens 7–8: raw view. "
         "Everything else is left out, and says so where it is chosen; an NPZ of this result holds all of it.",
+        "No box was drawn when this file was saved, and none can be measured in it: draw boxes on the page.",
     ]
 
 
@@ -107,9 +108,9 @@ def test_what_does_not_fit_is_left_out_as_a_whole_and_said():
     page = Page(small := report_html(given, largest=1_000))
     assert len(choices(page)) == 1
     assert not page.numbers("heads")
-    assert "Left out: tokens" in page.texts[-3]
+    assert "Left out: tokens" in page.texts[-4]
     focus = given.recordings[0].focus[0]
-    assert f"(recorded for token {focus}) are left out: they would make the file too large." in page.texts[-2]
+    assert f"(recorded for token {focus}) are left out: they would make the file too large." in page.texts[-3]
     for largest in range(len(small) + 8_000, whole, (whole - len(small)) // 6):
         html = report_html(given, largest=largest)
         assert len(html.encode()) <= largest

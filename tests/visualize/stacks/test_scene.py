@@ -131,6 +131,7 @@ def test_the_largest_change_is_that_of_all_variants_and_answer_tokens_and_the_sc
         "smooth": True,
         "fade": True,
         "marks": True,
+        "boxes": [],
     }
 
 

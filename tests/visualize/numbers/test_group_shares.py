@@ -1,0 +1,73 @@
+"""Where a row's attention goes: against plain sums over the record."""
+
+import math
+
+import numpy as np
+import pytest
+
+from inference.errors import SelectionError
+from inference.records import GROUPS
+from tests.visualize.factory import HEADS, LAYERS, comparison, recording
+from visualize import Selection, group_shares, shares_picture
+
+
+def mean_of(own, tokens, layers, heads, group):
+    values = [float(own.group_share[t, la, h, group]) for t in tokens for la in layers for h in heads]
+    return math.fsum(values) / len(values)
+
+
+@pytest.mark.parametrize(
+    ("selection", "tokens", "layers", "heads"),
+    [
+        (Selection(2, 7), [7], [2], range(HEADS)),
+        (Selection(2, 3, head=1), [3], [2], [1]),  # any head of any token: these shares are always recorded
+        (Selection((1, 3), (7, 8), head=0), [7, 8], [1, 2, 3], [0]),
+        (Selection(0, "answer"), [7, 8], [0], range(HEADS)),
+        (Selection(0, "focus", head="max"), [7], [0], range(HEADS)),
+    ],
+)
+def test_shares_are_the_means_of_what_is_chosen(selection, tokens, layers, heads):
+    own = recording(seed=3)
+    shares = group_shares(own, selection)
+    assert shares.shape == (len(GROUPS),)
+    assert shares.sum() == pytest.approx(1, abs=1e-6)
+    for group in range(4):
+        assert shares[group] == pytest.approx(mean_of(own, tokens, layers, heads, group), abs=1e-12)
+
+
+def test_the_first_is_the_image_share_of_the_record():
+    own = recording(seed=4)
+    for layer in range(LAYERS):
+        expected = own.by_token[7, layer].sum(dtype=float)
+        assert group_shares(own, Selection(layer, 7))[0] == pytest.approx(expected, abs=1e-6)
+
+
+@pytest.mark.parametrize("selection", [Selection(99, 7), Selection(0, 99), Selection(0, 7, head=99)])
+def test_what_is_not_there_is_refused(selection):
+    with pytest.raises(SelectionError, match="99 does not exist"):
+        group_shares(recording(), selection)
+
+
+def columns_of(picture, variants):
+    """The blue of the image group in the middle of each column, as a share of the column's height."""
+    pixels = np.asarray(picture).astype(int)
+    blue = np.abs(pixels - [0x2F, 0x6F, 0x94]).max(axis=2) < 12
+    return blue[:, : int(blue.shape[1] * 0.8)].sum(axis=0)
+
+
+def test_the_picture_shows_each_layers_image_share_as_a_height():
+    maps = np.zeros((len(recording().tokens), LAYERS, HEADS, 3, 5))
+    for layer in range(LAYERS):
+        maps[:, layer] = (0.1 + 0.2 * layer) / 15
+    shown = comparison(recording(maps=maps), recording("<b> $x^2", maps=maps, seed=1))
+    picture = shares_picture(shown)
+    assert picture.mode == "RGB"
+    heights = columns_of(picture, 2)
+    found = sorted({int(height) for height in heights if (heights == height).sum() > 20 and height})
+    assert len(found) == LAYERS
+    np.testing.assert_allclose(np.array(found) / found[-1], np.array([0.1, 0.3, 0.5, 0.7]) / 0.7, atol=0.03)
+
+
+def test_a_picture_of_one_variant_is_narrower():
+    shown = comparison(recording(), recording("find-red", seed=1))
+    assert shares_picture(shown, variants=[None]).width < shares_picture(shown).width

@@ -1,0 +1,34 @@
+"""Decide where a row's attention is counted as going: image, question, template or answer, per layer.
+
+These are the recorded shares (`Recording.group_share`), which are known for every token and every head.
+"""
+
+import numpy as np
+
+from inference.measures import Measure
+from inference.records import Recording
+from visualize.numbers.reduce import Selection, check_layers
+from visualize.numbers.token_choice import check_range, token_indices
+
+
+def group_shares(recording: Recording, selection: Selection) -> Measure:
+    """The shares of what is chosen: mean over its tokens, its layers, and its heads.
+
+    Args:
+        recording: one variant.
+        selection: `head` is one head, or the mean of all; a maximum over heads is no row whose shares could be counted,
+            so that for `"max"`, too, it is the mean. `view` is not looked at: these are shares of the attention itself.
+
+    Returns:
+        `(4,)` float64, in the order of `GROUPS`, each 0–1; they sum to 1.
+
+    Raises:
+        SelectionError: a layer, head or token that this recording does not have.
+    """
+    layers = check_layers(selection.layer, recording.by_head.shape[0])
+    rows = recording.group_share[list(token_indices(recording, selection.token)), layers].astype(np.float64)
+    # rows: (chosen tokens, chosen layers, heads, 4)
+    if not isinstance(selection.head, str):
+        check_range("head", selection.head, rows.shape[2])
+        rows = rows[:, :, [selection.head]]
+    return np.asarray(rows.mean(axis=(0, 1, 2)))
