@@ -7,8 +7,10 @@ Of `visualize/`, of the measures, and of the part of the service that picks what
 
 1. Every file's syntax tree is searched for places where a small fault can be made (`_faults`).
 2. `--count` of them are drawn with a printed seed.
-3. For each, this process forks; the child imports the faulty module from memory (no file is touched) and runs the
-   tests, first those named after the module, to the first that fails. A mutant that no test notices survives.
+3. All tests run once without a fault, watched for which of them calls which function.
+4. For each mutant, this process forks; the child imports the faulty module from memory (no file is touched) and runs
+   the tests, first those named after the module, to the first that fails: of a fault in a function, those that call it,
+   else all. A mutant that no test notices survives.
 
 Development only: it needs `os.fork`, and nothing imports it.
 """
@@ -17,11 +19,13 @@ import argparse
 import ast
 import importlib.abc
 import importlib.util
+import json
 import os
 import random
 import re
 import signal
 import sys
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -32,8 +36,8 @@ TESTS = ROOT / "tests" / "visualize"
 #: The service's part, met by the tests of that room.
 SERVICE, SERVICE_TESTS = ROOT / "inference" / "service" / "view.py", ROOT / "tests" / "inference" / "service"
 MEASURES, MEASURES_TESTS = ROOT / "inference" / "measures.py", ROOT / "tests" / "inference" / "test_measures.py"
-#: Tests that look at another process's import or at the whole house see no mutant.
-LEFT_OUT = {"test_imports.py"}
+#: Tests that look at another process's import, or at scripts of the browser alone, see no mutant.
+LEFT_OUT = {"test_imports.py", "test_viewer_modules.py"}
 #: Whose tests are not named after the file.
 NAMED = {
     "caption": "test_stack", "notes": "test_stack", "figures": "test_stack",
@@ -73,11 +77,12 @@ def main() -> int:
     chosen = found if arguments.all else random.Random(arguments.seed).sample(found, min(arguments.count, len(found)))
     print(f"{len(chosen)} of {len(found)} mutants, seed {arguments.seed}", flush=True)
     _warm()
-    if not _pass_unharmed():
+    callers = _callers()
+    if callers is None:
         print("the tests fail without a fault")
         return 1
     survivors = []
-    for at, (line, killed) in enumerate(_outcomes(chosen, arguments.jobs), 1):
+    for at, (line, killed) in enumerate(_outcomes(chosen, arguments.jobs, callers), 1):
         print(f"{at:4d} {'killed  ' if killed else 'SURVIVED'} {line}", flush=True)
         survivors += [] if killed else [line]
     print("", *survivors, sep="\n")
@@ -227,7 +232,44 @@ class _Faulty(importlib.abc.MetaPathFinder, importlib.abc.SourceLoader):
         raise OSError("never from a cache")
 
 
-def _outcomes(chosen: list[tuple[Path, int, int, str]], jobs: int) -> Iterator[tuple[str, bool]]:
+class _Watch:
+    """Notes which test calls which function of `visualize/`, as `path:name`; what runs outside of any is every test's.
+
+    What is kept of a call (`lru_cache`) is thrown away before each test, so that each calls what it needs.
+    """
+
+    def __init__(self) -> None:
+        self.test = ""
+        self.calls: dict[str, set[str]] = {}
+
+    def pytest_runtest_logstart(self, nodeid, location):
+        self.test = nodeid
+        for module in [module for name, module in sys.modules.items() if name.startswith("visualize")]:
+            for value in vars(module).values():
+                getattr(value, "cache_clear", int)()
+
+    def pytest_runtest_logfinish(self, nodeid, location):
+        self.test = ""
+
+    def note(self, frame, event, argument):
+        code = frame.f_code
+        if code.co_filename.startswith(str(ROOT / "visualize")):
+            self.calls.setdefault(f"{code.co_filename}:{code.co_name}", set()).add(self.test)
+
+
+class _Only:
+    """Runs no other tests than these."""
+
+    def __init__(self, tests: set[str]) -> None:
+        self.tests = tests
+
+    def pytest_collection_modifyitems(self, items):
+        items[:] = [item for item in items if item.nodeid in self.tests]
+
+
+def _outcomes(
+    chosen: list[tuple[Path, int, int, str]], jobs: int, callers: dict[str, list[str]]
+) -> Iterator[tuple[str, bool]]:
     """Each mutant's words and whether a test noticed it, as they end."""
     running: dict[int, str] = {}
     waiting = list(reversed(chosen))
@@ -237,45 +279,82 @@ def _outcomes(chosen: list[tuple[Path, int, int, str]], jobs: int) -> Iterator[t
             child = os.fork()
             if child == 0:
                 signal.alarm(SECONDS)  # ends the child
-                os._exit(_run(path, faulty(path.read_text(encoding="utf-8"), position, fault)))
+                os._exit(_run(path, path.read_text(encoding="utf-8"), position, fault, callers))
             running[child] = f"{path.relative_to(ROOT)}:{words}"
         child, status = os.waitpid(-1, 0)
         words = running.pop(child)
         yield words + (" (hung)" if os.WIFSIGNALED(status) else ""), status != 0
 
 
-def _pass_unharmed() -> bool:
-    path = ROOT / "visualize" / "numbers" / "sinks.py"
+def _callers() -> dict[str, list[str]] | None:
+    """Which tests call each function, from a run without a fault; None where that run fails."""
+    reading, writing = os.pipe()
     child = os.fork()
     if child == 0:
-        os._exit(_run(path, path.read_text(encoding="utf-8")))
-    return os.waitpid(child, 0)[1] == 0
+        watch = _Watch()
+        sys.settrace(watch.note)
+        threading.settrace(watch.note)
+        rc = _pytest(_files(), watch)
+        sys.settrace(None)
+        with os.fdopen(writing, "w") as pipe:
+            json.dump({name: sorted(tests) for name, tests in watch.calls.items()}, pipe)
+        os._exit(rc)
+    os.close(writing)
+    with os.fdopen(reading) as pipe:
+        callers = json.load(pipe)
+    return callers if os.waitpid(child, 0)[1] == 0 else None
 
 
-def _run(path: Path, source: str) -> int:
+def _run(path: Path, source: str, position: int, fault: int, callers: dict[str, list[str]]) -> int:
     """In the child: 0 where all tests pass."""
-    import pytest
-
     parts = path.relative_to(ROOT).with_suffix("").parts
     module = ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
-    sys.meta_path.insert(0, _Faulty(module, path, source))
+    sys.meta_path.insert(0, _Faulty(module, path, faulty(source, position, fault)))
+    if path == SERVICE:
+        return _pytest([SERVICE_TESTS])
+    function = _function_of(ast.parse(source), position)
+    calling = callers.get(f"{path}:{function}", []) if function else [""]
+    own = f"{NAMED.get(path.stem, f'test_{path.stem}')}.py"
+    for first in (True, False):
+        files = [file for file in _files() if (file.name == own) is first]
+        if "" in calling:
+            rc = _pytest(files)
+        else:
+            with_callers = {str(ROOT / test.partition("::")[0]) for test in calling}
+            rc = _pytest([file for file in files if str(file) in with_callers], _Only(set(calling)))
+        if rc:
+            return rc
+    return 0
+
+
+def _files() -> list[Path]:
+    """All files of tests, the quick ones before the slow."""
+    slow = ("test_resize", "test_overlay", "test_sheet", "test_marks")
+    files = (file for file in TESTS.rglob("test_*.py") if file.name not in LEFT_OUT)
+    return sorted(files, key=lambda file: (file.stem in slow, file.name))
+
+
+def _pytest(files: list[Path], *plugins: object) -> int:
+    """0 where all tests of some files pass, and where there are none."""
+    import pytest
+
+    if not files:
+        return 0
+    os.environ["PYTEST_DISABLE_PLUGIN_AUTOLOAD"] = "1"
     devnull = os.open(os.devnull, os.O_WRONLY)
     os.dup2(devnull, 1), os.dup2(devnull, 2)
-    options = ["-x", "-q", "-p", "no:cacheprovider", "-p", "no:randomly", "--tb=no", "--no-header"]
-    own, others = ([str(SERVICE_TESTS)], []) if path == SERVICE else _tests_for(parts[-1])
-    own += [str(MEASURES_TESTS)] if path == MEASURES else []
-    return int(pytest.main([*options, *own])) or (int(pytest.main([*options, *others])) if others else 0)
+    options = ["-x", "-q", "-p", "no:cacheprovider", "--tb=no", "--no-header"]
+    rc = int(pytest.main([*options, *map(str, files)], plugins=plugins))
+    return 0 if rc == pytest.ExitCode.NO_TESTS_COLLECTED else rc
 
 
-def _tests_for(name: str) -> tuple[list[str], list[str]]:
-    """The test files named after a module, and all others, the quick ones before the slow."""
-    own = NAMED.get(name, f"test_{name}")
-    slow = ("test_resize", "test_overlay", "test_sheet", "test_marks")
-    files = sorted(
-        (path for path in TESTS.rglob("test_*.py") if path.name not in LEFT_OUT),
-        key=lambda path: (path.stem in slow, path.name),
-    )
-    return [str(path) for path in files if path.stem == own], [str(path) for path in files if path.stem != own]
+def _function_of(tree: ast.Module, position: int) -> str | None:
+    """The name of the function whose body a node stands in; None for what runs at import."""
+    node = list(ast.walk(tree))[position]
+    for function in ast.walk(tree):
+        if isinstance(function, ast.FunctionDef) and any(node in ast.walk(line) for line in function.body):
+            return function.name
+    return None
 
 
 def _warm() -> None:
