@@ -94,6 +94,19 @@ def test_shares_are_the_percent_of_each_layer_and_bars_their_lengths(three):
                 assert made["bars"][name][token][layer] == round(made["bars"][name][token][layer], 4)
 
 
+def test_a_bar_is_never_longer_than_the_whole_nor_shorter_than_nothing():
+    """As a record may hold it: in bfloat16 a row's weights, each rounded, sum to 1 but for 0.004."""
+    one = recording()
+    rows, shares = one.by_token.copy(), one.group_share.copy()
+    rows[1] *= 1 / rows[1].sum(axis=(1, 2), keepdims=True)
+    rows[2] = 0
+    shares[1], shares[2] = [1.003, 0, 0, 0], [-0.003, 1.003, 0, 0]
+    made = scene_json(comparison(replace(one, by_token=rows, group_share=shares)))
+    assert made["bars"]["base"][1] == [1.0] * LAYERS
+    assert made["bars"]["base"][2] == [0.0] * LAYERS
+    assert made["shares"]["base"][1] == ["100.3"] * LAYERS
+
+
 def test_changes_are_whole_rows_against_the_first_variant_in_every_layer_of_every_token(three):
     made = scene_json(three)
     assert list(made["changes"]) == list(made["changes_mean"]) == ["b", "c"]
