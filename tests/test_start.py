@@ -11,6 +11,7 @@ import urllib.error
 import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
+from subprocess import PIPE
 
 import pytest
 
@@ -69,14 +70,14 @@ def test_in_whose_name_a_request_comes_is_believed_of_the_operators_proxies_alon
 
 @pytest.mark.slow
 def test_what_the_system_says_is_said_where_it_cannot_listen():
+    def failing(*more: str) -> "subprocess.Popen[str]":
+        return subprocess.Popen([sys.executable, "app.py", "--port", port, *more], cwd=ROOT, stderr=PIPE, text=True)
+
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = str(taken.getsockname()[1])
-        command = [sys.executable, "app.py", "--port", port]
-        used = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=PATIENCE)
-    nowhere = subprocess.run(
-        [*command, "--host", "nowhere.invalid"], cwd=ROOT, capture_output=True, text=True, timeout=PATIENCE
-    )
+        with failing() as used, failing("--host", "nowhere.invalid") as nowhere:  # side by side: a start takes seconds
+            said_used, said_nowhere = (process.communicate(timeout=PATIENCE)[1] for process in (used, nowhere))
     assert (used.returncode, nowhere.returncode) == (2, 2)
-    assert f"cannot listen on 127.0.0.1:{port}: Address already in use; choose another" in used.stderr
-    assert re.search(rf"cannot listen on nowhere.invalid:{port}: .*(not known|resolution)", nowhere.stderr)
-    assert "Traceback" not in used.stderr + nowhere.stderr
+    assert f"cannot listen on 127.0.0.1:{port}: Address already in use; choose another" in said_used
+    assert re.search(rf"cannot listen on nowhere.invalid:{port}: .*(not known|resolution)", said_nowhere)
+    assert "Traceback" not in said_used + said_nowhere

@@ -6,6 +6,7 @@ Each variant is a model of its own, as PEFT's documentation loads it; nothing he
 import copy
 import sys
 from collections.abc import Sequence
+from functools import lru_cache
 from itertools import permutations, product
 from pathlib import Path
 
@@ -24,12 +25,7 @@ class Mediated:
     def __init__(
         self, checkpoint: Path, adapters: Sequence[Path | None], prompt: Prompt, answer: tuple[int, ...], index: int
     ) -> None:
-        self.models = [
-            upstream.load(checkpoint)
-            if folder is None
-            else upstream.load_with_adapter(checkpoint, folder, torch.float32)
-            for folder in adapters
-        ]
+        self.models = [_model(checkpoint, folder) for folder in adapters]
         self._whole = upstream.inputs(prompt, answer[:index])
         self._end, self._target = prompt.image_end, answer[index]
         self._prefixes = [self._prefix(model) for model in self.models]
@@ -116,6 +112,14 @@ class Mediated:
         mixed = attention.clone()
         mixed[:, heads] = other[:, heads]
         return mixed
+
+
+@lru_cache(maxsize=8)
+def _model(checkpoint: Path, adapter: Path | None) -> torch.nn.Module:
+    """A variant; what runs it changes nothing of it, so that several may have it."""
+    if adapter is None:
+        return upstream.load(checkpoint)
+    return upstream.load_with_adapter(checkpoint, adapter, torch.float32)
 
 
 def shapley(outcomes: np.ndarray) -> list[float]:

@@ -10,9 +10,10 @@ from typing import Any
 import numpy as np
 import pytest
 from numpy.typing import NDArray
-from playwright.sync_api import Browser, Locator, Page, expect
+from playwright.sync_api import Browser, Error, Locator, Page, expect
 
 from inference.records import Comparison
+from tests.browser.conftest import borrowed_page
 from tests.browser.viewer_page import ViewerServer, serve
 from tests.visualize.factory import comparison, photo, recording, tokens, with_sinks
 from visualize.numbers.stack import Stack, stack
@@ -79,15 +80,18 @@ class Opened:
 
 
 def opened(browser: Browser, shown: Comparison, families: dict[str, tuple[str, int]] | None = None) -> Iterator[Opened]:
-    with serve(shown, families) as server:
-        context = browser.new_context(viewport={"width": 1440, "height": 1000})
-        page = context.new_page()
+    with serve(shown, families) as server, borrowed_page(browser, height=1000) as page:
         visit = Opened(page, server)
-        page.on("pageerror", lambda error: visit.complaints.append(str(error)))
+
+        def complain(error: Error) -> None:
+            visit.complaints.append(str(error))
+
+        page.on("pageerror", complain)
         page.goto(server.address)
         page.wait_for_selector("canvas[data-key]")
         yield visit
-        context.close()
+        settle(page)
+        page.remove_listener("pageerror", complain)
         assert visit.complaints == []
 
 
@@ -106,8 +110,11 @@ def several(browser: Browser) -> Iterator[Opened]:
 
 # ------------------------------------------------------------------------------------------------ what is painted
 
+#: View, smooth, log, percentile, fade.
+Look = tuple[str, bool, bool, int, bool]
 VIEWS = ("raw", "sink-masked", "contrast")
 LOOKS = tuple(itertools.product(VIEWS, (True, False), (False, True), (100, 95), (False, True)))
+FEW = LOOKS[3::5]  # each of these, and each opacity, beside each of the others
 
 
 def drawn_by_python(shown: Comparison, numbers: Stack, index: int, *, opacity: float, smooth: bool, fade: bool) -> Any:
@@ -129,20 +136,21 @@ def drawn_by_python(shown: Comparison, numbers: Stack, index: int, *, opacity: f
     )
 
 
+@pytest.mark.parametrize("looks", [FEW, pytest.param(LOOKS, marks=pytest.mark.slow)], ids=["few looks", "all looks"])
 @pytest.mark.parametrize(
     "size",
-    [*(pytest.param(size, marks=pytest.mark.slow) for size in ((400, 600), (1024, 97))), (3, 2000)],
+    [pytest.param((400, 600), marks=pytest.mark.slow), (1024, 97), (3, 2000)],
     ids=lambda size: f"{size[1]} × {size[0]}",
 )
-def test_the_canvas_shows_what_python_draws(browser: Browser, size: tuple[int, int]) -> None:
+def test_the_canvas_shows_what_python_draws(browser: Browser, size: tuple[int, int], looks: tuple[Look, ...]) -> None:
     shown = comparison(with_sinks(seed=3), with_sinks("find-red", seed=4), image=photo(size))
     worst = 0
     for visit in opened(browser, shown):
         visit.page.add_style_tag(
             content=f".lav-viewer .lav-frame {{ width: {size[1]}px; height: {size[0]}px; aspect-ratio: auto; }}"
         )
-        for view, smooth, log, percentile, fade in LOOKS:
-            opacity = (0.6, 1.0)[(smooth + log + (percentile < 100) + fade) % 2]  # each beside each of the others
+        for view, smooth, log, percentile, fade in looks:
+            opacity = (0.6, 1.0)[(smooth + log + (percentile < 100) + fade) % 2]
             visit.choose(
                 view=view,
                 smooth=smooth,
@@ -404,7 +412,7 @@ def test_heads_that_were_not_recorded_are_asked_for_once_and_shown_when_they_com
     viewer.choose(head=1)
     viewer.choose(layer=1)
     assert page.evaluate("told") == [["record", FIRST + 1]]
-    expect(page.locator(".lav-status-line").last).to_contain_text("Recording the heads")
+    expect(page.locator(".lav-status-line").last).to_contain_text("Recording this for this token")
     page.locator('[data-choice="view"]').focus()
     focus = (FIRST + 1,)
     viewer.server.comparison = comparison(with_sinks(seed=3, focus=focus), with_sinks("find-red", seed=4, focus=focus))

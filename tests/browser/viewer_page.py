@@ -135,7 +135,8 @@ def serve(comparison: Comparison, families: Mapping[str, tuple[str, int]] | None
 
     http = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
     server.address = f"http://127.0.0.1:{http.server_port}"
-    thread = threading.Thread(target=http.serve_forever, daemon=True)
+    often = {"poll_interval": 0.02}  # seconds until it sees that it shall end
+    thread = threading.Thread(target=http.serve_forever, kwargs=often, daemon=True)
     thread.start()
     try:
         yield server

@@ -405,17 +405,25 @@ REFUSED = {
 }
 
 
+@pytest.fixture(scope="module")
+def offering_refused(dense, pair, tmp_path_factory) -> tuple[Engine, dict[str, Path], tuple[Recording, ...]]:
+    """An engine that offers every adapter of `REFUSED`; their folders by case; and what base and "one" recorded."""
+    folder = tmp_path_factory.mktemp("refused")
+    bad = {case: shutil.copytree(pair["one"], folder / f"bad-{number}") for number, case in enumerate(REFUSED)}
+    for case, (damage, _) in REFUSED.items():
+        damage(bad[case])
+    ours = engine(dense, pair | {path.name: path for path in bad.values()})
+    return ours, bad, ask(ours, None, "one")
+
+
 @pytest.mark.parametrize("case", REFUSED)
-def test_what_would_make_the_picture_untrue_is_refused_and_nothing_is_lost(case, dense, pair, tmp_path):
-    damage, reason = REFUSED[case]
-    bad = shutil.copytree(pair["one"], tmp_path / "bad")
-    damage(bad)
-    ours = engine(dense, pair | {"bad": bad})
-    before, one = ask(ours, None, "one")
+def test_what_would_make_the_picture_untrue_is_refused_and_nothing_is_lost(case, offering_refused, pair):
+    ours, folders, (before, one) = offering_refused
+    bad = folders[case]
     with pytest.raises(AdapterRefusedError) as caught:
-        ask(ours, "bad")
-    assert reason in str(caught.value)
-    assert str(tmp_path) not in str(caught.value)
+        ask(ours, bad.name)
+    assert REFUSED[case][1] in str(caught.value)
+    assert str(bad.parent) not in str(caught.value)
     again, still = ask(ours, None, "one")
     assert identical(again, before)
     assert identical(still, one)

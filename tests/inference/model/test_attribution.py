@@ -1,10 +1,12 @@
 """Seeing, looking, saying: exact where the adapter's place leaves one answer, and against upstream everywhere else."""
 
 import re
+import shutil
 import time
 from collections.abc import Callable
 from dataclasses import fields
 from functools import cache
+from itertools import product
 from pathlib import Path
 from typing import NamedTuple
 
@@ -44,8 +46,15 @@ PLACES = {
     "tower": (r"visual\.", ("saying",)),
     "everything": (r"", ()),
 }
+#: Of the embedded adapters, each pair that is attributed.
+PAIRS = [(None, "find-red"), (None, "vision-lora"), ("noise", "find-circle"), (None, "untouched")]
 FACTORS = {"seeing", "looking", "saying"}
 OTHER_KINDS = [pytest.param(kind, marks=pytest.mark.slow) for kind in ("moe", "gqa")]
+#: Kind, path and first variant; of the kinds beside the dense one a plain run has one of each.
+EVERYWHERE = [
+    pytest.param(*each, marks=[] if each[0] == "dense" or each[1:] == ("rows", None) else pytest.mark.slow)
+    for each in product(("dense", "moe", "gqa"), ("eager", "rows"), (None, "everything-2"))
+]
 
 
 class Model(NamedTuple):
@@ -70,14 +79,18 @@ def models(tmp_path_factory, dense, moe) -> Callable[[str], Model]:
         config = {"target_modules": rf"({LANGUAGE})|(.*language_model.*mlp\.(gate|up|down)_proj)|({TOWER})"}
         if kind == "moe":
             config = {"target_modules": rf"({LANGUAGE})|({TOWER})", "target_parameters": EXPERTS}
+
+        @cache
+        def whole(number: int, strength: float) -> Path:
+            name = f"whole-{number}-{strength}"
+            return write_adapter(folder / kind / name, checkpoint, seed=number, strength=strength, **config)
+
         folders = {}
         for place, (where, _) in PLACES.items():
             for number in (1, 2):
                 name = f"{place}-{number}"
                 strength = 0.3 if place == "everything" else 0.6  # or rounding would be larger than 1e-5
-                folders[name] = write_adapter(
-                    folder / kind / name, checkpoint, seed=number, strength=strength, **config
-                )
+                folders[name] = shutil.copytree(whole(number, strength), folder / kind / name)
                 edit_weights(folders[name], lambda tensors, where=where: only(tensors, where))
         return Model(checkpoint, folders)
 
@@ -184,9 +197,7 @@ def margins_where_they_differ(engine: Engine, first: str | None, second: str, st
 # a second route
 
 
-@pytest.mark.parametrize("first", [None, "everything-2"])
-@pytest.mark.parametrize("path", ["eager", "rows"])
-@pytest.mark.parametrize("kind", ["dense", *OTHER_KINDS])
+@pytest.mark.parametrize(("kind", "path", "first"), EVERYWHERE)
 def test_every_replay_equals_upstreams_with_the_weights_replaced_in_a_copied_function(
     kind, path, first, engines, models
 ):
@@ -218,13 +229,28 @@ def test_every_replay_equals_upstreams_with_the_weights_replaced_in_a_copied_fun
     assert margins.says[0] != margins.says[1]
 
 
+@pytest.fixture(scope="module")
+def embedded() -> Callable[[str], Engine]:
+    """The embedded model with its adapters, opened once per path."""
+
+    @cache
+    def opened(path: str) -> Engine:
+        settings = Settings(model="demo", device="cpu", attention=path, tile_bytes=3_000)
+        return Engine(settings, AdapterCatalog.from_settings(settings))
+
+    return opened
+
+
 @pytest.mark.parametrize(
-    ("first", "second"), [(None, "find-red"), (None, "vision-lora"), ("noise", "find-circle"), (None, "untouched")]
+    ("path", "first", "second"),
+    [
+        *(("rows", *pair) for pair in PAIRS),
+        *(pytest.param("eager", *pair, marks=pytest.mark.slow) for pair in PAIRS[1:]),
+        ("eager", *PAIRS[0]),
+    ],
 )
-@pytest.mark.parametrize("path", ["eager", "rows"])
-def test_the_embedded_adapters_replays_equal_upstreams_too(path, first, second):
-    settings = Settings(model="demo", device="cpu", attention=path, tile_bytes=3_000)
-    engine = Engine(settings, AdapterCatalog.from_settings(settings))
+def test_the_embedded_adapters_replays_equal_upstreams_too(path, first, second, embedded):
+    engine = embedded(path)
     image = scene(961_000_006, objects=3, size=(192, 256), must_have=("red", "circle")).image  # each says otherwise
     request = Request(image, "Describe the image.", adapters=(first, second), max_new_tokens=3)
     comparison = engine.compare(request)

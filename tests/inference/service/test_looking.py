@@ -148,7 +148,7 @@ def test_a_ticket_ends_with_its_visit(page: Any, client: TestClient, uploads: Pa
         ({"token": "6", "head": "best"}, "head must be"),
         ({"token": "5", "head": "9"}, "head 9 does not exist"),
         ({"token": "6", "view": "x"}, "view must be"),
-        ({"token": "5", "view": "contrast", "head": 1}, "contrast view subtracts"),
+        ({"token": "5", "view": "contrast", "head": 1}, "contrast view is of no single head"),
         ({"token": "6", "window": "99"}, "window must be"),
         ({"token": "6", "window": "-1"}, "window must be"),
         ({"token": "6", "against": "../x"}, "is not in this comparison"),

@@ -143,7 +143,7 @@ def test_one_row_before_the_answer_has_no_contrast_of_its_own():
 
 @pytest.mark.parametrize("head", ["max", 1])
 def test_contrast_of_single_heads_is_refused_because_the_background_has_none(head):
-    with pytest.raises(SelectionError, match="mean over heads"):
+    with pytest.raises(SelectionError, match=rf"contrast view is of no single head: head {head!r}"):
         Selection(0, 7, head=head, view="contrast")
 
 
@@ -185,7 +185,7 @@ def test_what_this_result_does_not_have_is_refused_with_the_valid_range(one, sel
         {"layer": 0, "token": -1},
         {"layer": 0, "token": "all"},
         {"layer": 0, "head": "median"},
-        {"layer": 0, "view": "relative"},
+        {"layer": 0, "view": "halved"},
     ],
 )
 def test_a_selection_outside_its_choices_cannot_be_made(arguments):

@@ -337,7 +337,8 @@ def test_notes_say_where_nothing_is_seen_and_where_nothing_changed():
         ({"variants": [None, None]}, "must differ; got base, base"),
         ({"percentile": 49.0}, "percentile"),
         ({"head": HEADS}, "head 3 does not exist"),
-        ({"view": "relative"}, "view must be one of"),
+        ({"view": "halved"}, "view must be one of"),
+        ({"view": "relative"}, "relative view was not recorded"),
     ],
 )
 def test_what_a_comparison_does_not_have_is_refused(pair, options, words):

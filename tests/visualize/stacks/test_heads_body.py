@@ -91,7 +91,7 @@ def test_one_variant_or_own_answers_are_ranked_by_their_share_and_have_no_differ
         (-1, {"token": 8}, "layer -1 does not exist"),
         (0, {"token": 7}, "recorded for tokens 8 only; asked for 7"),
         (0, {"token": (7, 8)}, "recorded for tokens 8 only; asked for 7, 8"),
-        (0, {"token": 8, "view": "contrast"}, "mean over heads"),
+        (0, {"token": 8, "view": "contrast"}, "contrast view is of no single head"),
         (0, {"token": 8, "against": "nobody"}, "not in this comparison"),
     ],
 )

@@ -83,7 +83,7 @@ def test_single_heads_of_a_range_are_recorded_where_the_whole_range_was_in_focus
         ({"token": (3, 2)}, "range of tokens"),
         ({"token": 7, "head": "min"}, "head must be"),
         ({"token": 7, "view": "x"}, "view must be"),
-        ({"token": 7, "head": 1, "view": "contrast"}, "head means|mean over heads"),
+        ({"token": 7, "head": 1, "view": "contrast"}, "contrast view is of no single head"),
         ({"token": 7, "window": -1}, "window must be"),
         ({"token": 7, "window": 1.5}, "window must be"),
         ({"token": 7, "window": True}, "window must be"),
