@@ -5,7 +5,7 @@ import { coloursOf } from "./colours.js";
 import { createBar } from "./colour_bar.js";
 import { make, mark, pen, write } from "./element.js";
 
-const SVG = "http://www.w3.org/2000/svg";
+const SVG_OF_PICTURES = "http://www.w3.org/2000/svg";
 
 /**
  * @param {FindingPicture} picture
@@ -58,7 +58,7 @@ function curve(picture) {
   const across = (/** @type {number} */ x) => (last > first ? ((x - first) / (last - first)) * width : width / 2);
   const up = (/** @type {number} */ y) => height - (at(y, picture) / 100) * height;
   const draw = (/** @type {string} */ name, /** @type {Record<string, string | number>} */ values) => {
-    const node = document.createElementNS(SVG, name);
+    const node = document.createElementNS(SVG_OF_PICTURES, name);
     for (const [attribute, value] of Object.entries(values)) node.setAttribute(attribute, String(value));
     return node;
   };

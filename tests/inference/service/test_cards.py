@@ -162,7 +162,7 @@ def test_an_error_of_the_engine_is_a_sentence(uploads: Path):
         {"question": "knockout", "top": 0},
         {"question": "knockout", "top": 5, "cells": [1]},
         {"question": "knockout", "box": [0, 0, 10]},
-        {"question": "knockout", "box": [0, 0, 10, 100_000]},
+        {"question": "knockout", "box": [100_000, 0, 100_001, 10]},
         {"question": "parts", "strengths": [1, 0]},
         {"question": "attribution", "path": "/etc/passwd"},
         "attribution",

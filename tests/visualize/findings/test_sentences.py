@@ -269,3 +269,17 @@ def test_numbers_are_written_as_people_read_them():
     )
     assert (probability(math.log(0.5)), probability(-20)) == ("50 %", "<0.01 %")
     assert (runs([4]), runs([5, 4]), runs([0, 4, 3, 5])) == ("layer 4", "layers 4–5", "layers 0, 3–5")
+
+
+def test_a_set_that_raises_least_is_not_needed():
+    said = finding(knockout(changes=(0.0, 0.1), controls=[[0.0, 0.5], [0.0, 0.4]]))
+    assert said.numbers["rank_1"] == 1
+    assert "it needs them" not in said.sentence
+
+
+def test_what_a_matrix_dims_is_within_chance():
+    (matrix,) = (each for each in finding(chance(2)).pictures if each["kind"] == "matrix")
+    assert matrix["within"][0] == [False, False, True]
+    assert np.sum(matrix["within"]) == LAYERS * HEADS - 2
+    assert matrix["texts"][0][0] == "0.5 bits, beyond chance"
+    assert matrix["texts"][1][0] == "0.01 bits, within chance"
