@@ -10,6 +10,9 @@ import pytest
 from playwright.sync_api import Browser, FloatRect, Locator, Page, expect
 
 from inference.records import Comparison
+from tests import ROOT
+from tests.browser.conftest import Watched
+from tests.browser.steps import keep
 from tests.browser.viewer_page import ViewerServer, serve
 from tests.visualize.factory import comparison, photo, recording
 from visualize import box_scores, report_html
@@ -17,6 +20,7 @@ from visualize.numbers.scale import number
 
 pytestmark = pytest.mark.browser
 
+FIRST_VISIT = ROOT / "inference" / "demo" / "first_visit.npz"
 SIZE = (60, 100)
 FIRST = 7
 
@@ -147,6 +151,7 @@ def test_a_box_is_drawn_by_dragging_and_measured_by_python(drawn: Drawn) -> None
     assert len(asked) == len(set(asked)) == 2  # once per box and tokens, with all heads and layers
 
 
+@pytest.mark.slow
 def test_several_boxes_are_one_area_and_each_can_be_taken_away(drawn: Drawn) -> None:
     page = drawn.page
     page.keyboard.press("b")
@@ -195,6 +200,7 @@ def test_without_a_mouse_a_box_is_four_numbers_and_what_is_none_says_why(drawn: 
     assert len(drawn.boxes()) == 2
 
 
+@pytest.mark.slow
 def test_escape_and_a_click_draw_nothing(drawn: Drawn) -> None:
     page = drawn.page
     drawn.tool.click()
@@ -212,6 +218,7 @@ def test_escape_and_a_click_draw_nothing(drawn: Drawn) -> None:
     expect(drawn.tool).to_have_attribute("aria-pressed", "true")
 
 
+@pytest.mark.slow
 def test_drawing_and_moving_the_photo_do_not_get_into_each_others_way(drawn: Drawn) -> None:
     page = drawn.page
     part = """() => {
@@ -304,6 +311,7 @@ def test_the_address_holds_the_boxes(drawn: Drawn) -> None:
     expect(page.locator(".lav-box-panel .lav-note")).to_contain_text("was cut to (0, 0, 20, 100)")
 
 
+@pytest.mark.slow
 def test_another_photo_does_not_keep_a_box_that_it_has_no_room_for(drawn: Drawn) -> None:
     page = drawn.page
     page.evaluate("viewer.choose({boxes: [[50, 90, 60, 100]]})")
@@ -342,6 +350,24 @@ def test_a_finger_draws_on_a_phone_and_nothing_covers_the_picture(browser: Brows
         }"""
         )
         assert covering == []
+
+
+def test_the_page_asks_its_server_once_for_the_numbers_of_a_box(visit: Watched) -> None:
+    page, asked = visit.page, []
+    page.on("request", lambda request: asked.append(request.url) if "/box?" in request.url else None)
+    shown = Comparison.load(FIRST_VISIT)
+    scores = box_scores(shown, (71, 202, 137, 268))  # the red cross
+    page.get_by_role("button", name="Box", exact=True).click()
+    for name, edge in zip(("top", "left", "bottom", "right"), (71, 202, 137, 268), strict=True):
+        page.get_by_label(f"{name} edge in pixels").fill(str(edge))
+    page.get_by_role("button", name="add box").click()
+    for layer in (1, 3):
+        page.locator(".lav-layer-cell").nth(layer).click()
+        for index, name in enumerate(scores.variants):
+            said = page.locator(f'.lav-box-numbers [data-variant="{name}"] b')
+            expect(said).to_have_text(f"{number(float(scores.mean.share[index, layer]), 'share')} %")
+    assert len(asked) == 1
+    keep(page, "box")
 
 
 # ---------------------------------------------------------------------------------------------------- in a report

@@ -230,10 +230,10 @@ export function createBoxes(frames, part, choose, changed) {
     const shown = choice.adapter === choice.against ? [choice.against] : [choice.against, choice.adapter];
     const parts = shown.filter((name) => answer.numbers[name]?.share[head]).map((name) => {
       const { share, ratio, hit } = answer.numbers[name];
-      return make("span", { class: "lav-said", "data-variant": name }, words(name), " ", make("b", {}, share[head][frame]), ` · ratio ${ratio[head][frame]} · ${hit[head][frame]}`);
+      return make("span", { class: "lav-box-one", "data-variant": name }, words(name), " ", make("b", {}, share[head][frame]), ` · ratio ${ratio[head][frame]} · ${hit[head][frame]}`);
     });
     const change = answer.numbers[choice.adapter]?.change?.[head];
-    if (change && shown.length > 1) parts.push(make("span", { class: "lav-said", "data-variant": "change" }, "Δ ", make("b", {}, change[frame])));
+    if (change && shown.length > 1) parts.push(make("span", { class: "lav-box-one", "data-variant": "change" }, "Δ ", make("b", {}, change[frame])));
     numbers.replaceChildren(...(parts.length ? parts : [head === "max" ? answer.of_maximum : "The head that is chosen was not recorded for this choice."]));
     write(about, [answer.about, ...answer.notes].join(" "));
     const heads = answer.heads[choice.adapter] ?? [];

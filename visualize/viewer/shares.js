@@ -9,7 +9,7 @@ import { make, mark, words, write } from "./element.js";
 export function createShares(choose) {
   const legend = make("ul", { class: "lav-share-legend", "aria-label": "From the top of a column" });
   const charts = [0, 1].map(() => {
-    const title = make("figcaption", { class: "lav-title" });
+    const title = make("figcaption", { class: "lav-share-title" });
     const row = make("div", { class: "lav-share-columns", role: "group" });
     return { title, row, figure: make("figure", { class: "lav-share-chart" }, title, row), columns: /** @type {Column[]} */ ([]) };
   });

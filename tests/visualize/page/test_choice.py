@@ -93,6 +93,9 @@ def test_a_range_of_tokens_is_read_from_a_list(pair):
         ({"percentile": 49.9}, "percentile must be 50–100"),
         ({"percentile": 100.1}, "percentile must be 50–100"),
         ({"percentile": False}, "percentile must be 50–100"),
+        ({"boxes": [[60, 0, 70, 9]]}, "outside the photo, which is 60 pixels high and 100 wide"),
+        ({"boxes": "<b>"}, "a number of pixels|four numbers"),
+        ({"boxes": [[1, 2, 3]]}, "four numbers"),
         ({"colormap": "RdBu_r"}, "sequential"),
         ({"colormap": "jet"}, "sequential"),
         ({"diverging": "viridis"}, "diverging"),
@@ -205,3 +208,11 @@ def test_a_saved_file_is_named_after_what_is_looked_at(pair):
     assert Choice(0, 8, head=1).file_name(alone, "npz") == "attention-a-token-8-circle-layer-0-head-1.npz"
     with pytest.raises(SelectionError, match="token 99"):
         Choice(0, 99).file_name(pair, "png")
+
+
+def test_a_picture_to_keep_has_the_boxes_that_were_drawn(pair):
+    choice = Choice.read({"layer": 0, "token": 7, "boxes": [[3, 5, 20, 40]]}, pair)
+    assert choice.json(pair)["boxes"] == [[3, 5, 20, 40]]
+    drawn = draw(pair, choice)
+    for pane in drawn:
+        assert pane.drawing.marks.boxes == ((3, 5, 20, 40),)
