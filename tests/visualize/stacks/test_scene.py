@@ -47,7 +47,14 @@ def test_sizes_names_and_what_is_offered(three):
         "own": False,
         "prompt": "What is red?",
     }
-    assert made["views"] == ["raw", "sink-masked", "contrast"]
+    assert made["views"] == ["raw", "sink-masked", "contrast", "relative", "gradient", "named", "named alone"]
+    assert made["recorded_views"] == ["raw", "sink-masked", "contrast"]
+    assert [view for view, kind in made["view_kinds"].items() if not kind["heads"]] == [
+        "contrast",
+        "named",
+        "named alone",
+    ]
+    assert made["view_kinds"]["named alone"]["recorded"] == "named"
     assert made["windows"] == [0, 1, 2]  # 4 layers have no window of 4 to both sides
     assert made["percentiles"] == [100, 99, 95]
     assert made["legend"] == "Under each token: its share of attention on the image, base → b → c."
