@@ -412,7 +412,7 @@ def test_heads_that_were_not_recorded_are_asked_for_once_and_shown_when_they_com
     viewer.choose(head=1)
     viewer.choose(layer=1)
     assert page.evaluate("told") == [["record", FIRST + 1]]
-    expect(page.locator(".lav-status-line").last).to_contain_text("Recording this for this token")
+    expect(page.locator(".lav-looking .lav-status-line").last).to_contain_text("Recording the heads of this token")
     page.locator('[data-choice="view"]').focus()
     focus = (FIRST + 1,)
     viewer.server.comparison = comparison(with_sinks(seed=3, focus=focus), with_sinks("find-red", seed=4, focus=focus))
