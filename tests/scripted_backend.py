@@ -224,4 +224,14 @@ def _recording(
         background=rows.mean(axis=0),
         background_low=np.percentile(rows, 10, axis=0).astype(np.float32),
         background_rows=first - 1,
+        **_extra_views(request, grid, rng),
     )
+
+
+def _extra_views(request: Request, grid: tuple[int, int], rng: np.random.Generator) -> dict[str, np.ndarray]:
+    """Made-up numbers of what was asked for beside attention, drawn after all else: the rest stays what it is."""
+    heads = (LAYERS, HEADS, *grid)
+    shapes = {"general": ("relative", heads), "gradient": ("gradient", heads)}
+    shapes |= {"named": ("named", grid), "named_alone": ("named", grid)}
+    made = {name: rng.random(shape, dtype=np.float32) for name, (_, shape) in shapes.items()}
+    return {name: made[name] for name, (view, _) in shapes.items() if view in request.views}

@@ -2,29 +2,23 @@
 
     limits → cache → room in the queue, rate limit → queue → backend (opened when first needed) → cache
 
-Each analysis runs from start to end in one thread of its own: frameworks keep state per thread, and a page that reads
-the events from changing threads must not disturb that. Leaving the generator stops the work at its next event.
+The work itself is `worker.py`. Leaving a generator stops the work at its next event.
 """
 
 import hashlib
 import json
 import logging
-import queue
 import threading
-import time
-from collections.abc import Callable, Generator, Iterator, Mapping
-from contextlib import closing
+from collections.abc import Callable, Generator, Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, TypeVar, cast, get_args
+from typing import get_args
 
 from inference.backend import Backend
 from inference.errors import (
     InputError,
     NotFoundError,
     NotRecordedError,
-    UnexpectedError,
-    VisualizerError,
 )
 from inference.explanations import Explanation
 from inference.limits import check_limits
@@ -38,21 +32,15 @@ from inference.service.rate_limit import RateLimit
 from inference.service.request_queue import RequestQueue
 from inference.service.results import Explained, Result, ResultCache
 from inference.service.session import Session
-from inference.service.slots import Slots, check_stop
+from inference.service.slots import Slots
 from inference.service.tickets import EVERYONE, Tickets
+from inference.service.worker import Worker
 from inference.settings import Settings
+from visualize.numbers.views import VIEWS, View
 
 LONGEST_NAME = 64  # characters of a session's name; Gradio's own have 11
-POLL = 0.15  # seconds between looks at the queue, the opening backend and the Stop button
 
 _log = logging.getLogger(__name__)
-_Kept = TypeVar("_Kept", Result, Explained)
-_Said = Progress | AnswerToken | Result | Explained  # of the work, in this order
-_Events = queue.SimpleQueue[_Said | VisualizerError]
-#: Asks the backend, whose record comes last.
-_Ask = Callable[[Backend], Generator[Progress | AnswerToken | Comparison | Explanation, None, None]]
-#: Makes a record with the adapters' stamps what is kept.
-_Keep = Callable[[Any, Mapping[str, str]], _Kept]
 
 
 class AnalysisService:
@@ -73,6 +61,7 @@ class AnalysisService:
         #: Seconds of one replay, as the last explanation took them; 0 before the first.
         self.pace = 0.0
         self._rate = RateLimit(settings.limits.requests_per_minute)
+        self._worker = Worker(self.queue, self.backend, self._stamps_of, settings.backend)
         self._sessions: dict[str, Session] = {}
         self._stamps: dict[str, str] = {}
         self._lock = threading.Lock()
@@ -201,7 +190,7 @@ class AnalysisService:
         def keep(comparison: Comparison, stamps: Mapping[str, str]) -> Result:
             return Result(key, request, comparison, stamps)
 
-        for event in self._worked(request, lambda backend: backend.stream(request), keep, stop):
+        for event in self._worker.run(request, lambda backend: backend.stream(request), keep, stop):
             if isinstance(event, Result) and session is not None:
                 self.results.put(session.id, event)
             yield event
@@ -247,7 +236,9 @@ class AnalysisService:
         def keep(explanation: Explanation, stamps: Mapping[str, str]) -> Explained:
             return Explained(key, of, explanation, about, stamps)
 
-        for event in self._worked(request, lambda backend: backend.stream_explanation(request, question), keep, stop):
+        for event in self._worker.run(
+            request, lambda backend: backend.stream_explanation(request, question), keep, stop
+        ):
             if isinstance(event, Explained):
                 self.pace = event.explanation.timings.get("replays", 0.0) / max(event.explanation.replays, 1)
                 if session is not None:
@@ -316,7 +307,7 @@ class AnalysisService:
             raise NotFoundError("This result is no longer kept.", "Press Analyze to get it again.")
         if focus is None or _has_heads(written, focus, views):
             return written
-        replayed = self.results.get(session, digest(_replay(written, focus, views)))
+        replayed = self._replayed(session, written, focus, views)
         if replayed is None:
             raise NotRecordedError("The heads of this token are not recorded yet.", "Choose a head to record them.")
         return _with_heads_of(written, replayed)
@@ -344,9 +335,20 @@ class AnalysisService:
         """
         if _has_heads(written, focus, views):
             return written
+        replayed = self._replayed(session.id, written, focus, views)
+        if replayed is not None:
+            return _with_heads_of(written, replayed)
         request = _replay(written, focus, views)
         stop = session.begin("heads", digest(request))
         return _with_heads_of(written, self.result(request, address=address, session=session, cancelled=stop))
+
+    def _replayed(
+        self, session: str | None, written: Result, focus: tuple[int, ...], views: tuple[ExtraView, ...]
+    ) -> Result | None:
+        """The kept replay that recorded these tokens' heads with these views; one that recorded more will do."""
+        wanted = dict.fromkeys((views, _all_views(written.comparison, focus)))
+        found = (self.results.get(session, digest(_replay(written, focus, each))) for each in wanted)
+        return next((each for each in found if each is not None), None)
 
     def _still_kept(self, session: Session, key: str) -> Result | None:
         """A kept result, unless an adapter's files were replaced since."""
@@ -367,64 +369,14 @@ class AnalysisService:
         self.queue.serve(backend.at_once())
         return backend
 
-    def _worked(
-        self, request: Request, ask: _Ask, keep: _Keep[_Kept], stop: threading.Event
-    ) -> Generator[Progress | AnswerToken | _Kept, None, None]:
-        """Have something done when it is its turn, in a thread of its own; what is kept comes last."""
-        events: _Events = queue.SimpleQueue()
-        work = (request, ask, keep, events, stop)
-        threading.Thread(target=self._work, args=work, name="analysis", daemon=True).start()
-        try:
-            while True:
-                event = cast("Progress | AnswerToken | _Kept", _next(events, stop))
-                yield event
-                if isinstance(event, (Result, Explained)):
-                    return
-        finally:
-            stop.set()
 
-    def _work(self, request: Request, ask: _Ask, keep: _Keep[_Kept], events: _Events, stop: threading.Event) -> None:
-        try:
-            for event in self._events(request, ask, keep, stop):
-                events.put(event)
-        except VisualizerError as error:
-            events.put(error)
-        except Exception as error:  # noqa: BLE001 - the thread's boundary: whoever waits gets a sentence
-            _log.error("an analysis failed", exc_info=error)
-            events.put(UnexpectedError())
-
-    def _events(self, request: Request, ask: _Ask, keep: _Keep[_Kept], stop: threading.Event) -> Iterator[_Said]:
-        started, answer = time.monotonic(), None
-        with self.queue.place() as ticket:
-            told = 0
-            while not self.queue.wait(ticket, POLL):
-                check_stop(stop)
-                ahead = ticket.ahead
-                if ahead and ahead != told:
-                    told = ahead
-                    yield Progress("queue", _waiting(ahead), time.monotonic() - started)
-            opened = self.backend.warm()
-            if not opened.done():
-                opening = "loading the model" if self.settings.backend == "local" else "reaching Modal"
-                yield Progress("loading", opening, time.monotonic() - started)
-            while not opened.done():
-                check_stop(stop)
-                time.sleep(POLL)
-            backend, stamps = opened.result(), self._stamps_of(request)
-            with closing(ask(backend)) as stream:
-                for event in stream:
-                    check_stop(stop)
-                    if isinstance(event, (Comparison, Explanation)):
-                        answer = keep(event, stamps)
-                    else:
-                        yield event
-        if answer is None:
-            raise UnexpectedError("The engine ended without an answer.")
-        yield answer  # with its place given back: whoever shows it may say who waits now
+def extra_views(comparison: Comparison, focus: tuple[int, ...], view: View) -> tuple[ExtraView, ...]:
+    """What is recorded of tokens beside attention for a view: nothing where it needs nothing, else all that can be."""
+    return () if VIEWS[view].recorded is None else _all_views(comparison, focus)
 
 
-def extra_views(comparison: Comparison, focus: tuple[int, ...]) -> tuple[ExtraView, ...]:
-    """What can be recorded of tokens beside attention: all of it for the answer's, no gradient for others."""
+def _all_views(comparison: Comparison, focus: tuple[int, ...]) -> tuple[ExtraView, ...]:
+    """Everything of the answer's tokens, and no gradient of others."""
     tokens = comparison.recordings[0].tokens
     answered = all(tokens[index].role in ("answer", "end") for index in focus if index < len(tokens))
     return tuple(view for view in get_args(ExtraView) if answered or view != "gradient")
@@ -466,19 +418,3 @@ def _question_key(request: Request, question: Question[Explanation]) -> str:
     """Name a question by everything that its answer depends on."""
     asked = json.dumps([digest(request), pack_question(question)], sort_keys=True)
     return hashlib.sha256(asked.encode()).hexdigest()
-
-
-def _next(events: _Events, stop: threading.Event) -> _Said:
-    while True:
-        check_stop(stop)
-        try:
-            event = events.get(timeout=POLL)
-        except queue.Empty:
-            continue
-        if isinstance(event, VisualizerError):
-            raise event
-        return event
-
-
-def _waiting(ahead: int) -> str:
-    return "Waiting: one analysis is before yours." if ahead == 1 else f"Waiting: {ahead} analyses are before yours."

@@ -10,7 +10,7 @@ import gradio as gr
 
 from inference.errors import CancelledError, SelectionError, UnexpectedError, VisualizerError
 from inference.records import Comparison
-from inference.service.analysis import AnalysisService
+from inference.service.analysis import AnalysisService, extra_views
 from inference.service.cells import cells_of
 from inference.service.prices import further
 from inference.service.results import Explained, Result
@@ -87,7 +87,9 @@ class Cards:
         token = _measured(result.comparison, choice)
         shown = result
         if fields.top is not None and not choice.is_recorded(result.comparison):
-            shown = self._service.with_heads(session, result, choice.focus(result.comparison), address=address)
+            focus = choice.focus(result.comparison)
+            views = extra_views(result.comparison, focus, choice.view)
+            shown = self._service.with_heads(session, result, focus, views, address=address)
         pair = choice.pair(result.comparison)
         cells, about = cells_of(fields, shown.comparison, pair[-1], choice.selection(shown.comparison))
         question, asked = fields.asked(token, cells), result.between(*pair)

@@ -16,7 +16,6 @@ from inference.service.analysis import AnalysisService, extra_views
 from inference.service.schema import choice_of
 from inference.service.uploads import address_of
 from visualize import animation, report_html, sheet
-from visualize.numbers.views import VIEWS
 from visualize.page import Choice, Json, data_url, draw, refusal
 
 FILM_SECONDS = 0.4  # that a layer stays
@@ -82,7 +81,7 @@ class Exports:
             choice = Choice.read(choice_of(look), written.comparison)
             if ending in ("npz", "html") or not choice.is_recorded(written.comparison):
                 focus = choice.focus(written.comparison)
-                views = extra_views(written.comparison, focus) if VIEWS[choice.view].recorded else ()
+                views = extra_views(written.comparison, focus, choice.view)
                 result = self._service.with_heads(session, written, focus, views, address=address_of(request))
             found = [each.explanation for each in self._service.results.explained_of(session.id, written.key)]
             looked = Looked(result.comparison, written.comparison, choice, self._service.families(), found[::-1])

@@ -16,7 +16,7 @@ from inference.errors import CancelledError, ImageError, SelectionError, Unexpec
 from inference.photo import upright_rgb
 from inference.records import AdapterInfo
 from inference.request import Request, digest
-from inference.service.analysis import POLL, AnalysisService, extra_views
+from inference.service.analysis import AnalysisService, extra_views
 from inference.service.examples import Example
 from inference.service.results import Result
 from inference.service.schema import BASE, PageForm, choice_of, with_answer
@@ -32,7 +32,7 @@ from inference.service.view import (
     result_view,
     stopped,
 )
-from visualize.numbers.views import VIEWS
+from inference.service.worker import POLL
 from visualize.page import Choice, Json, adapter_lines, notice, progress_notice, refusal
 
 NAMED = 3  # of the folders that were skipped, so many are named
@@ -170,14 +170,14 @@ class Handlers:
             written = self.service.kept(session, key)
             choice = Choice.read(choice_of(look), written.comparison)
             focus = choice.focus(written.comparison)
-            views = extra_views(written.comparison, focus) if VIEWS[choice.view].recorded else ()
+            views = extra_views(written.comparison, focus, choice.view)
             if "gradient" not in views and choice.view == "gradient":
                 raise SelectionError("The gradient view is of the answer's tokens.", "Choose a token of the answer.")
             yield View(
                 notice=notice("busy", "Recording the heads of this token…"), status=self.status(), stop=active(True)
             )
             self.service.with_heads(session, written, focus, views, address=address_of(request))
-            view = result_view(self.service.ticket(session, written), written.key, focus, views=bool(views))
+            view = result_view(self.service.ticket(session, written), written.key, focus, choice.view)
         except CancelledError:
             view = View()
         except VisualizerError as error:

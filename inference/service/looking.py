@@ -24,7 +24,7 @@ from inference.service.analysis import AnalysisService, extra_views
 from inference.service.prices import ways
 from inference.service.schema import Expected, Index, number_of, parse
 from visualize.findings.cards_json import offers_json
-from visualize.numbers.views import VIEWS, View
+from visualize.numbers.views import View
 from visualize.stacks.box_body import box_body, box_matrix
 from visualize.stacks.heads_body import heads_body
 from visualize.stacks.scene import scene_json
@@ -62,7 +62,6 @@ class LookQuery(BaseModel):
     window: Annotated[Index, BeforeValidator(number_of), Expected("a number of layers", SelectionError)] = 0
     against: Annotated[StrictStr, Expected("a variant's name", SelectionError)] = ""
     layer: Annotated[Index, BeforeValidator(number_of), Expected("a 0-based index", SelectionError)] = 0
-    views: Annotated[StrictStr, Expected("all, or nothing", SelectionError)] = ""
 
     @property
     def focus(self) -> tuple[int, ...]:
@@ -121,7 +120,7 @@ class Looking:
         written = self._service.looked_at(ticket).comparison
         query = parse(LookQuery, sent) if sent else None
         focus = query.focus if query else None
-        views = extra_views(written, focus) if query and query.views and focus else ()
+        views = extra_views(written, query.focus, query.view) if query else ()
         comparison = self._service.looked_at(ticket, focus, views).comparison
         scene = scene_json(comparison, written=written, families=self._service.families())
         return _packed(json.dumps(scene).encode(), "application/json")
@@ -149,7 +148,7 @@ class Looking:
 
     def _compared(self, ticket: str, query: LookQuery, *, single: bool) -> Comparison:
         written = self._service.looked_at(ticket).comparison
-        views = extra_views(written, query.focus) if VIEWS[query.view].recorded else ()
+        views = extra_views(written, query.focus, query.view)
         return self._service.looked_at(ticket, query.focus if single or views else None, views).comparison
 
 

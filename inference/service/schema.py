@@ -17,7 +17,7 @@ from inference.boxes import Box, as_boxes, on_photo
 from inference.errors import InputError, NotAnImageError, PromptError, SelectionError
 from inference.explanations import Explanation
 from inference.photo import Photo
-from inference.questions import CONTROLS, QUESTIONS, Question
+from inference.questions import CONTROLS, Question
 from inference.request import MAX_SCALE, NEW_TOKENS, Request
 from inference.serialization import unpack_question
 from visualize.analysis_json import PICTURE_SIDE
@@ -200,15 +200,19 @@ class AnalyzeFields(BaseModel):
         )
 
 
+#: The questions that have words for an answer; the others are asked from Python.
+Asked = Literal["attribution", "knockout", "chance", "parts"]
+
+
 class QuestionFields(BaseModel):
     """A question about a change and its options, over HTTP and from the page; what is left out is as usual."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     question: Annotated[
-        Literal["attribution", "knockout", "chance", "parts"],
-        Field(description=f"one of {', '.join(QUESTIONS)}"),
-        Expected(f"one of {', '.join(QUESTIONS)}", SelectionError),
+        Asked,
+        Field(description=f"one of {', '.join(get_args(Asked))}"),
+        Expected(f"one of {', '.join(get_args(Asked))}", SelectionError),
     ]
     by: Annotated[
         Literal["layer", "head"] | None,

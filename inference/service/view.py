@@ -39,16 +39,16 @@ class Offer(NamedTuple):
     notice: Any = gr.skip()
 
 
-def result_view(ticket: str, key: str, focus: tuple[int, ...] | None = None, *, views: bool = False) -> View:
+def result_view(ticket: str, key: str, focus: tuple[int, ...] | None = None, view: str = "raw") -> View:
     """A result, which the viewer looks at by its ticket.
 
     Args:
         ticket: see `Tickets`.
         key: the result's; every picture of it carries it.
         focus: the tokens whose single heads were asked for meanwhile; None opens the result anew.
-        views: whether other views of them were recorded, too.
+        view: that was asked for of them.
     """
-    value = {"ticket": ticket, "key": key, "focus": None if focus is None else [focus[0], focus[-1]], "views": views}
+    value = {"ticket": ticket, "key": key, "focus": None if focus is None else [focus[0], focus[-1]], "view": view}
     return View(notice=None, viewer=value, key=key, go=active(True), stop=active(False))
 
 

@@ -33,6 +33,7 @@ def hand_in(page: Page, path: Path) -> None:
     clear = page.locator("#photo button[aria-label='Clear'], #photo button[aria-label='Remove Image']")
     if clear.count():
         clear.first.click()
+        expect(clear).to_have_count(0)  # or the file goes to a field that is about to be replaced
     page.locator("#photo input[type=file]").first.set_input_files(path)
     page.wait_for_selector("#photo img")
 

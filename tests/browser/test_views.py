@@ -61,3 +61,32 @@ def test_heads_are_ranked_from_the_first_paint_on(visit: Watched) -> None:
     assert len(scores) > 1
     assert scores == sorted(scores, reverse=True)
     assert scores[0] > scores[-1]
+
+
+def test_views_that_must_be_recorded_come_once_they_are(visit: Watched) -> None:
+    page = visit.page
+    view, head = (page.locator(f"select[data-choice={name}]") for name in ("view", "head"))
+    canvas = page.locator("canvas[data-variant]").first
+    for name, words in (
+        ("relative", "mean of all heads · relative view"),
+        ("gradient", "mean of all heads · gradient view"),
+        ("named", "the same for every layer and head · named view"),
+        ("named alone", "the same for every layer and head · named alone view"),
+    ):
+        view.select_option(name)
+        expect(where(page)).to_contain_text(words)
+        expect(canvas).to_be_visible()
+    expect(page.locator(".lav-looking")).to_contain_text("find-red names more")
+    view.select_option("gradient")
+    head.select_option("1")
+    expect(where(page)).to_contain_text("head 1 · gradient view")
+    expect(page.locator(".lav-looking")).to_contain_text("find-red relies more")
+    page.locator('.lav-chip[data-token="11"]').first.click()
+    expect(where(page)).to_contain_text("“ cross” · layer 1 · head 1 · gradient view")
+    view.select_option("raw")
+    expect(where(page)).to_contain_text("head 1 · raw view")
+    card = page.locator('[data-card="knockout"]')
+    view.select_option("gradient")
+    expect(where(page)).to_contain_text("head 1 · gradient view")
+    card.locator(".lav-find").click()
+    expect(card.locator(".lav-sentence-found")).to_contain_text("cells")

@@ -12,16 +12,20 @@ from numpy.typing import NDArray
 from inference.records import Recording, Token
 from visualize.numbers.reduce import Layer, Selection
 from visualize.numbers.token_choice import token_indices
+from visualize.numbers.views import VIEWS, View
 
 #: Stands in a line where the words of the colour limits belong, as long as the scale is not chosen. No word of a model
 #: or a person holds it: `plain` writes what cannot be printed as escapes.
 LIMITS = "\0"
 
+#: Of a view that is the same whatever layer is looked at.
+NO_LAYER = "the same for every layer and head"
+
 _LONGEST = 40
 
 
 def caption(model: str, variant: str, recording: Recording, selection: Selection, limits: str) -> str:
-    """One line: model, variant, token, layer, head, view, limits with unit, and the path that read the attention.
+    """One line: model, variant, token, layer, head, view, limits with unit, and the path of attention in the passes.
 
     Args:
         model: the base model's id.
@@ -37,8 +41,7 @@ def caption(model: str, variant: str, recording: Recording, selection: Selection
         plain(model, most=100),
         plain(variant, most=150),
         token_words(recording, selection),
-        layer_words(selection.layer),
-        f"head {selection.head}",
+        *([layer_words(selection.layer), f"head {selection.head}"] if VIEWS[selection.view].layers else [NO_LAYER]),
         f"view {selection.view}",
         limits,
         f"{recording.attention} attention",
@@ -46,16 +49,20 @@ def caption(model: str, variant: str, recording: Recording, selection: Selection
     return " · ".join(parts)
 
 
-def alternative_text(line: str, peak: tuple[int, int] | None, sinks: NDArray[np.bool_], *, is_change: bool) -> str:
+def alternative_text(
+    line: str, peak: tuple[int, int] | None, sinks: NDArray[np.bool_], *, view: View = "raw", is_change: bool
+) -> str:
     """One sentence for those who cannot see a picture: its caption, where its peak is, how many sinks are marked.
 
     Args:
         line: the caption.
         peak: (row, column), or None.
         sinks: `(grid_h, grid_w)` bool.
+        view: what is shown.
         is_change: whether the picture is a difference.
     """
-    what = "Change of attention over the photo" if is_change else "Attention over the photo"
+    shown = "attention" if VIEWS[view].layers else "what the cells themselves say"
+    what = f"Change of {shown} over the photo" if is_change else f"{shown[:1].upper()}{shown[1:]} over the photo"
     rows, columns = sinks.shape
     where = "no peak" if peak is None else f"peak at row {peak[0]}, column {peak[1]} of {rows} × {columns}"
     count = int(sinks.sum())
@@ -94,7 +101,8 @@ def heading(recordings: Sequence[Recording], selection: Selection) -> str:
     token = f"{' and '.join(verbs).capitalize()} {' and '.join(words)}"
     named = {"mean": "mean of all heads", "max": "maximum over heads"}
     head = named.get(str(selection.head), f"head {selection.head}")
-    return f"{token} · {layer_words(selection.layer)} · {head} · {selection.view} view"
+    where = f"{layer_words(selection.layer)} · {head}" if VIEWS[selection.view].layers else NO_LAYER
+    return f"{token} · {where} · {selection.view} view"
 
 
 def layer_words(layer: Layer) -> str:

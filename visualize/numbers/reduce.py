@@ -45,8 +45,8 @@ class Selection:
             minus the mean of the other rows before the shown answer (signed, and head means only: the background has no
             heads). Of several tokens each has its own contrast, and their mean is shown. `"relative"` divides by the
             row of a general prompt, `"gradient"` is weight × gradient, `"named"` and `"named alone"` are what the cells
-            themselves say, the same in every layer: see `Recording.general`, `gradient`, `named` and `named_alone`; all
-            but the first of the recording's `focus` only.
+            themselves say, the same in every layer: see `Recording.general`, `gradient`, `named` and `named_alone`. The
+            last three exist only for exactly the tokens of the recording's `focus`.
 
     Raises:
         SelectionError: a value outside these choices.
@@ -196,8 +196,12 @@ def _general(recording: Recording, selection: Selection) -> NDArray[np.float64]:
     assert recording.general is not None
     layers = check_layers(selection.layer, recording.by_head.shape[0])
     row = _of_heads(recording.general[layers], selection.head)
-    floor = FLOOR * row.mean()
-    return np.maximum(row, floor if floor > 0 else 1.0)
+    if not row.any():
+        raise SelectionError(
+            "The general prompt's row puts nothing on the image here: there is nothing to divide by.",
+            "Choose another view.",
+        )
+    return np.asarray(np.maximum(row, FLOOR * row.mean()))
 
 
 def _of_heads(heads: FloatArray, head: Head) -> NDArray[np.float64]:

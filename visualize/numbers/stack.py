@@ -209,7 +209,7 @@ def _pane(
         line = caption(model, name, recording, selection, LIMITS)
         peaks.append(peak)
         lines.append(line)
-        sentences.append(alternative_text(line, peak, cells, is_change=is_change))
+        sentences.append(alternative_text(line, peak, cells, view=selection.view, is_change=is_change))
     return PaneStack(name, maps, (), tuple(peaks), tuple(lines), tuple(sentences))
 
 

@@ -133,7 +133,7 @@ const sourceOf = (ticket) => {
   return {
     photo: `${visit}/photo`,
     address: true,
-    scene: async (focus, views) => (await ask(`${visit}/scene${focus ? `?token=${focus.join("-")}${views ? "&views=all" : ""}` : ""}`)).json(),
+    scene: async (focus, view) => (await ask(`${visit}/scene${focus ? `?${new URLSearchParams({ token: focus.join("-"), view })}` : ""}`)).json(),
     stack: async (choice) => (await ask(`${visit}/stack?${query(choice)}`)).arrayBuffer(),
     heads: async (choice, layer) => (await ask(`${visit}/heads?${query(choice, { layer })}`)).arrayBuffer(),
     box: async (choice, recorded) => (await ask(`${visit}/box?${query(choice, { box: choice.boxes.map((box) => box.join(",")).join(";"), ...(recorded.length ? { recorded: [...new Set([recorded[0], recorded.at(-1)])].join("-") } : {}) })}`)).json(),
@@ -144,9 +144,9 @@ const sourceOf = (ticket) => {
     stopExplaining: () => page.parts.cards.trigger("stop"),
   };
 };
-const lookAt = async ({ ticket, key, focus, views }) => {
+const lookAt = async ({ ticket, key, focus, view }) => {
   const source = sourceOf(ticket);
-  const [viewer, scene] = await Promise.all([page.viewer ?? loadViewer(), source.scene(focus, views)]);
+  const [viewer, scene] = await Promise.all([page.viewer ?? loadViewer(), source.scene(focus, view)]);
   page.viewer = viewer;
   if (focus && page.shown === key) viewer.update(scene, { key, source });
   else viewer.show(scene, source, { key, keep: page.shown !== undefined });

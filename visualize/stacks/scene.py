@@ -74,7 +74,10 @@ def scene_json(
         "notes": [note for note in comparison.notes if note not in written.notes],
         "legend": legend(comparison),
         "views": list(VIEWS),
-        "view_kinds": {view: {"heads": kind.heads, "recorded": kind.recorded or ""} for view, kind in VIEWS.items()},
+        "view_kinds": {
+            view: {"heads": kind.heads, "recorded": kind.recorded or "", "verb": kind.verb}
+            for view, kind in VIEWS.items()
+        },
         "recorded_views": [view for view in VIEWS if all(view_recorded(each, view) for each in comparison.recordings)],
         "colormaps": list(SEQUENTIAL),
         "diverging": list(DIVERGING),

@@ -64,14 +64,14 @@ export function isRecorded(token, scene) {
 }
 
 /**
- * Whether what a choice shows is there: its single heads, its view. The relative view of a head mean is of any token.
+ * Whether what a choice shows is there: its single heads, its view. A server keeps both by the tokens they are of.
  * @param {{ token: TokenChoice, head: Head, view: string }} choice
  * @param {Scene} scene
  */
 export function isThere({ token, head, view }, scene) {
   const needed = scene.view_kinds[view].recorded;
   if (needed && !scene.recorded_views.includes(view)) return false;
-  return (head === "mean" && (!needed || needed === "relative")) || isRecorded(token, scene);
+  return (head === "mean" && !needed) || isRecorded(token, scene);
 }
 
 /**

@@ -174,8 +174,8 @@ interface Scene {
   notes: string[];
   legend: string;
   views: string[];
-  /** Per view whether single heads have it, and what must have been recorded for it. */
-  view_kinds: Record<string, { heads: boolean; recorded: string }>;
+  /** Per view whether single heads have it, what must have been recorded for it, and what larger values do more of. */
+  view_kinds: Record<string, { heads: boolean; recorded: string; verb: string }>;
   /** Views that can be shown; the others must be recorded first. */
   recorded_views: string[];
   colormaps: string[];

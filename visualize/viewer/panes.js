@@ -113,7 +113,8 @@ export function createPanes(resized) {
       shared.draw(limits, coloursOf(scene, limits.signed ? choice.diverging : choice.colormap));
       signed.element.hidden = shown.length < 3;
       if (scale.difference && shown.length === 3) {
-        signed.draw(scale.difference[frame], coloursOf(scene, choice.diverging), [`${choice.against} looks more`, `${choice.adapter} looks more`]);
+        const { verb } = scene.view_kinds[choice.view];
+        signed.draw(scale.difference[frame], coloursOf(scene, choice.diverging), [`${choice.against} ${verb} more`, `${choice.adapter} ${verb} more`]);
       }
       const said = scale.notes[frame];
       if (said.join("\n") !== [...notes.children].map((note) => note.textContent).join("\n")) {

@@ -236,7 +236,7 @@ export function createViewer(root, { auto = false } = {}) {
     const { shelf, scene } = look;
     const chosen = choice;
     const near = [choice.token + 1, choice.token - 1].filter((token) => token >= 0 && token < scene.tokens.length);
-    void shelf.ahead(near.map((token) => ({ ...chosen, token })));
+    void shelf.ahead(near.map((token) => ({ ...chosen, token })).filter((other) => isThere(other, scene)));
   }
 
   /** @returns {boolean} whether the step was made: not while what was asked before is still on its way */

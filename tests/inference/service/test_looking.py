@@ -107,6 +107,33 @@ def test_heads_of_another_token_are_recorded_once_and_only_when_asked_for(
     assert len(backend.requests) == 2
 
 
+def test_a_view_that_must_be_recorded_is_recorded_once_with_all_its_like_and_heads_come_with_it(
+    page: Any, client: TestClient, backend: ScriptedBackend, uploads: Path
+):
+    done = analyze(page, upload(uploads))[-1]
+    token = FIRST_ANSWER + 2
+    refused(ask(client, done, "stack", token=str(token), view="relative"), 409, "not_recorded")
+    recorded = record(page, done, token=token, view="gradient")[-1]
+    assert backend.requests[-1].views == ("relative", "gradient", "named")
+    assert (recorded.viewer["focus"], recorded.viewer["view"]) == ([token, token], "gradient")
+    shown = ask(client, recorded, "scene", token=str(token), view="gradient").json()
+    assert shown["recorded_views"] == shown["views"]
+    for view in ("relative", "gradient", "named", "named alone"):
+        assert ask(client, recorded, "stack", token=str(token), view=view).status_code == 200, view
+    assert ask(client, recorded, "stack", token=str(token), head=1).status_code == 200  # the heads are there, too
+    record(page, done, token=token, head=1)
+    record(page, done, token=token, view="named")
+    assert len(backend.requests) == 2
+
+
+def test_a_word_of_the_prompt_has_no_gradient_and_that_is_said(page: Any, backend: ScriptedBackend, uploads: Path):
+    done = analyze(page, upload(uploads))[-1]
+    (refusal,) = record(page, done, token=1, view="gradient")
+    assert "answer's tokens" in refusal.notice["sentence"]
+    record(page, done, token=1, view="named")
+    assert backend.requests[-1].views == ("relative", "named")
+
+
 def test_heads_of_a_range_are_the_mean_over_it(page: Any, client: TestClient, backend: ScriptedBackend, uploads: Path):
     done = analyze(page, upload(uploads))[-1]
     recorded = record(page, done, token=[6, 8], head=0)[-1]

@@ -206,3 +206,70 @@ def test_a_difference_is_adapter_minus_base():
 def test_a_difference_of_two_shapes_is_refused():
     with pytest.raises(SelectionError, match=r"\(3, 5\).*\(5, 3\)"):
         difference(np.zeros((3, 5), np.float32), np.zeros((5, 3), np.float32))
+
+
+def with_views(seed=5):
+    rng = np.random.default_rng(seed)
+    one = recording("find-red", seed=seed)
+    heads = rng.random(one.by_head.shape, dtype=np.float32)
+    grid = one.by_head.shape[2:]
+    named = rng.random(grid, dtype=np.float32)
+    return replace(one, general=heads, gradient=heads[::-1].copy(), named=named, named_alone=named / 2)
+
+
+@pytest.mark.parametrize("layers", [(2,), (1, 2, 3)])
+def test_relative_divides_by_the_general_prompts_row_of_the_same_layers_and_heads(layers):
+    one = with_views()
+    layer = layers[0] if len(layers) == 1 else (layers[0], layers[-1])
+    general = one.general[list(layers)].astype(float)
+    focus = one.focus[0]
+    mean = one.by_token[focus, list(layers)].astype(float).mean(axis=0)
+    np.testing.assert_allclose(
+        select(one, Selection(layer, focus, view="relative")), mean / general.mean(axis=(0, 1)), rtol=1e-5
+    )
+    head = one.by_head[list(layers), 1].astype(float).mean(axis=0)
+    np.testing.assert_allclose(
+        select(one, Selection(layer, focus, 1, "relative")), head / general[:, 1].mean(axis=0), rtol=1e-5
+    )
+
+
+def test_relative_never_divides_by_less_than_a_hundredth_of_the_rows_mean():
+    one = with_views()
+    general = np.full_like(one.general, 0.5)
+    general[..., 0, 0] = 1e-9
+    found = select(replace(one, general=general), Selection(2, 7, view="relative"))
+    cells = general[0, 0].size
+    floor = 0.01 * (0.5 * (cells - 1) + 1e-9) / cells
+    assert found[0, 0] == pytest.approx(one.by_token[7, 2, 0, 0] / floor, rel=1e-5)
+    assert found[0, 1] == pytest.approx(one.by_token[7, 2, 0, 1] / 0.5, rel=1e-5)
+
+
+def test_relative_to_a_row_that_sees_nothing_of_the_image_is_refused():
+    one = with_views()
+    with pytest.raises(SelectionError, match="nothing to divide by"):
+        select(replace(one, general=np.zeros_like(one.general)), Selection(2, 7, view="relative"))
+
+
+def test_gradient_is_what_was_recorded_of_heads_and_named_is_the_same_for_every_layer():
+    one = with_views()
+    focus = one.focus[0]
+    gradient = one.gradient.astype(float)
+    np.testing.assert_allclose(select(one, Selection(2, focus, view="gradient")), gradient[2].mean(axis=0), rtol=1e-6)
+    np.testing.assert_allclose(select(one, Selection(2, focus, "max", "gradient")), gradient[2].max(axis=0), rtol=1e-6)
+    np.testing.assert_allclose(
+        select(one, Selection((0, 1), focus, 1, "gradient")), gradient[:2, 1].mean(axis=0), rtol=1e-6
+    )
+    for layer in (0, 2):
+        np.testing.assert_array_equal(select(one, Selection(layer, focus, view="named")), one.named)
+        np.testing.assert_array_equal(select(one, Selection(layer, focus, view="named alone")), one.named_alone)
+
+
+@pytest.mark.parametrize(
+    ("view", "needed"), [("relative", "relative"), ("gradient", "gradient"), ("named alone", "named")]
+)
+def test_a_view_that_was_not_recorded_names_the_request_that_records_it(one, view, needed):
+    with pytest.raises(SelectionError, match=f"was not recorded.*{needed}"):
+        select(one, Selection(2, one.focus[0], view=view))
+    if needed != "relative":
+        with pytest.raises(SelectionError, match="recorded for tokens"):
+            select(with_views(), Selection(2, 0, view=view))
