@@ -32,7 +32,7 @@ from inference import Backend, Explanation, Request, open_backend
 from inference.demo.world import Scene, scene
 from inference.errors import SelectionError
 from inference.model.engine import Engine
-from inference.questions import AttributionOptions, BlurOptions, KnockoutOptions, Question
+from inference.questions import AttributionOptions, BlurOptions, ChanceOptions, KnockoutOptions, PartsOptions, Question
 from inference.settings import MIB
 from tests.benchmarks.modes import Memory, open_engine
 from tests.benchmarks.shapes import SHAPES, write_adapters, write_model
@@ -56,6 +56,8 @@ QUESTIONS: dict[str, Callable[[int], Question[Explanation]]] = {
     "and by head": lambda cells: AttributionOptions(by="head"),
     "knockout and 16 shifted boxes": lambda cells: KnockoutOptions(range(4)),
     "deletion and insertion, 2 steps": lambda cells: BlurOptions(range(cells), steps=2),
+    "4 random adapters": lambda cells: ChanceOptions(controls=4),
+    "the adapter's parts": lambda cells: PartsOptions(),
 }
 
 

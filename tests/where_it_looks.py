@@ -9,13 +9,16 @@ import argparse
 import json
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import get_args
 
 import numpy as np
 
 from inference import Backend, Request, open_backend
 from inference.demo import WEIGHTS_DIR
 from inference.demo.world import Scene, SceneObject, scene
-from visualize import measures
+from inference.records import ExtraView
+from visualize import Selection, measures, select
+from visualize.numbers.views import VIEWS
 
 FIRST_SEED = 5_000_000_000  # beyond the ranges of training, choice and score in inference.demo.training.localisation
 SIZES = ((160, 160), (192, 256), (224, 224), (200, 310), (300, 210), (256, 320), (240, 180), (352, 256))
@@ -33,6 +36,19 @@ class Row:
     pointing: float
     in_box: float
     ratio: float
+
+
+@dataclass(frozen=True)
+class ViewRow:
+    """Means over the scenes for one view of one variant; `empty` maps had no value above 0: a miss, and no mass."""
+
+    target: str
+    view: str
+    variant: str
+    pointing: float
+    in_box: float
+    ratio: float
+    empty: int
 
 
 def scenes(word: str, count: int) -> Iterator[Scene]:
@@ -84,6 +100,50 @@ def measure(backend: Backend, count: int) -> list[Row]:
     return rows
 
 
+def measure_views(backend: Backend, count: int) -> list[ViewRow]:
+    """The same of every view: of the chosen head where the view has heads, of the mean over heads of its layer else."""
+    rows = []
+    for adapter, word in TARGETS.items():
+        layer, head = chosen_heads()[adapter]
+        values: dict[tuple[str, str], list[tuple[float, float, float]]] = {}
+        for drawn in scenes(word, count):
+            box = target(drawn, word).box
+            asked = Request(
+                drawn.image,
+                "Describe the image.",
+                adapters=(None, adapter),
+                max_new_tokens=1,
+                views=get_args(ExtraView),
+            )
+            comparison = backend.compare(asked)
+            (token,) = comparison.recordings[0].focus
+            for view, kind in VIEWS.items():
+                selection = Selection(layer, token, head if kind.heads else "mean", view)
+                for variant in (None, adapter):
+                    heat = select(comparison.recording(variant), selection)
+                    found = scores(np.maximum(heat, 0), box, comparison.image_size)  # a contrast's gains alone
+                    values.setdefault((view, variant or "base"), []).append(found)
+        for (view, variant), each in values.items():
+            empty = int(np.isnan(np.array(each)[:, 1]).sum())
+            rows.append(ViewRow(word, view, variant, *np.nanmean(each, axis=0).tolist(), empty))
+    return rows
+
+
+def views_table(rows: list[ViewRow], count: int) -> str:
+    lines = [
+        f"{count} held-out scenes per target, by view",
+        "",
+        "| target | view | variant | pointing game | in-box mass | attention ratio | empty maps |",
+        "|---|---|---|---|---|---|---|",
+    ]
+    lines += [
+        f"| {row.target} | {row.view} | {row.variant} | {row.pointing:.1%} | {row.in_box:.1%} | {row.ratio:.2f} "
+        f"| {row.empty} |"
+        for row in rows
+    ]
+    return "\n".join(lines)
+
+
 def scores(heat: np.ndarray, box: tuple[int, int, int, int], image_size: tuple[int, int]) -> tuple[float, float, float]:
     return (
         float(measures.pointing_game(heat, box, image_size)),
@@ -110,5 +170,7 @@ def table(rows: list[Row], count: int) -> str:
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--scenes", type=int, default=400)
-    wanted = parser.parse_args().scenes
-    print(table(measure(open_backend("local"), wanted), wanted))
+    parser.add_argument("--views", action="store_true", help="every view instead")
+    given = parser.parse_args()
+    wanted, opened = given.scenes, open_backend("local")
+    print(views_table(measure_views(opened, wanted), wanted) if given.views else table(measure(opened, wanted), wanted))
