@@ -31,21 +31,13 @@ class PieceDecoder:
 
     def add(self, token: int) -> str:
         """Text added by `token`; an invalid byte gives a U+FFFD as soon as it cannot become a character any more."""
-        return self._text.decode(self._bytes(token))
+        return self._text.decode(_token_bytes(self._tokenizer, token))
 
     def flush(self) -> str:
         """What is left at the end: a U+FFFD if a character stayed incomplete."""
         left = self._text.decode(b"", final=True)
         self._text.reset()
         return left
-
-    def _bytes(self, token: int) -> bytes:
-        written = self._tokenizer.convert_ids_to_tokens(token)
-        if written is None:  # a row of the embedding without a string
-            return b""
-        if all(letter in _BYTES for letter in written):
-            return bytes(_BYTES[letter] for letter in written)
-        return str(written).encode()  # an added token: its own text
 
 
 def decode_pieces(tokenizer: Any, ids: Sequence[int]) -> list[str]:
@@ -55,6 +47,20 @@ def decode_pieces(tokenizer: Any, ids: Sequence[int]) -> list[str]:
     if pieces:
         pieces[-1] += decoder.flush()
     return pieces
+
+
+def token_text(tokenizer: Any, token: int) -> str:
+    """One token by itself: its text, and bytes that are no whole characters as `\\xe5`, so that two stay apart."""
+    return _token_bytes(tokenizer, token).decode(errors="backslashreplace")
+
+
+def _token_bytes(tokenizer: Any, token: int) -> bytes:
+    written = tokenizer.convert_ids_to_tokens(token)
+    if written is None:  # a row of the embedding without a string
+        return b""
+    if all(letter in _BYTES for letter in written):
+        return bytes(_BYTES[letter] for letter in written)
+    return str(written).encode()  # an added token: its own text
 
 
 def _byte_alphabet() -> dict[str, int]:

@@ -21,7 +21,7 @@ from inference.model.capture import Forbidding, Forcing, Recorder
 from inference.model.context import RequestContext
 from inference.model.measured_row import MeasuredRow
 from inference.model.passes import Passes
-from inference.model.pieces import decode_pieces
+from inference.model.pieces import token_text
 from inference.model.prompt import answer_tokens
 from inference.photo import Photo
 from inference.questions import Question
@@ -174,9 +174,8 @@ class Replays:
         return value
 
     def text_of(self, token: int) -> str:
-        """A token of the vocabulary as text."""
-        (text,) = decode_pieces(self._passes.checkpoint.tokenizer, [token])
-        return text
+        """A token of the vocabulary as text, with the bytes that are no whole characters as `\\xe5`."""
+        return token_text(self._passes.checkpoint.tokenizer, token)
 
     def record(self) -> dict[str, Any]:
         """The fields that every explanation has."""

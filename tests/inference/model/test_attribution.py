@@ -22,6 +22,7 @@ from inference.errors import CancelledError, CaptureError, InputError, Selection
 from inference.explanations import Attribution
 from inference.model.engine import Engine
 from inference.model.forced_attention import ForcedAttention, KeptAttention
+from inference.model.pieces import token_text
 from inference.questions import AttributionOptions
 from inference.records import Progress
 from inference.request import Request
@@ -260,7 +261,7 @@ def test_the_embedded_adapters_replays_equal_upstreams_too(path, first, second, 
     theirs = Mediated(WEIGHTS_DIR / "model", folders, engine.prompt(request), answer, index=0)
     np.testing.assert_allclose(ours.outcomes, theirs.eight(theirs.logprob), atol=1e-5, rtol=0)
     layers = [theirs.part(0, layer, range(4), theirs.logprob) for layer in range(6)]
-    np.testing.assert_allclose(ours.by_layer, layers, atol=1e-5, rtol=0)
+    np.testing.assert_allclose(ours.by_layer, layers, atol=1e-5, rtol=1e-5)  # changes of many nats, in float32
     natural = [recording.logprobs[0] for recording in comparison.recordings]
     np.testing.assert_allclose(ours.outcomes[[0, 1], [0, 1], [0, 1]], natural, atol=1e-5, rtol=0)
     if second == "untouched":
@@ -301,7 +302,7 @@ def test_chosen_heads_together_equal_upstreams_with_their_weights_replaced(kind,
         logits = theirs.logits(into, into, weights)
         assert change == pytest.approx(theirs.logprob(logits) - theirs.logprob(theirs.natural[into]), abs=1e-5)
         assert abs(change) > 1e-3
-        said = engine.checkpoint.tokenizer.decode([int(logits.argmax())])
+        said = token_text(engine.checkpoint.tokenizer, int(logits.argmax()))
         assert ours.says_together[into] == said
 
 

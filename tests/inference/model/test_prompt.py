@@ -13,7 +13,7 @@ from transformers import AutoTokenizer
 from inference.errors import ImageTooLargeError, ImageTooThinError, PromptError
 from inference.model.engine import Engine
 from inference.model.image_input import read_image, unblock
-from inference.model.pieces import PieceDecoder, decode_pieces
+from inference.model.pieces import PieceDecoder, decode_pieces, token_text
 from inference.photo import upright_rgb
 from inference.request import Request
 from inference.settings import Limits, Settings
@@ -219,6 +219,16 @@ def test_a_replacement_character_that_was_written_stays_at_its_own_token(engine)
     assert decode_pieces(tokenizer, fox[2:] + letter) == ["\ufffd", "\ufffd", "b"], (
         "a byte that starts nothing, at once"
     )
+
+
+def test_a_token_by_itself_is_its_text_or_the_bytes_that_are_no_whole_characters(engine):
+    tokenizer = engine.checkpoint.tokenizer
+    fox = [token_text(tokenizer, token) for token in tokenizer("🦊")["input_ids"]]
+    assert fox == [r"\xf0", r"\x9f", r"\xa6", r"\x8a"], "each by itself is none, and no two of them look the same"
+    assert [token_text(tokenizer, token) for token in tokenizer("ab")["input_ids"]] == ["a", "b"]
+    (end,) = tokenizer("<|im_end|>")["input_ids"]
+    assert token_text(tokenizer, end) == "<|im_end|>"
+    assert token_text(tokenizer, len(tokenizer) + 1) == "", "a row of the embedding without a string"
 
 
 def test_pieces_of_any_ids_join_to_what_the_tokenizer_decodes(thinking):
