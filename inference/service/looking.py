@@ -26,6 +26,7 @@ from inference.service.schema import Expected, Index, number_of, parse
 from visualize.findings.cards_json import offers_json
 from visualize.numbers.views import View
 from visualize.stacks.box_body import box_body, box_matrix
+from visualize.stacks.changes import changes_json
 from visualize.stacks.heads_body import heads_body
 from visualize.stacks.scene import scene_json
 from visualize.stacks.stack_body import stack_body
@@ -74,15 +75,25 @@ class LookQuery(BaseModel):
         return StackChoice(token, head=self.head, view=self.view, window=self.window, against=self.against)
 
 
-class BoxQuery(LookQuery):
-    """The boxes that a person drew, and the tokens whose heads the viewer has: its matrix is of these."""
+class MatrixQuery(LookQuery):
+    """What is looked at, and the tokens whose heads the viewer has: its matrix is of these."""
 
-    box: Annotated[tuple[Box, ...], BeforeValidator(as_boxes), Expected("top,left,bottom,right", SelectionError)]
     recorded: Annotated[
         tuple[Index] | tuple[Index, Index] | None,
         BeforeValidator(_tokens),
         Expected("a 0-based index, or first-last", SelectionError),
     ] = None
+
+    @property
+    def of_matrix(self) -> tuple[int, ...] | None:
+        """The tokens of the matrix; None are those that were recorded at first."""
+        return None if self.recorded is None else tuple(range(self.recorded[0], self.recorded[-1] + 1))
+
+
+class BoxQuery(MatrixQuery):
+    """The boxes that a person drew."""
+
+    box: Annotated[tuple[Box, ...], BeforeValidator(as_boxes), Expected("top,left,bottom,right", SelectionError)]
 
 
 class Looking:
@@ -103,6 +114,7 @@ class Looking:
             ("stack", self._stack),
             ("heads", self._heads),
             ("cards", self._cards),
+            ("changes", self._changes),
             ("box", self._box),
         ):
             api.add_api_route(
@@ -139,11 +151,15 @@ class Looking:
         offers = offers_json(ways(self._service.looked_at(ticket).comparison, self._service.pace))
         return Response(json.dumps(offers), media_type="application/json")  # not kept: the pace becomes known
 
+    def _changes(self, ticket: str, sent: dict[str, str]) -> Response:
+        query = parse(MatrixQuery, sent)
+        comparison = self._service.looked_at(ticket, query.of_matrix).comparison
+        return _packed(json.dumps(changes_json(comparison, query.against)).encode(), "application/json")
+
     def _box(self, ticket: str, sent: dict[str, str]) -> Response:
         query = parse(BoxQuery, sent)
-        focus = None if query.recorded is None else tuple(range(query.recorded[0], query.recorded[-1] + 1))
-        comparison = self._service.looked_at(ticket, focus).comparison
-        found = box_body(comparison, query.box, query.choice()) | box_matrix(comparison, query.box)
+        comparison = self._service.looked_at(ticket, query.of_matrix).comparison
+        found = box_body(comparison, query.box, query.choice()) | box_matrix(comparison, query.box, query.against)
         return _packed(json.dumps(found).encode(), "application/json")
 
     def _compared(self, ticket: str, query: LookQuery, *, single: bool) -> Comparison:

@@ -18,6 +18,7 @@ from tests.browser.viewer_page import ViewerServer, serve
 from tests.visualize.factory import comparison, photo, recording, tokens, with_sinks
 from visualize.numbers.stack import Stack, stack
 from visualize.pictures.overlay import overlay
+from visualize.stacks.changes import changes_json
 from visualize.stacks.map_bytes import scales_of
 
 pytestmark = pytest.mark.browser
@@ -550,6 +551,72 @@ def test_the_address_holds_the_choice(several: Opened) -> None:
     page.wait_for_selector("canvas[data-key]")
     assert several.drawn("layer") == ["3"] * 3
     assert [several.choice(name) for name in ("token", "adapter", "log")] == [[FIRST, FIRST + 1], "7", True]
+
+
+def test_back_leads_to_the_token_head_and_variants_before_and_layers_are_no_steps(several: Opened) -> None:
+    page = several.page
+    written = "(part) => location.hash.includes(part)"
+    page.wait_for_function("location.hash.length > 1")
+    length, start = page.evaluate("history.length"), several.choice("token")
+    for change, part in (
+        ({"layer": 3}, "layer=3"),
+        ({"token": FIRST + 1}, f"token={FIRST + 1}"),
+        ({"layer": 1}, "layer=1"),
+        ({"head": 2, "token": FIRST}, "head=2"),
+    ):
+        several.choose(**change)
+        page.wait_for_function(written, arg=part)
+    assert page.evaluate("history.length") == length + 2
+    page.go_back()
+    page.wait_for_function(f"viewer.choice().token === {FIRST + 1}")
+    assert (several.choice("layer"), several.choice("head")) == (1, "mean")
+    assert several.drawn("layer") == ["1"] * 3
+    page.go_back()
+    page.wait_for_function("viewer.choice().layer === 3")
+    assert several.choice("token") == start
+    page.wait_for_timeout(400)  # longer than it takes until an address is written
+    page.go_forward()
+    page.wait_for_function(f"viewer.choice().token === {FIRST + 1}")
+    assert page.evaluate("history.length") == length + 2
+
+
+def test_chips_and_matrix_change_with_the_variant_that_is_compared_with(several: Opened) -> None:
+    page, shown = several.page, several.server.comparison
+    field, said = page.locator(".lav-matrix-field"), page.locator(".lav-matrix-said")
+
+    def is_against(adapter: str, against: str) -> None:
+        expect(field).to_have_attribute("aria-label", re.compile(f"{adapter} against {against};"))
+        changes: Any = changes_json(shown, against)
+        box = field.bounding_box()
+        assert box
+        page.mouse.move(box["x"] + box["width"] * 2.5 / 4, box["y"] + box["height"] * 1.5 / 3)
+        text = changes["matrix"][adapter]["js"]["texts"][2][1]
+        expect(said).to_have_text(f"layer 2, head 1: JS divergence {text}")
+        page.mouse.move(0, 0)
+        expect(said).to_contain_text(f"{adapter} − {against} ")
+        path = page.locator(f".lav-rows [data-token='{FIRST}'] path").first.get_attribute("d")
+        answer = [index for index, token in enumerate(shown.tokens) if token.role in ("answer", "end")]
+        most = max(max(rows[index]) for rows in changes["rows"].values() for index in answer)
+        heights = [10 - 10 * bits / most for bits in changes["rows"][adapter][FIRST]]
+        assert [float(part) for part in re.findall(r"V([\d.]+)H", path or "")] == pytest.approx(heights, abs=0.006)
+        star = changes["most"]["token"]
+        expect(page.locator(f".lav-rows [data-token='{star}'] .lav-star")).to_be_visible()
+
+    several.choose(adapter="find-red", against="base")
+    is_against("find-red", "base")
+    assert not [path for path in several.server.asked if path.startswith("/changes")]
+    several.choose(adapter="find-red", against="7")
+    is_against("find-red", "7")
+    several.choose(adapter="base", against="find-red")
+    is_against("base", "find-red")
+    page.locator("[data-most=head]").click()
+    assert (several.choice("adapter"), several.choice("against")) == ("base", "find-red")
+    several.choose(adapter="find-red", against="base")
+    is_against("find-red", "base")
+    several.choose(adapter="find-red", against="7")
+    is_against("find-red", "7")
+    asked = [path for path in several.server.asked if path.startswith("/changes")]
+    assert len(asked) == 2  # each once
 
 
 def test_an_address_that_names_nothing_there_opens_where_the_result_does(several: Opened) -> None:

@@ -17,6 +17,7 @@ from inference.errors import SelectionError
 from inference.records import Comparison
 from visualize.numbers.views import View
 from visualize.stacks.box_body import box_body, box_matrix
+from visualize.stacks.changes import changes_json
 from visualize.stacks.heads_body import heads_body
 from visualize.stacks.scene import scene_json
 from visualize.stacks.stack_body import stack_body
@@ -43,6 +44,7 @@ window.source = {
   photo: "photo.png",
   stack: (choice) => bytes("stack", asked(choice)),
   heads: (choice, layer) => bytes("heads", { ...asked(choice), layer }),
+  changes: async (choice) => JSON.parse(new TextDecoder().decode(await bytes("changes", asked(choice)))),
   box: async (choice, recorded) => {
     const box = choice.boxes.map((each) => each.join()).join(";");
     const sent = { ...asked(choice), recorded: recorded.join("-"), box };
@@ -82,10 +84,12 @@ class ViewerServer:
             if path == "/stack":
                 return "application/octet-stream", stack_body(self.comparison, choice)
             return "application/octet-stream", heads_body(self.comparison, choice, int(query["layer"]))
+        if path == "/changes":
+            return "application/json", json.dumps(changes_json(self.comparison, query["against"])).encode()
         if path == "/box":
-            found = box_body(self.comparison, query["box"], read_choice(query)) | box_matrix(
-                self.comparison, query["box"]
-            )
+            choice = read_choice(query)
+            found = box_body(self.comparison, query["box"], choice)
+            found |= box_matrix(self.comparison, query["box"], choice.against)
             return "application/json", json.dumps(found).encode()
         file_path = VIEWER / path.removeprefix("/viewer/")
         return _KINDS[file_path.suffix], file_path.read_bytes()

@@ -123,6 +123,7 @@ const tell = (value, event) => {
 };
 const query = (choice, more = {}) => new URLSearchParams({
   token: [choice.token].flat().join("-"), head: choice.head, view: choice.view, window: choice.window, against: choice.against, ...more });
+const run = (recorded) => (recorded.length ? { recorded: [...new Set([recorded[0], recorded.at(-1)])].join("-") } : {});
 const sourceOf = (ticket) => {
   const visit = `${root()}/visits/${ticket}`;
   const ask = async (address) => {
@@ -136,7 +137,8 @@ const sourceOf = (ticket) => {
     scene: async (focus, view) => (await ask(`${visit}/scene${focus ? `?${new URLSearchParams({ token: focus.join("-"), view })}` : ""}`)).json(),
     stack: async (choice) => (await ask(`${visit}/stack?${query(choice)}`)).arrayBuffer(),
     heads: async (choice, layer) => (await ask(`${visit}/heads?${query(choice, { layer })}`)).arrayBuffer(),
-    box: async (choice, recorded) => (await ask(`${visit}/box?${query(choice, { box: choice.boxes.map((box) => box.join(",")).join(";"), ...(recorded.length ? { recorded: [...new Set([recorded[0], recorded.at(-1)])].join("-") } : {}) })}`)).json(),
+    changes: async (choice, recorded) => (await ask(`${visit}/changes?${query(choice, run(recorded))}`)).json(),
+    box: async (choice, recorded) => (await ask(`${visit}/box?${query(choice, { box: choice.boxes.map((box) => box.join(",")).join(";"), ...run(recorded) })}`)).json(),
     record: () => tell({}, "input"),
     replay: (answer) => tell({ answer }, "submit"),
     cards: async () => (await ask(`${visit}/cards`)).json(),

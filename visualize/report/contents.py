@@ -145,7 +145,7 @@ class _Filling:
 
     def put_boxes(self, boxes: Sequence[Box], choice: StackChoice) -> None:
         """Take the matrix of boxes and their numbers for a choice, whether they fit or not."""
-        self._put_box(json.dumps("matrix"), box_matrix(self._comparison, boxes))
+        self._put_box(json.dumps("matrix"), box_matrix(self._comparison, boxes, choice.against))
         self._put_box(self._box_key(boxes, choice), box_body(self._comparison, boxes, choice))
 
     def add_boxes(self, boxes: Sequence[Box], choice: StackChoice) -> bool:

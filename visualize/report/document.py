@@ -60,7 +60,8 @@ def report_html(
     Raises:
         SelectionError: a choice that this comparison does not have.
     """
-    scene = scene_json(comparison, written=written, families=families)
+    against = str((choice or {}).get("against", ""))
+    scene = scene_json(comparison, written=written, families=families, against=against)
     opening = {**cast(dict[str, Json], scene["opening"]), **(choice or {})}
     boxes, _ = on_photo(opening["boxes"], comparison.image_size)
     opening["boxes"] = [list(box) for box in boxes]

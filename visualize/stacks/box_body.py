@@ -17,6 +17,7 @@ from visualize.numbers.caption import plain, quoted
 from visualize.numbers.scale import ColourLimits, Unit, diverging_limits, number, shared_limits
 from visualize.numbers.token_choice import TokenChoice, heads_recorded
 from visualize.pictures.bar import limits_json
+from visualize.stacks.changes import sides_of
 from visualize.stacks.stack_choice import StackChoice
 
 #: So many heads are named for a variant.
@@ -57,22 +58,27 @@ def box_body(comparison: Comparison, boxes: object, choice: StackChoice) -> dict
     }
 
 
-def box_matrix(comparison: Comparison, boxes: object) -> dict[str, Json]:
+def box_matrix(comparison: Comparison, boxes: object, against: str = "") -> dict[str, Json]:
     """Where heads look into a box: measures for "where did it change?", and the heads with the largest share in it.
 
     Of the tokens whose heads were recorded.
 
+    Args:
+        comparison: what was recorded.
+        boxes: one or several, see `inference.boxes.as_boxes`.
+        against: the variant that the others are compared with, see `changes_json`.
+
     Returns:
-        `matrix`: per later variant (of one variant, of itself) and measure what `matrix_json` has; `heads`: per variant
-        its `NAMED_HEADS` best by attention share in the box. Both empty where the variants' heads are of different
-        tokens.
+        `matrix`: per other variant (of one variant, of itself) and measure what `changes_json` has; `heads`: per
+        variant its `NAMED_HEADS` best by attention share in the box. Both empty where the variants' heads are of
+        different tokens.
 
     Raises:
-        SelectionError: what `box_scores` refuses.
+        SelectionError: what `box_scores` refuses, or a variant that was not recorded.
     """
-    first = comparison.recordings[0]
-    scores = box_scores(comparison, boxes)
-    if scores.heads is None or any(each.focus != first.focus for each in comparison.recordings):
+    first, others = sides_of(comparison, against)
+    scores = box_scores(comparison, boxes, variants=[first.adapter, *(each.adapter for each in others)])
+    if scores.heads is None or any(each.focus != first.focus for each in others):
         return {"matrix": {}, "heads": {}}
     shares = scores.heads.share  # (variants, layers, heads)
     limits = shared_limits(*shares.astype(np.float32))

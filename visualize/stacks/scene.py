@@ -9,19 +9,17 @@ from typing import get_args
 
 import numpy as np
 
-from inference.measures import Measure
 from inference.records import Comparison, Recording, Role
 from visualize.json_values import Json
 from visualize.numbers.answers import legend, replayed_by, warnings
 from visualize.numbers.caption import variant_name
-from visualize.numbers.change import LargestChange, largest_change, row_changes
+from visualize.numbers.change import LargestChange
 from visualize.numbers.opening import opens_on
 from visualize.numbers.reduce import view_recorded
-from visualize.numbers.token_choice import answer_indices
 from visualize.numbers.tokens import chips
 from visualize.numbers.views import VIEWS
 from visualize.pictures.palette import DIVERGING, SEQUENTIAL, colour_table
-from visualize.stacks.scene_matrix import matrix_json
+from visualize.stacks.changes import changes_against, changes_json, most_changed, of_answer
 from visualize.stacks.stack_body import PERCENTILES
 
 #: Half widths of windows of layers that are offered.
@@ -29,7 +27,11 @@ WINDOWS = (0, 1, 2, 4)
 
 
 def scene_json(
-    comparison: Comparison, *, written: Comparison | None = None, families: Mapping[str, tuple[str, int]] | None = None
+    comparison: Comparison,
+    *,
+    written: Comparison | None = None,
+    families: Mapping[str, tuple[str, int]] | None = None,
+    against: str = "",
 ) -> dict[str, Json]:
     """A result in words and numbers, without its maps.
 
@@ -37,18 +39,19 @@ def scene_json(
         comparison: what is shown.
         written: the result in which the variants wrote their answers, where that is another: the one before a replay.
         families: per adapter that is a checkpoint, the name of its training run and its step.
+        against: what `changed` compares with, see `changes_json`; it opens on what changed most against the first.
 
     Returns:
-        Plain values; per variant, token and layer `shares` (percent, as text), `bars` (0–1) and, against the first
-        variant, `changes` (bits). In `own_tokens` each variant's tokens, where each replayed its own answer.
+        Plain values; per variant, token and layer `shares` (percent, as text) and `bars` (0–1); `changed`, what
+        `changes_json` says. In `own_tokens` each variant's tokens, where each replayed its own
+        answer. `recorded` are the tokens whose single heads there are.
     """
     written = written or comparison
-    first, *others = comparison.recordings
+    first = comparison.recordings[0]
     names = [variant_name(each) for each in comparison.recordings]
-    changes = {variant_name(each): row_changes(first, each) for each in (others if comparison.tokens else ())}
-    answered = list(answer_indices(first.tokens))
-    of_answer = {name: rows[answered] for name, rows in changes.items()} if answered else {}
-    most = largest_change(of_answer, answered)
+    changes = changes_against(comparison)
+    most = most_changed(comparison, changes)
+    means = {name: rows.mean(axis=1) for name, rows in of_answer(comparison, changes).items()}
     focus = {each.focus for each in comparison.recordings}
     recorded: list[Json] = list(first.focus) if len(focus) == 1 else []
     return {
@@ -63,14 +66,10 @@ def scene_json(
         "tokens": _tokens(first),
         "own_tokens": {variant_name(each): _tokens(each) for each in comparison.recordings if not comparison.tokens},
         **_shares(comparison),
-        "changes": {name: [_short(row) for row in rows] for name, rows in changes.items()},
-        "changes_mean": {name: _short(rows.mean(axis=1)) for name, rows in changes.items()},
-        "most_changed": None if most is None else {"token": most.token, "layer": most.layer, "variant": most.variant},
-        "matrix": matrix_json(comparison),
-        "matrix_token": recorded,
+        "changed": changes_json(comparison, against, None if against else changes),
         "answers": _answers(comparison, written),
         "prompt": comparison.prompt,
-        "warnings": list(warnings(comparison, written, {name: rows.mean(axis=1) for name, rows in of_answer.items()})),
+        "warnings": list(warnings(comparison, written, means)),
         "notes": [note for note in comparison.notes if note not in written.notes],
         "legend": legend(comparison),
         "views": list(VIEWS),
@@ -146,7 +145,3 @@ def _opening(first: Recording, names: list[str], most: LargestChange | None) -> 
         "marks": True,
         "boxes": [],
     }
-
-
-def _short(values: Measure) -> list[Json]:
-    return [float(f"{value:.4g}") for value in values]

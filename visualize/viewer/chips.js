@@ -26,6 +26,8 @@ export function createChips(acts) {
   let lingering = 0;
   let pinned = "";
   let adapter = "";
+  /** @type {Changes | null} */
+  let changes = null;
 
   /** @param {number} index @param {boolean} shift */
   function pin(index, shift) {
@@ -40,8 +42,8 @@ export function createChips(acts) {
   function chipOf(scene, token, variants) {
     const bars = variants.map(() => make("i"));
     const share = make("small");
-    const changes = scene.changes[adapter]?.[token.index];
-    const star = scene.most_changed?.token === token.index;
+    const rows = changes?.rows[adapter]?.[token.index];
+    const star = changes?.most?.token === token.index;
     const button = make("button", {
       type: "button", class: `lav-chip lav-${token.role}`, "aria-pressed": "false", "data-token": token.index,
       onclick: (/** @type {MouseEvent} */ event) => pin(token.index, event.shiftKey),
@@ -51,7 +53,7 @@ export function createChips(acts) {
         lingering = setTimeout(() => acts.preview(token.index), LINGER);
       },
     }, make("span", { class: "lav-text" }, words(token.label), star && make("span", { class: "lav-star", title: "the token that changed most" }, "★")),
-    make("span", { class: "lav-shares", "aria-hidden": "true" }, ...bars), share, changes && sparkline(changes, highest(scene)));
+    make("span", { class: "lav-shares", "aria-hidden": "true" }, ...bars), share, rows && sparkline(rows, highest(scene, changes)));
     chips.push({ index: token.index, variants, button, bars, share });
     return button;
   }
@@ -106,10 +108,10 @@ export function createChips(acts) {
   return {
     element,
     most,
-    /** @param {Scene} scene @param {Source} source @param {string} of the adapter whose change is drawn */
-    show(scene, source, of) {
+    /** @param {Scene} scene @param {Source} source @param {string} of the adapter whose change is drawn @param {Changes | null} from against which */
+    show(scene, source, of, from) {
       pinned = "";
-      adapter = of;
+      [adapter, changes] = [of, from];
       build(scene, source);
     },
     /** @param {Drawn} drawn what is shown; @param {Choice} pin what is chosen, which a preview leaves as it is */
@@ -137,10 +139,10 @@ export function createChips(acts) {
   };
 }
 
-/** @param {Scene} scene the largest change of any token of the answer, which all strips share */
-function highest(scene) {
+/** The largest change of any token of the answer, which all strips share. @param {Scene} scene @param {Changes | null} changes */
+function highest(scene, changes) {
   const answer = scene.tokens.filter((token) => token.role === "answer" || token.role === "end");
-  return Math.max(1e-12, ...Object.values(scene.changes).flatMap((tokens) => answer.flatMap((token) => tokens[token.index] ?? [])));
+  return Math.max(1e-12, ...Object.values(changes?.rows ?? {}).flatMap((tokens) => answer.flatMap((token) => tokens[token.index] ?? [])));
 }
 
 /**

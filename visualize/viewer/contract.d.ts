@@ -149,6 +149,15 @@ interface BoxNumbers {
   heads: Record<string, { layer: number; head: number; text: string }[]>;
 }
 
+/** What changed against one variant; per other variant `rows` of tokens and layers, in bits. */
+interface Changes {
+  against: string;
+  rows: Record<string, number[][]>;
+  most: { token: number; layer: number; variant: string } | null;
+  /** Of the tokens whose heads were recorded. */
+  matrix: Record<string, Partial<Record<MatrixName, MatrixMeasure>>>;
+}
+
 interface Scene {
   grid: [number, number];
   image_size: [number, number];
@@ -163,11 +172,7 @@ interface Scene {
   own_tokens: Record<string, SceneToken[]>;
   shares: Record<string, string[][]>;
   bars: Record<string, number[][]>;
-  changes: Record<string, number[][]>;
-  changes_mean: Record<string, number[]>;
-  most_changed: { token: number; layer: number; variant: string } | null;
-  matrix: Record<string, Partial<Record<MatrixName, MatrixMeasure>>>;
-  matrix_token: number[];
+  changed: Changes;
   answers: { variant: string; text: string | null; replayed: boolean }[];
   prompt: string;
   warnings: string[];
@@ -273,7 +278,9 @@ interface Source {
   photo: string;
   stack(choice: Choice): Promise<ArrayBuffer>;
   heads?(choice: Choice, layer: number): Promise<ArrayBuffer>;
-  /** The numbers in the choice's boxes; `recorded` are the tokens whose heads the scene has. */
+  /** What changed against the choice's variant; `recorded` are the tokens whose heads the scene has. */
+  changes?(choice: Choice, recorded: number[]): Promise<Changes>;
+  /** The numbers in the choice's boxes; `recorded` as above. */
   box?(choice: Choice, recorded: number[]): Promise<BoxNumbers>;
   /** Whether nobody can be asked for another box: those of the choice that it opens on are all there are. */
   fixed?: boolean;

@@ -33,6 +33,8 @@ export function createMatrix(go) {
   let chance = null;
   /** @type {Drawn | null} */
   let drawn = null;
+  /** @type {Changes | null} against the variant that is looked at */
+  let changes = null;
   /** @type {BoxNumbers | null} of the boxes that are drawn */
   let boxed = null;
   let offered = "";
@@ -50,13 +52,13 @@ export function createMatrix(go) {
   function measures() {
     if (!drawn) return {};
     const found = carried();
-    return { ...(found ? { carries: found } : {}), ...drawn.scene.matrix[drawn.choice.adapter], ...boxed?.matrix[drawn.choice.adapter] };
+    return { ...(found ? { carries: found } : {}), ...changes?.matrix[drawn.choice.adapter], ...boxed?.matrix[drawn.choice.adapter] };
   }
   /** What is shown: the measure that was turned to, where there is one; those of a box go with it. @returns {MatrixName | "carries"} */
   const turned = () => (measures()[measure] ? measure : (MEASURES.find((name) => measures()[name]) ?? measure));
   const measured = () => measures()[turned()] ?? null;
   /** What is within chance, where that is of the tokens that the matrix is of. */
-  const within = () => (chance && turned() !== "carries" && drawn?.scene.matrix_token.length === 1 && drawn.scene.matrix_token[0] === chance.token && chance.first === drawn.scene.variants[0] ? chance.heads?.within ?? null : null);
+  const within = () => (chance && turned() !== "carries" && drawn?.scene.recorded.length === 1 && drawn.scene.recorded[0] === chance.token && chance.first === changes?.against ? chance.heads?.within ?? null : null);
 
   function paint() {
     if (!drawn) return;
@@ -66,7 +68,7 @@ export function createMatrix(go) {
     const matrix = measured();
     element.hidden = !matrix;
     if (!matrix) return;
-    const now = JSON.stringify([turned(), names, choice.adapter]);
+    const now = JSON.stringify([turned(), names, choice.adapter, choice.against]);
     if (offered !== now) {
       offered = now;
       choices.replaceChildren(...names.map((name) =>
@@ -79,7 +81,7 @@ export function createMatrix(go) {
     paintMatrix(canvas, matrix, scene, table, dimmed);
     bar.draw(matrix.limits, table);
     write(about, turned() === "carries" ? "What each head alone does to the answer. A head that changed most need not be one of these." : dimmed ? "Dimmed: within chance, by JS divergence." : "");
-    mark(field, "aria-label", `${matrix.label} of every head (rows) of every layer (columns), ${choice.adapter} against ${turned() === "carries" ? choice.against : scene.variants[0]}; ${matrix.limits.words}. Arrows move, Enter goes there.`);
+    mark(field, "aria-label", `${matrix.label} of every head (rows) of every layer (columns), ${choice.adapter} against ${choice.against}; ${matrix.limits.words}. Arrows move, Enter goes there.`);
   }
 
   /** @param {MatrixName | "carries"} name */
@@ -107,8 +109,8 @@ export function createMatrix(go) {
     const matrix = measured();
     if (!drawn || !matrix) return;
     const { scene, choice } = drawn;
-    const [of, first] = matrix === carried() ? [`“${scene.tokens[Number(choice.token)]?.label ?? ""}”`, choice.against] : [tokenWords(scene), scene.variants[0]];
-    if (!next) return write(said, `of ${of}, ${choice.adapter} − ${first} · point at a cell, click to go there`);
+    const of = matrix === carried() ? `“${scene.tokens[Number(choice.token)]?.label ?? ""}”` : tokenWords(scene);
+    if (!next) return write(said, `of ${of}, ${choice.adapter} − ${choice.against} · point at a cell, click to go there`);
     place(pointed, ...next);
     write(said, `layer ${next[0]}, head ${next[1]}: ${matrix.label} ${matrix.texts[next[0]][next[1]]}${within()?.[next[0]][next[1]] ? ", within chance" : ""}`);
   }
@@ -158,14 +160,14 @@ export function createMatrix(go) {
       painted = null;
       offered = "";
       cell = null;
-      element.hidden = !Object.keys(scene.matrix).length;
+      element.hidden = !Object.keys(scene.changed.matrix).length;
       field.style.setProperty("--lav-cells", String(scene.layers / scene.heads));
     },
-    /** @param {Drawn} next @param {BoxNumbers | null} inBox */
-    draw(next, inBox) {
-      const first = drawn?.scene !== next.scene || drawn.choice.adapter !== next.choice.adapter || String(boxed?.boxes) !== String(inBox?.boxes);
+    /** @param {Drawn} next @param {Changes | null} against @param {BoxNumbers | null} inBox */
+    draw(next, against, inBox) {
+      const first = drawn?.scene !== next.scene || drawn.choice.adapter !== next.choice.adapter || changes !== against || String(boxed?.boxes) !== String(inBox?.boxes);
       drawn = next;
-      boxed = inBox;
+      [changes, boxed] = [against, inBox];
       paint();
       place(current, next.choice.layer, typeof next.choice.head === "number" ? next.choice.head : null);
       if (first) point(null);
@@ -175,6 +177,6 @@ export function createMatrix(go) {
 
 /** @param {Scene} scene */
 function tokenWords(scene) {
-  const texts = scene.matrix_token.map((index) => scene.tokens[index]?.label ?? "");
+  const texts = scene.recorded.map((index) => scene.tokens[index]?.label ?? "");
   return texts.length > 1 ? `the mean of ${texts.length} tokens` : `“${texts[0] ?? ""}”`;
 }

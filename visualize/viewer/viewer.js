@@ -4,6 +4,7 @@
 import { fromAddress, toAddress } from "./address.js";
 import { createBoxes } from "./box.js";
 import { createCards } from "./cards.js";
+import { createChanges } from "./changes.js";
 import { createChips } from "./chips.js";
 import { ends, fitted, isThere, kept, runOf, settle, stackKey } from "./choice.js";
 import { createControls } from "./controls.js";
@@ -31,6 +32,7 @@ const REST = 250; // ms without a change after which the address is written and 
  * @property {Source} source
  * @property {string} key
  * @property {ReturnType<typeof createShelf>} shelf
+ * @property {ReturnType<typeof createChanges>} changes
  * @property {ReturnType<typeof createPhoto>} photo
  */
 
@@ -52,7 +54,9 @@ export function createViewer(root, { auto = false } = {}) {
   let resting = 0;
   let waiting = 0;
   let recording = "";
-  let chipped = "";
+  /** @type {[string, Changes | null] | null} the adapter and the changes that the chips show */
+  let chipped = null;
+  let noted = ""; // the place that the address names
   /** @type {"layers" | "checkpoints"} */
   let playing = "layers";
   /** @type {((choice: Choice) => void)[]} */
@@ -70,7 +74,7 @@ export function createViewer(root, { auto = false } = {}) {
   const shares = createShares(choose);
   const numbers = createNumbers();
   const heads = createHeads(choose, (token) => look?.source.record && record(token), queue);
-  const matrix = createMatrix((layer, head, isEffect) => look && choose(isEffect ? { layer, head } : { layer, head, token: runOf(look.scene.matrix_token), against: look.scene.variants[0] }));
+  const matrix = createMatrix((layer, head, isEffect) => look && choose(isEffect ? { layer, head } : { layer, head, token: runOf(look.scene.recorded) }));
   const cards = createCards({ box: () => (choice?.boxes.length ? choice.boxes : null), changed: queue });
   const play = createPlay(step, (on) => {
     controls.playing(on);
@@ -113,7 +117,9 @@ export function createViewer(root, { auto = false } = {}) {
     escape: () => boxes.cancel() || hover.clear(),
   });
   const follow = () => {
-    if (look?.source.address && choice) choose(fitted(look.scene, { ...choice, ...addressed(look.source) }));
+    if (!look?.source.address || !choice) return;
+    choose(fitted(look.scene, { ...choice, ...addressed(look.source) }));
+    noted = placeOf(choice);
   };
   addEventListener("hashchange", follow);
   addEventListener("resize", panes.measure);
@@ -156,7 +162,7 @@ export function createViewer(root, { auto = false } = {}) {
   function draw() {
     queued = 0;
     if (!look || !choice) return;
-    const { scene, source, key, shelf, photo } = look;
+    const { scene, source, key, shelf, changes, photo } = look;
     if (!isThere(choice, scene)) findHeads(choice.token);
     controls.draw(choice);
     const shown = wanted();
@@ -167,10 +173,11 @@ export function createViewer(root, { auto = false } = {}) {
     const same = drawn?.stack === stack && drawn.frame === now.frame;
     drawn = now;
     panes.draw(now, photo.ground(...panes.size(), zoom.part()), zoom.part());
-    if (shown.adapter !== chipped) {
-      chipped = shown.adapter;
-      keepingFocus(() => chips.show(scene, source, chipped));
-      chips.most.replaceChildren(...mostChangedButtons(scene, shown.adapter, choose));
+    const changed = changes.take(shown);
+    if (chipped?.[0] !== shown.adapter || chipped[1] !== changed) {
+      chipped = [shown.adapter, changed];
+      keepingFocus(() => chips.show(scene, source, shown.adapter, changed));
+      chips.most.replaceChildren(...(changed ? mostChangedButtons(scene, changed, shown.adapter, choose) : []));
     }
     cards.draw(shown);
     const effect = cards.now("heads");
@@ -188,7 +195,7 @@ export function createViewer(root, { auto = false } = {}) {
     chips.draw(now, choice);
     strip.draw(now);
     shares.draw(now);
-    matrix.draw(now, boxed);
+    if (changed) matrix.draw(now, changed, boxed); // until they are here, it shows and names the ones before
     matrix.offer(effect, chance);
     heads.draw(now);
     clearTimeout(resting);
@@ -231,12 +238,20 @@ export function createViewer(root, { auto = false } = {}) {
   /** Once nothing changes any more: the address, and what may be looked at next. */
   function rest() {
     if (!look || !choice || play.isOn()) return;
-    if (look.source.address) history.replaceState(history.state, "", `#${toAddress(choice)}`);
+    if (look.source.address) note(choice);
     if (typeof choice.token !== "number" || choice.head !== "mean") return;
     const { shelf, scene } = look;
     const chosen = choice;
     const near = [choice.token + 1, choice.token - 1].filter((token) => token >= 0 && token < scene.tokens.length);
     void shelf.ahead(near.map((token) => ({ ...chosen, token })).filter((other) => isThere(other, scene)));
+  }
+
+  /** Write the address: Back leads to the token, head, view or variants before; a step of the layers is no jump. @param {Choice} now */
+  function note(now) {
+    const address = `#${toAddress(now)}`;
+    const place = placeOf(now);
+    if (address !== location.hash) history[noted && place !== noted ? "pushState" : "replaceState"](history.state, "", address);
+    noted = place;
   }
 
   /** @returns {boolean} whether the step was made: not while what was asked before is still on its way */
@@ -275,10 +290,10 @@ export function createViewer(root, { auto = false } = {}) {
   function turnTo(scene, source, key, before) {
     const photo = before?.source.photo === source.photo ? before.photo : createPhoto(source.photo);
     /** @type {Look} */
-    const next = { scene, source, key, photo, shelf: createShelf(source, (problem, asked) => failed(problem, asked, next), queue) };
+    const next = { scene, source, key, photo, shelf: createShelf(source, (problem, asked) => failed(problem, asked, next), queue), changes: createChanges(scene, source, queue) };
     look = next;
     photo.ready.then(queue, (/** @type {unknown} */ problem) => look === next && write(status, isSaid(problem) ? problem.message : ""));
-    chipped = "";
+    chipped = null;
     drawn = null;
     previewed = null;
     root.hidden = false;
@@ -315,6 +330,7 @@ export function createViewer(root, { auto = false } = {}) {
       if (!isThere(choice, scene) && !("head" in named)) choice = settle(choice, { head: "mean", view: isThere({ ...choice, head: "mean" }, scene) ? choice.view : "raw" }, scene.view_kinds);
       zoom.whole();
       write(status, "");
+      noted = "";
       turnTo(scene, source, key, look);
       listeners.forEach((listener) => listener(/** @type {Choice} */ (choice)));
     },
@@ -351,3 +367,6 @@ export function createViewer(root, { auto = false } = {}) {
     },
   };
 }
+
+/** What Back leads to: another token, head, view, window or variant is another place. @param {Choice} choice */
+const placeOf = (choice) => stackKey(choice) + choice.adapter;

@@ -94,7 +94,7 @@ def test_the_fields_become_the_request(page: Any, backend: ScriptedBackend, uplo
 
 def test_each_its_own_answer_has_no_difference(page: Any, uploads: Path):
     shown = scene(page, analyze(page, upload(uploads), replay="own")[-1])
-    assert (shown["own"], shown["changes"], shown["most_changed"]) == (True, {}, None)
+    assert (shown["own"], shown["changed"]["rows"], shown["changed"]["most"]) == (True, {}, None)
 
 
 def test_one_variant_alone_is_shown_alone(page: Any, uploads: Path):

@@ -17,6 +17,7 @@ from tests.inference.service.events import FIRST_ANSWER, analyze, look, one, pag
 from tests.scripted_backend import ANSWER, LAYERS, ScriptedBackend
 from tests.visualize.read_body import read_body
 from visualize.stacks.box_body import box_body, box_matrix
+from visualize.stacks.changes import changes_json
 from visualize.stacks.heads_body import heads_body
 from visualize.stacks.scene import scene_json
 from visualize.stacks.stack_body import stack_body
@@ -246,7 +247,7 @@ def test_the_numbers_of_a_box_are_what_drawing_makes_of_the_result_and_run_nothi
         ({"token": "6-8", "window": 1, "against": "find-red"}, StackChoice((6, 8), window=1, against="find-red")),
     ):
         answer = ask(client, done, "box", box=boxes, recorded=str(FIRST_ANSWER), **query)
-        expected = box_body(comparison, boxes, choice) | box_matrix(comparison, boxes)
+        expected = box_body(comparison, boxes, choice) | box_matrix(comparison, boxes, choice.against)
         assert answer.json() == expected
         assert answer.headers["cache-control"].startswith("private")
     assert len(backend.requests) == before
@@ -256,6 +257,24 @@ def test_the_numbers_of_a_box_are_what_drawing_makes_of_the_result_and_run_nothi
     refused(ask(client, done, "box", token="5"), 422, "invalid_input")
     refused(ask(client, done, "box", token="5", box=boxes, recorded="6"), 409, "not_recorded")
     assert client.get("/visits/nobody/box", params={"token": "5", "box": boxes}).status_code == 404
+
+
+def test_what_changed_against_another_variant_and_of_the_heads_recorded_meanwhile(
+    page: Any, client: TestClient, uploads: Path
+):
+    done = analyze(page, upload(uploads), compare="vision-lora")[-1]
+    comparison = page.service.looked_at(done.viewer["ticket"]).comparison
+    found = ask(client, done, "changes", token="5", against="find-red").json()
+    assert found == changes_json(comparison, "find-red")
+    assert found != changes_json(comparison)
+    record(page, done, token=6)
+    later = ask(client, done, "changes", token="5", against="find-red", recorded="6").json()
+    assert later["rows"] == found["rows"]
+    assert later["matrix"] != found["matrix"]
+    refused(ask(client, done, "changes", token="5", recorded="7"), 409, "not_recorded")
+    assert "'nobody' is not" in refused(
+        ask(client, done, "changes", token="5", against="nobody"), 422, "invalid_selection"
+    )
 
 
 def test_the_matrix_of_a_box_is_of_the_heads_that_were_recorded_meanwhile(page: Any, client: TestClient, uploads: Path):

@@ -85,6 +85,22 @@ def test_the_matrix_is_the_scores_of_the_recorded_tokens(several):
         assert [(each["layer"], each["head"]) for each in made["heads"][name]] == best
 
 
+def test_the_matrix_can_be_against_any_variant(several):
+    made = box_matrix(several, BOXES, "counts")
+    scores = box_scores(several, BOXES)
+    assert list(made["matrix"]) == ["base", "find-red"]
+    for name in ("base", "find-red"):
+        measures = made["matrix"][name]
+        assert list(measures) == ["box_change", "box_against", "box"]
+        share = dict(zip(scores.variants, scores.heads.share, strict=True))
+        np.testing.assert_allclose(measures["box_against"]["values"], share["counts"], rtol=6e-4)
+        np.testing.assert_allclose(measures["box"]["values"], share[name], rtol=6e-4)
+        np.testing.assert_allclose(
+            measures["box_change"]["values"], share[name] - share["counts"], rtol=6e-4, atol=1e-9
+        )
+    assert box_matrix(several, BOXES, "base") == box_matrix(several, BOXES)
+
+
 def test_one_variant_alone_has_its_own_matrix_and_own_answers_have_no_change():
     alone = box_matrix(comparison(recording(), image=photo((60, 100))), BOXES)
     assert list(alone["matrix"]["base"]) == ["box"]

@@ -1,6 +1,7 @@
 """What a browser gets of a result before any map, once more from the record."""
 
 import base64
+import itertools
 import json
 from dataclasses import replace
 
@@ -8,10 +9,12 @@ import matplotlib
 import numpy as np
 import pytest
 
+from inference.errors import SelectionError
 from tests.visualize import written_out
 from tests.visualize.factory import GRID, HEADS, LAYERS, MODEL, comparison, photo, recording, tokens
 from tests.visualize.written_out import digits
 from visualize import scene_json
+from visualize.stacks.changes import changes_json
 
 NAMES = ("base", "b", "c")
 
@@ -25,8 +28,8 @@ def own_words(**more):
     return comparison(recording(), recording("a", row=tokens(answer=(" blue",)), seed=1), own=True, **more)
 
 
-def changed(shown, name, token, layer):
-    base, other = (written_out.row(shown.recording(each), token, [layer]) for each in (None, name))
+def changed(shown, name, token, layer, against=None):
+    base, other = (written_out.row(shown.recording(each), token, [layer]) for each in (against, name))
     return written_out.bits_of_row(base, other)
 
 
@@ -116,11 +119,10 @@ def test_a_bar_is_never_longer_than_the_whole_nor_shorter_than_nothing():
 
 def test_changes_are_whole_rows_against_the_first_variant_in_every_layer_of_every_token(three):
     made = scene_json(three)
-    assert list(made["changes"]) == list(made["changes_mean"]) == ["b", "c"]
+    assert list(made["changed"]["rows"]) == ["b", "c"]
     for name in ("b", "c"):
         expected = np.array([[changed(three, name, token, layer) for layer in range(LAYERS)] for token in range(10)])
-        np.testing.assert_allclose(made["changes"][name], expected, rtol=6e-4)
-        np.testing.assert_allclose(made["changes_mean"][name], expected.mean(axis=1), rtol=6e-4)
+        np.testing.assert_allclose(made["changed"]["rows"][name], expected, rtol=6e-4)
 
 
 @pytest.mark.parametrize("seeds", [(1, 2), (2, 1), (3, 4), (5, 8)])
@@ -134,7 +136,7 @@ def test_the_largest_change_is_that_of_all_variants_and_answer_tokens_and_the_sc
     name, token = max(bits, key=lambda key: np.mean(bits[key]))
     layer = int(np.argmax(bits[name, token]))
     made = scene_json(shown)
-    assert made["most_changed"] == {"token": token, "layer": layer, "variant": name}
+    assert made["changed"]["most"] == {"token": token, "layer": layer, "variant": name}
     assert made["opening"] == {
         "token": token,
         "layer": layer,
@@ -157,9 +159,9 @@ def test_the_largest_change_is_that_of_all_variants_and_answer_tokens_and_the_sc
 
 def test_where_nothing_differs_it_opens_on_the_middle_layer_and_the_first_answer_token():
     made = scene_json(comparison(recording(), recording("untouched")))
-    assert made["most_changed"] is None
+    assert made["changed"]["most"] is None
     assert [made["opening"][key] for key in ("token", "layer", "against", "adapter")] == [7, 2, "base", "untouched"]
-    assert made["changes"]["untouched"] == [[0] * LAYERS] * 10
+    assert made["changed"]["rows"]["untouched"] == [[0] * LAYERS] * 10
     assert any("exactly the same places" in words for words in made["warnings"])
 
 
@@ -171,14 +173,14 @@ def test_without_an_answer_it_opens_on_the_last_word():
     row = tokens(answer=(), end=False)
     bare = comparison(recording(row=row, focus=(0,)), recording("a", row=row, seed=1, focus=(0,)))
     made = scene_json(bare)
-    assert (made["most_changed"], made["opening"]["token"], made["opening"]["layer"]) == (None, 6, 2)
-    assert np.shape(made["changes"]["a"]) == (7, LAYERS)
+    assert (made["changed"]["most"], made["opening"]["token"], made["opening"]["layer"]) == (None, 6, 2)
+    assert np.shape(made["changed"]["rows"]["a"]) == (7, LAYERS)
 
 
 def test_one_variant_has_nothing_to_compare():
     made = scene_json(comparison(recording("find-red")))
-    for key in ("changes", "changes_mean", "matrix", "own_tokens"):
-        assert made[key] == {}
+    assert made["changed"] == {"against": "find-red", "rows": {}, "most": None, "matrix": {}}
+    assert made["own_tokens"] == {}
     assert (made["opening"]["against"], made["opening"]["adapter"]) == ("find-red", "find-red")
     assert made["recorded"] == [7]
     assert made["legend"] == "Under each token: its share of attention on the image."
@@ -188,8 +190,8 @@ def test_own_answers_have_tokens_of_their_own_and_nothing_to_compare():
     own = own_words()
     made = scene_json(own)
     assert made["own"] is True
-    assert made["changes"] == made["matrix"] == {}
-    assert made["most_changed"] is None
+    assert made["changed"]["rows"] == made["changed"]["matrix"] == {}
+    assert made["changed"]["most"] is None
     assert made["own_tokens"]["base"] == made["tokens"]
     assert [token["text"] for token in made["own_tokens"]["a"]] == [token.text for token in own.recordings[1].tokens]
     assert [len(made["shares"][name]) for name in ("base", "a")] == [10, 9]
@@ -210,7 +212,7 @@ def shifts(base, other):
 
 def test_the_matrix_holds_every_head_of_every_layer_of_the_focus_on_one_scale_for_all_variants(three):
     made = scene_json(three)
-    assert (made["matrix_token"], made["recorded"]) == ([7], [7])
+    assert made["recorded"] == [7]
     expected = {
         name: [
             [
@@ -221,7 +223,7 @@ def test_the_matrix_holds_every_head_of_every_layer_of_the_focus_on_one_scale_fo
         ]
         for name in ("b", "c")
     }
-    assert list(made["matrix"]) == ["b", "c"]
+    assert list(made["changed"]["matrix"]) == ["b", "c"]
     for measure, label in (("js", "JS divergence"), ("share", "Δ image share"), ("entropy", "Δ entropy")):
         signed = measure != "js"
         factor = 100 if measure == "share" else 1
@@ -230,7 +232,7 @@ def test_the_matrix_holds_every_head_of_every_layer_of_the_focus_on_one_scale_fo
         }
         top = max(np.abs(each).max() for each in numbers.values()) / factor
         for name, values in numbers.items():
-            found = made["matrix"][name][measure]
+            found = made["changed"]["matrix"][name][measure]
             assert found["label"] == label
             np.testing.assert_allclose(np.multiply(found["values"], factor), values, rtol=6e-4, atol=1e-5)
             texts = [[f"{digits(value, sign=signed)} {UNITS[measure]}" for value in heads] for heads in values]
@@ -243,12 +245,38 @@ def test_the_matrix_holds_every_head_of_every_layer_of_the_focus_on_one_scale_fo
             assert (limits["signed"], limits["log"]) == (signed, False)
 
 
+def test_changes_can_be_asked_for_against_any_variant(three):
+    """Rows, where they are largest, and the matrix: by their definitions, against the second of three."""
+    made = changes_json(three, "b")
+    assert made["against"] == "b"
+    assert list(made["rows"]) == list(made["matrix"]) == ["base", "c"]
+    rows = {
+        name: np.array([[changed(three, name, token, layer, "b") for layer in range(LAYERS)] for token in range(10)])
+        for name in (None, "c")
+    }
+    for name, expected in rows.items():
+        np.testing.assert_allclose(made["rows"][name or "base"], expected, rtol=6e-4)
+    name, token = max(itertools.product(rows, (7, 8)), key=lambda each: rows[each[0]][each[1]].mean())
+    layer = int(rows[name][token].argmax())
+    assert made["most"] == {"token": token, "layer": layer, "variant": name or "base"}
+    for name, layer, head in itertools.product((None, "c"), range(LAYERS), range(HEADS)):
+        maps = [written_out.row(three.recording(each), 7, [layer], head) for each in ("b", name)]
+        for measure, expected in shifts(*maps).items():
+            found = made["matrix"][name or "base"][measure]["values"][layer][head] * (100 if measure == "share" else 1)
+            assert found == pytest.approx(expected, rel=6e-4, abs=1e-5)
+    assert scene_json(three, against="b")["changed"] == made
+    assert scene_json(three, against="b")["opening"] == scene_json(three)["opening"]
+    assert changes_json(three) == changes_json(three, "base") == scene_json(three)["changed"]
+    with pytest.raises(SelectionError, match="'d' is not in this comparison; it has base, b, c"):
+        changes_json(three, "d")
+
+
 def test_a_head_that_puts_nothing_on_the_image_has_a_dash_and_takes_no_part_in_the_scale():
     maps = np.full((len(tokens()), LAYERS, HEADS, *GRID), 0.01)
     maps[:, :, :, 0, 0] = 0.03
     dark = maps.copy()
     dark[:, 1, 2] = 0
-    found = scene_json(comparison(recording(maps=maps), recording("a", maps=dark)))["matrix"]["a"]
+    found = scene_json(comparison(recording(maps=maps), recording("a", maps=dark)))["changed"]["matrix"]["a"]
     for measure in ("js", "entropy"):
         assert (found[measure]["values"][1][2], found[measure]["texts"][1][2]) == (None, "–")
         assert found[measure]["limits"]["empty"]
@@ -259,10 +287,10 @@ def test_a_head_that_puts_nothing_on_the_image_has_a_dash_and_takes_no_part_in_t
 
 def test_heads_recorded_for_several_tokens_are_their_means_and_for_different_tokens_no_matrix():
     several = scene_json(comparison(recording(focus=(8, 7)), recording("a", seed=1, focus=(8, 7))))
-    assert several["recorded"] == several["matrix_token"] == [8, 7]
+    assert several["recorded"] == [8, 7]
     different = scene_json(comparison(recording(focus=(8,)), recording("a", seed=1, focus=(7,))))
-    assert different["recorded"] == different["matrix_token"] == []
-    assert different["matrix"] == {}
+    assert different["recorded"] == []
+    assert different["changed"]["matrix"] == {}
 
 
 def wrote(each, answer, ids):
