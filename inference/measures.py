@@ -40,6 +40,18 @@ def effective_cells(maps: ArrayLike) -> Measure:
     return np.asarray(np.exp(entropy(maps)))
 
 
+def localization(maps: ArrayLike) -> Measure:
+    """Image share × (1 − entropy / ln(cells)), 0–1: looks at the image, and at few of its cells.
+
+    After LocalizationHeads (Kang et al., CVPR 2025, arXiv 2503.06287), which takes heads with a large image share and a
+    low spatial entropy; its entropy is of connected regions, this one of cells. 0 where a map has no attention.
+    """
+    values = _float64(maps)
+    cells = values.shape[-2] * values.shape[-1]
+    most = np.log(max(cells, 2))  # of one cell the entropy is 0, whatever it is divided by
+    return np.asarray(image_share(values) * (1 - np.nan_to_num(entropy(values)) / most))
+
+
 def js_divergence(first: ArrayLike, second: ArrayLike) -> Measure:
     """Jensen–Shannon divergence in bits of two rows, each renormalised over the image: 0 (alike) to 1 (disjoint).
 

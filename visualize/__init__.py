@@ -27,6 +27,7 @@ from visualize.numbers.sinks import sink_cells
 from visualize.numbers.stack import PaneStack, Stack, stack
 from visualize.numbers.token_choice import answer_indices
 from visualize.numbers.tokens import Chip, chips
+from visualize.numbers.top_heads import top_heads
 from visualize.pictures.animation import animation
 from visualize.pictures.bar import colour_bar
 from visualize.pictures.drawing import Drawing
@@ -101,4 +102,5 @@ __all__ = [
     "stack",
     "stack_body",
     "token_of_largest_change",
+    "top_heads",
 ]

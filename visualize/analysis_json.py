@@ -10,8 +10,8 @@ from inference.boxes import Box, on_photo
 from inference.records import AdapterInfo, Comparison, ModelInfo
 from visualize.json_values import Json
 from visualize.numbers.caption import variant_name
+from visualize.numbers.head_choice import Head, head_text
 from visualize.numbers.opening import middle_layer
-from visualize.numbers.reduce import Head
 from visualize.numbers.scale import ColourLimits
 from visualize.numbers.stack import Stack, stack
 from visualize.numbers.token_choice import TokenChoice, answer_indices
@@ -111,7 +111,7 @@ def _map(shown: Stack, index: int) -> dict[str, Json]:
     return {
         "adapter": pane.variant,
         "layer": cast(int, selection.layer),
-        "head": selection.head,
+        "head": head_text(selection.head),
         "token": list(selection.token) if isinstance(selection.token, tuple) else selection.token,
         "heatmap": pane.maps[0].tolist(),
         "image_share": None if selection.head == "max" else pane.measures[0].image_share,

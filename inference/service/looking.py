@@ -9,7 +9,7 @@ import gzip
 import io
 import json
 from collections.abc import Callable
-from typing import Annotated, Literal
+from typing import Annotated
 
 from fastapi import FastAPI
 from PIL import Image
@@ -22,7 +22,7 @@ from inference.errors import SelectionError
 from inference.records import Comparison
 from inference.service.analysis import AnalysisService, extra_views
 from inference.service.prices import ways
-from inference.service.schema import Expected, Index, number_of, parse
+from inference.service.schema import Expected, HeadChoice, Index, number_of, parse
 from visualize.findings.cards_json import offers_json
 from visualize.numbers.views import View
 from visualize.stacks.box_body import box_body, box_matrix
@@ -54,11 +54,7 @@ class LookQuery(BaseModel):
         BeforeValidator(_tokens),
         Expected("a 0-based index, or first-last", SelectionError),
     ]
-    head: Annotated[
-        Index | Literal["mean", "max"],
-        BeforeValidator(number_of),
-        Expected("a 0-based index, 'mean' or 'max'", SelectionError),
-    ] = "mean"
+    head: HeadChoice = "mean"
     view: Annotated[View, Expected("a view's name", SelectionError)] = "raw"
     window: Annotated[Index, BeforeValidator(number_of), Expected("a number of layers", SelectionError)] = 0
     against: Annotated[StrictStr, Expected("a variant's name", SelectionError)] = ""

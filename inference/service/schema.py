@@ -21,6 +21,7 @@ from inference.questions import CONTROLS, Question
 from inference.request import MAX_SCALE, NEW_TOKENS, Request
 from inference.serialization import unpack_question
 from visualize.analysis_json import PICTURE_SIDE
+from visualize.numbers.head_choice import read_head
 from visualize.numbers.views import VIEWS, View
 
 BASE = "base"
@@ -76,6 +77,14 @@ def _image_bytes(value: object) -> bytes:
 
 
 Index = Annotated[int, Field(strict=True, ge=0, le=_MOST)]
+HeadChoice = Annotated[
+    Index | Literal["mean", "max"] | tuple[tuple[Index, Index], ...],
+    Field(
+        description="mean (default), max, a 0-based head, or the mean of heads of any layers, such as L1H3,L0H2",
+    ),
+    BeforeValidator(lambda value: read_head(number_of(value))),
+    Expected("a 0-based index, 'mean', 'max' or heads such as L1H3,L0H2", SelectionError),
+]
 Names = Annotated[list[StrictStr], BeforeValidator(_list), Expected("a name, or a list of names")]
 NewTokens = Annotated[
     int,
@@ -130,12 +139,7 @@ class AnalyzeFields(BaseModel):
         BeforeValidator(number_of),
         Expected("a 0-based index", SelectionError),
     ] = None
-    head: Annotated[
-        Index | Literal["mean", "max"],
-        Field(description="mean (default), max, or a 0-based head"),
-        BeforeValidator(number_of),
-        Expected("a 0-based index, 'mean' or 'max'", SelectionError),
-    ] = "mean"
+    head: HeadChoice = "mean"
     token: Annotated[
         Index | Literal["answer"] | None,
         Field(description="0-based index into tokens, or answer (mean over it); default: the first answer token"),

@@ -20,6 +20,7 @@ from visualize.numbers.stack import Stack, stack
 from visualize.pictures.overlay import overlay
 from visualize.stacks.changes import changes_json
 from visualize.stacks.map_bytes import scales_of
+from visualize.stacks.scene import scene_json
 
 pytestmark = pytest.mark.browser
 
@@ -558,9 +559,10 @@ def test_back_leads_to_the_token_head_and_variants_before_and_layers_are_no_step
     written = "(part) => location.hash.includes(part)"
     page.wait_for_function("location.hash.length > 1")
     length, start = page.evaluate("history.length"), several.choice("token")
+    other = FIRST if start != FIRST else FIRST + 1
     for change, part in (
         ({"layer": 3}, "layer=3"),
-        ({"token": FIRST + 1}, f"token={FIRST + 1}"),
+        ({"token": other}, f"token={other}"),
         ({"layer": 1}, "layer=1"),
         ({"head": 2, "token": FIRST}, "head=2"),
     ):
@@ -568,7 +570,7 @@ def test_back_leads_to_the_token_head_and_variants_before_and_layers_are_no_step
         page.wait_for_function(written, arg=part)
     assert page.evaluate("history.length") == length + 2
     page.go_back()
-    page.wait_for_function(f"viewer.choice().token === {FIRST + 1}")
+    page.wait_for_function(f"viewer.choice().token === {other} && viewer.choice().head === 'mean'")
     assert (several.choice("layer"), several.choice("head")) == (1, "mean")
     assert several.drawn("layer") == ["1"] * 3
     page.go_back()
@@ -576,7 +578,7 @@ def test_back_leads_to_the_token_head_and_variants_before_and_layers_are_no_step
     assert several.choice("token") == start
     page.wait_for_timeout(400)  # longer than it takes until an address is written
     page.go_forward()
-    page.wait_for_function(f"viewer.choice().token === {FIRST + 1}")
+    page.wait_for_function(f"viewer.choice().token === {other} && viewer.choice().head === 'mean'")
     assert page.evaluate("history.length") == length + 2
 
 
@@ -589,7 +591,7 @@ def test_chips_and_matrix_change_with_the_variant_that_is_compared_with(several:
         changes: Any = changes_json(shown, against)
         box = field.bounding_box()
         assert box
-        page.mouse.move(box["x"] + box["width"] * 2.5 / 4, box["y"] + box["height"] * 1.5 / 3)
+        field.hover(position={"x": box["width"] * 2.5 / 4, "y": box["height"] * 1.5 / 3})
         text = changes["matrix"][adapter]["js"]["texts"][2][1]
         expect(said).to_have_text(f"layer 2, head 1: JS divergence {text}")
         page.mouse.move(0, 0)
@@ -617,6 +619,44 @@ def test_chips_and_matrix_change_with_the_variant_that_is_compared_with(several:
     is_against("find-red", "7")
     asked = [path for path in several.server.asked if path.startswith("/changes")]
     assert len(asked) == 2  # each once
+
+
+def test_few_heads_of_all_layers_are_offered_as_one_map(several: Opened) -> None:
+    page, shown = several.page, several.server.comparison
+    several.choose(adapter="find-red", token=FIRST)
+    made: Any = scene_json(shown)
+    options = page.locator("select[data-choice=head] option")
+    few = {text: value for value, text in options.evaluate_all("(all) => all.map((one) => [one.value, one.label])")}
+    assert few["5 that changed most"] == made["changed"]["top"]["find-red"]
+    assert few["5 that look at the image, at few cells"] == made["localizing"]["find-red"]
+    chosen = few["5 that changed most"]
+    page.locator("select[data-choice=head]").select_option(chosen)
+    expect(page.locator(".lav-where")).to_contain_text(f"mean of 5 heads: {chosen.replace(',', ', ')} · raw view")
+    heads = [tuple(map(int, part[1:].split("H"))) for part in chosen.split(",")]
+    expected = np.mean([shown.recording("find-red").by_head[at] for at in heads], axis=0)
+    peak = np.unravel_index(int(expected.argmax()), expected.shape)
+    numbers = stack(shown, FIRST, head=tuple(heads), variants=[None, "find-red"])
+    assert numbers.variants[1].peaks[0] == peak
+    before = several.pixels(1)
+    several.choose(layer=0)
+    several.choose(layer=3)
+    np.testing.assert_array_equal(several.pixels(1), before)  # the layers are those of the heads
+    expect(page.locator(".lav-matrix-current")).to_be_hidden()
+    several.choose(adapter="7")  # whose own five are others: the chosen ones stay
+    assert several.choice("head") == chosen
+    expect(page.locator("select[data-choice=head]")).to_have_value(chosen)
+    page.wait_for_function(f"location.hash.includes('{chosen.replace(',', '%2C')}')")
+    page.reload()
+    page.wait_for_selector("canvas[data-key]")
+    assert several.choice("head") == chosen
+    several.choose(view="contrast")  # has no heads: they are put aside
+    assert several.choice("head") == "mean"
+    several.choose(view="raw")
+    assert several.choice("head") == chosen
+    page.goto("about:blank")
+    page.goto(f"{several.server.address}#head=L9H9%2CL0H0")
+    page.wait_for_selector("canvas[data-key]")
+    assert several.choice("head") == "mean"
 
 
 def test_an_address_that_names_nothing_there_opens_where_the_result_does(several: Opened) -> None:

@@ -15,6 +15,7 @@ from PIL import Image
 
 from inference.errors import SelectionError
 from inference.records import Comparison
+from visualize.numbers.head_choice import read_head
 from visualize.numbers.views import View
 from visualize.stacks.box_body import box_body, box_matrix
 from visualize.stacks.changes import changes_json
@@ -103,7 +104,7 @@ def read_choice(query: dict[str, str]) -> StackChoice:
     assert query["view"] in get_args(View)
     return StackChoice(
         token,
-        head=cast(Any, head if head in ("mean", "max") else int(head)),
+        head=cast(Any, int(head) if head.isdigit() else read_head(head)),
         view=cast(View, query["view"]),
         window=int(query["window"]),
         against=query["against"],

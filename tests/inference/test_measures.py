@@ -14,6 +14,7 @@ from inference.measures import (
     image_share,
     in_box_mass,
     js_divergence,
+    localization,
     peak_cell,
     pointing_game,
     row_divergence,
@@ -46,6 +47,19 @@ def test_entropy_equals_a_loop_in_plain_python():
         total = math.fsum(map(float, heat.ravel()))
         expected = -math.fsum(float(v) / total * math.log(float(v) / total) for v in heat.ravel() if v)
         assert entropy(heat) == pytest.approx(expected)
+
+
+def test_localization_is_the_image_share_times_how_few_cells_it_lies_on():
+    # shares ½ ¼ ¼ of 0.4 over six cells: 0.4 (1 − 1.5 ln 2 / ln 6)
+    heat = [[0.2, 0.1, 0.0], [0.1, 0.0, 0.0]]
+    assert localization(heat) == pytest.approx(0.4 * (1 - 1.5 * math.log(2) / math.log(6)))
+    assert localization([[0, 0, 0.3]]) == pytest.approx(0.3)  # one cell: the share itself
+    assert localization(np.full((3, 5), 0.05)) == pytest.approx(0)  # all alike
+    assert localization(np.zeros((3, 5))) == 0
+    assert localization([[0.7]]) == pytest.approx(0.7)
+    for one in rows(4):
+        expected = image_share(one) * (1 - entropy(one) / math.log(15))
+        assert localization(one) == pytest.approx(float(expected))
 
 
 def test_js_divergence_in_bits_of_hand_worked_rows():

@@ -15,7 +15,9 @@ from visualize.findings.mediation import amount, change_words, is_shareable, uni
 from visualize.findings.pictures import bars, matrix
 from visualize.findings.words import NOTHING, counted, percent, runs
 from visualize.json_values import Json
+from visualize.numbers.head_choice import head_text
 from visualize.numbers.scale import diverging_limits, number
+from visualize.numbers.top_heads import top_heads
 
 MOST = 0.8  # of what all do together: so many heads are named
 
@@ -192,7 +194,10 @@ def _by_layer(explanation: Attribution) -> Json:
 
 
 def _heads(explanation: Attribution, found: Measure) -> Json:
-    """Per layer the heads in the order of what they carry, and what that is; None where heads were not asked for."""
+    """Per layer the heads in the order of what they carry, and what that is; `top`, the strongest of all layers.
+
+    None where heads were not asked for.
+    """
     if explanation.by_head is None:
         return None
     sign = np.sign(together(explanation)) or 1.0
@@ -209,4 +214,4 @@ def _heads(explanation: Attribution, found: Measure) -> Json:
         ]
         for row in found.tolist()
     ]
-    return {"order": order, "words": words}
+    return {"order": order, "words": words, "top": head_text(top_heads(found * sign))}

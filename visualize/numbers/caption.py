@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from inference.records import Recording, Token
+from visualize.numbers.head_choice import head_words
 from visualize.numbers.reduce import Layer, Selection
 from visualize.numbers.token_choice import token_indices
 from visualize.numbers.views import VIEWS, View
@@ -41,7 +42,7 @@ def caption(model: str, variant: str, recording: Recording, selection: Selection
         plain(model, most=100),
         plain(variant, most=150),
         token_words(recording, selection),
-        *([layer_words(selection.layer), f"head {selection.head}"] if VIEWS[selection.view].layers else [NO_LAYER]),
+        *([layer_words(selection.layer), f"head {selection.head}"] if len(where(selection)) > 1 else where(selection)),
         f"view {selection.view}",
         limits,
         f"{recording.attention} attention",
@@ -99,10 +100,15 @@ def heading(recordings: Sequence[Recording], selection: Selection) -> str:
     verbs = dict.fromkeys("predicting" if role in ("answer", "end") else "reading" for role in roles)
     words = dict.fromkeys(_heading_token(recording, selection) for recording in recordings)
     token = f"{' and '.join(verbs).capitalize()} {' and '.join(words)}"
-    named = {"mean": "mean of all heads", "max": "maximum over heads"}
-    head = named.get(str(selection.head), f"head {selection.head}")
-    where = f"{layer_words(selection.layer)} · {head}" if VIEWS[selection.view].layers else NO_LAYER
-    return f"{token} · {where} · {selection.view} view"
+    return " · ".join([token, *where(selection), f"{selection.view} view"])
+
+
+def where(selection: Selection) -> list[str]:
+    """Of which layer and heads a picture is: `["layer 3", "mean of all heads"]`; one part where layers say nothing."""
+    if not VIEWS[selection.view].layers:
+        return [NO_LAYER]
+    heads = head_words(selection.head)
+    return [heads] if isinstance(selection.head, tuple) else [layer_words(selection.layer), heads]
 
 
 def layer_words(layer: Layer) -> str:

@@ -7,7 +7,7 @@ import numpy as np
 
 from inference.measures import Measure, entropy, image_share, js_divergence, row_divergence
 from inference.records import FloatArray, Recording
-from visualize.numbers.reduce import Head
+from visualize.numbers.head_choice import Head
 from visualize.numbers.token_choice import TokenChoice, token_indices
 
 

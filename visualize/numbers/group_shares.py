@@ -7,8 +7,8 @@ import numpy as np
 
 from inference.measures import Measure
 from inference.records import Recording
-from visualize.numbers.reduce import Selection, check_layers
-from visualize.numbers.token_choice import check_range, token_indices
+from visualize.numbers.reduce import Selection, check_heads, check_layers
+from visualize.numbers.token_choice import token_indices
 
 
 def group_shares(recording: Recording, selection: Selection) -> Measure:
@@ -16,8 +16,9 @@ def group_shares(recording: Recording, selection: Selection) -> Measure:
 
     Args:
         recording: one variant.
-        selection: `head` is one head, or the mean of all; a maximum over heads is no row whose shares could be counted,
-            so that for `"max"`, too, it is the mean. `view` is not looked at: these are shares of the attention itself.
+        selection: `head` is one head, a set of them, or the mean of all; a maximum over heads is no row whose shares
+            could be counted, so that for `"max"`, too, it is the mean. `view` is not looked at: these are shares of
+            the attention itself.
 
     Returns:
         `(4,)` float64, in the order of `GROUPS`, each 0–1; they sum to 1.
@@ -25,10 +26,10 @@ def group_shares(recording: Recording, selection: Selection) -> Measure:
     Raises:
         SelectionError: a layer, head or token that this recording does not have.
     """
-    layers = check_layers(selection.layer, recording.by_head.shape[0])
-    rows = recording.group_share[list(token_indices(recording, selection.token)), layers].astype(np.float64)
-    # rows: (chosen tokens, chosen layers, heads, 4)
-    if not isinstance(selection.head, str):
-        check_range("head", selection.head, rows.shape[2])
-        rows = rows[:, :, [selection.head]]
-    return np.asarray(rows.mean(axis=(0, 1, 2)))
+    layers, head = check_layers(selection.layer, recording.by_head.shape[0]), selection.head
+    check_heads(head, *recording.by_head.shape[:2])
+    rows = recording.group_share[list(token_indices(recording, selection.token))]  # (chosen tokens, layers, heads, 4)
+    if isinstance(head, tuple):
+        return np.asarray(np.mean([rows[:, layer, one] for layer, one in head], axis=(0, 1), dtype=np.float64))
+    of_heads = rows[:, layers] if isinstance(head, str) else rows[:, layers, [head]]
+    return np.asarray(of_heads.mean(axis=(0, 1, 2), dtype=np.float64))

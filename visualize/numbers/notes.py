@@ -41,6 +41,8 @@ def stack_notes(
         notes.append("Signed values are drawn on a linear scale.")
     if selection.head == "max":
         notes.append("A maximum over heads is no single row: it has no share of attention on the image.")
+    if isinstance(selection.head, tuple):
+        notes.append("These heads are of fixed layers: another layer shows the same.")
     if equal:
         notes.append("The two maps are equal: the difference is 0.")
     return tuple(notes)

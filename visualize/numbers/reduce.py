@@ -5,13 +5,14 @@ What neither holds is an error that names the request which would record it, nev
 """
 
 from dataclasses import dataclass
-from typing import Literal, get_args
+from typing import get_args
 
 import numpy as np
 from numpy.typing import NDArray
 
 from inference.errors import SelectionError
 from inference.records import FloatArray, Recording
+from visualize.numbers.head_choice import Head, check_head_choice, head_words
 from visualize.numbers.sinks import check_sinks_known, sink_cells
 from visualize.numbers.token_choice import (
     TokenChoice,
@@ -24,7 +25,6 @@ from visualize.numbers.token_choice import (
 from visualize.numbers.views import VIEWS, View
 
 Layer = int | tuple[int, int]
-Head = int | Literal["mean", "max"]
 #: Where the general prompt's row looks less than this part of its mean over the image, that is what is divided by.
 FLOOR = 0.01
 
@@ -38,9 +38,9 @@ class Selection:
         token: index into the recording's tokens; a range `(first, last)`, both included, is the mean over it;
             `"answer"` the mean over the tokens with role answer (the end token is not one of them); `"focus"` the mean
             over the recording's `focus`.
-        head: `"mean"` or `"max"` over the heads of each layer, or one 0-based head. `"max"` and one head exist only for
-            exactly the tokens of the recording's `focus`. A window takes the maximum in each layer, then the mean over
-            layers.
+        head: `"mean"` or `"max"` over the heads of each layer, one 0-based head, or the mean of a set of heads
+            `(layer, head)`, whatever `layer` is. All but `"mean"` exist only for exactly the tokens of the recording's
+            `focus`. A window takes the maximum in each layer, then the mean over layers.
         view: `"raw"` is the attention itself; `"sink-masked"` the same without the sink cells; `"contrast"` the row
             minus the mean of the other rows before the shown answer (signed, and head means only: the background has no
             heads). Of several tokens each has its own contrast, and their mean is shown. `"relative"` divides by the
@@ -64,13 +64,12 @@ class Selection:
                 f"layer must be a 0-based index or a window (first, last) with first ≤ last; not {self.layer!r}."
             )
         check_token_choice(self.token)
-        if self.head not in ("mean", "max") and not is_index(self.head):
-            raise SelectionError(f"head must be 'mean', 'max' or a 0-based index; not {self.head!r}.")
+        check_head_choice(self.head)
         if self.view not in get_args(View):
             raise SelectionError(f"view must be one of {', '.join(get_args(View))}; not {self.view!r}.")
         if not VIEWS[self.view].heads and self.head != "mean":
             raise SelectionError(
-                f"The {self.view} view is of no single head: head {self.head!r} has none.",
+                f"The {self.view} view is of no single head: {head_words(self.head)} has none.",
                 "Choose head mean, or another view.",
             )
 
@@ -79,6 +78,13 @@ class Selection:
         """The chosen layers as a slice of the layer axis."""
         first, last = self.layer if isinstance(self.layer, tuple) else (self.layer, self.layer)
         return slice(first, last + 1)
+
+    @property
+    def shown_layers(self) -> tuple[Layer, ...]:
+        """Of which layers the map is: the chosen one or window, or those of a set of heads."""
+        if isinstance(self.head, tuple):
+            return tuple(sorted({layer for layer, _ in self.head}))
+        return (self.layer,)
 
 
 def select(recording: Recording, selection: Selection, *, sinks: NDArray[np.bool_] | None = None) -> FloatArray:
@@ -107,9 +113,14 @@ def select(recording: Recording, selection: Selection, *, sinks: NDArray[np.bool
         return np.asarray(raw - _background(recording, selection), dtype=np.float32)
     if selection.view == "sink-masked":
         check_sinks_known(recording)
-        left_out = sink_cells(recording, selection.layer) if sinks is None else sinks
+        left_out = sinks_of(recording, selection) if sinks is None else sinks
         return np.where(left_out, 0, raw).astype(np.float32)
     return raw.astype(np.float32)
+
+
+def sinks_of(recording: Recording, selection: Selection) -> NDArray[np.bool_]:
+    """The cells that are sinks in any of the layers that a map is of, `(grid_h, grid_w)`; see `sink_cells`."""
+    return np.asarray(np.logical_or.reduce([sink_cells(recording, layer) for layer in selection.shown_layers]))
 
 
 def difference(adapter_map: FloatArray, base_map: FloatArray) -> FloatArray:
@@ -141,6 +152,17 @@ def check_layers(layer: Layer, count: int) -> slice:
     layers = Selection(layer).layers
     check_range("layer", layers.stop - 1, count)
     return layers
+
+
+def check_heads(head: Head, layers: int, heads: int) -> None:
+    """Pass a choice of heads that a model with so many layers and heads has.
+
+    Raises:
+        SelectionError: a head, or a layer of a set of them, past the last.
+    """
+    for layer, one in head if isinstance(head, tuple) else () if isinstance(head, str) else ((0, head),):
+        check_range("layer", layer, layers)
+        check_range("head", one, heads)
 
 
 def around(layer: int, window: int, count: int) -> Layer:
@@ -181,10 +203,10 @@ def _check_view(recording: Recording, selection: Selection) -> None:
 def _recorded(recording: Recording, selection: Selection) -> FloatArray:
     """A view that is shown as it was recorded: of layers and heads, or of neither."""
     _check_view(recording, selection)
-    layers = check_layers(selection.layer, recording.by_head.shape[0])
+    check_layers(selection.layer, recording.by_head.shape[0])
     if selection.view == "gradient":
         assert recording.gradient is not None
-        return np.asarray(_of_heads(recording.gradient[layers], selection.head), dtype=np.float32)
+        return np.asarray(_of_heads(recording.gradient, selection), dtype=np.float32)
     shown = recording.named if selection.view == "named" else recording.named_alone
     assert shown is not None
     return shown
@@ -194,8 +216,7 @@ def _general(recording: Recording, selection: Selection) -> NDArray[np.float64]:
     """What the relative view divides by: the general prompt's row of the same layers and heads, with a floor."""
     _check_view(recording, selection)
     assert recording.general is not None
-    layers = check_layers(selection.layer, recording.by_head.shape[0])
-    row = _of_heads(recording.general[layers], selection.head)
+    row = _of_heads(recording.general, selection)
     if not row.any():
         raise SelectionError(
             "The general prompt's row puts nothing on the image here: there is nothing to divide by.",
@@ -204,11 +225,16 @@ def _general(recording: Recording, selection: Selection) -> NDArray[np.float64]:
     return np.asarray(np.maximum(row, FLOOR * row.mean()))
 
 
-def _of_heads(heads: FloatArray, head: Head) -> NDArray[np.float64]:
-    """One head, or the mean or the maximum over them, then the mean over layers: `(grid_h, grid_w)`."""
-    if isinstance(head, int):
-        check_range("head", head, heads.shape[1])
-    values = heads.astype(np.float64)
+def _of_heads(every: FloatArray, selection: Selection) -> NDArray[np.float64]:
+    """What is chosen of `(layers, heads, grid_h, grid_w)`, as `(grid_h, grid_w)`.
+
+    The mean of a set of heads; else one head, or the mean or maximum over them, then the mean over layers.
+    """
+    layers, head = check_layers(selection.layer, every.shape[0]), selection.head
+    check_heads(head, *every.shape[:2])
+    if isinstance(head, tuple):
+        return np.asarray(np.mean([every[one] for one in head], axis=0, dtype=np.float64))
+    values = every[layers].astype(np.float64)
     of_layers = values.mean(axis=1) if head == "mean" else values.max(axis=1) if head == "max" else values[:, head]
     return np.asarray(of_layers.mean(axis=0))
 
@@ -219,14 +245,13 @@ def _raw(recording: Recording, selection: Selection) -> NDArray[np.float64]:
     if selection.head == "mean":
         rows = recording.by_token[list(tokens), layers]  # (chosen tokens, chosen layers, grid_h, grid_w)
         return np.asarray(rows.mean(axis=(0, 1), dtype=np.float64))
-    if selection.head != "max":
-        check_range("head", selection.head, recording.by_head.shape[1])
+    check_heads(selection.head, *recording.by_head.shape[:2])
     if not heads_recorded(recording, selection.token):
         raise SelectionError(
             f"Single heads are recorded for tokens {_listed(recording.focus)} only; asked for {_listed(tokens)}.",
             f"Send a new request with focus=({', '.join(map(str, tokens))},), or choose head mean.",
         )
-    return _of_heads(recording.by_head[layers], selection.head)
+    return _of_heads(recording.by_head, selection)
 
 
 def _background(recording: Recording, selection: Selection) -> NDArray[np.float64]:

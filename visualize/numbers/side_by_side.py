@@ -12,8 +12,7 @@ from numpy.typing import NDArray
 from inference.errors import SelectionError
 from inference.records import Comparison, FloatArray, Recording
 from visualize.numbers.caption import variant_name
-from visualize.numbers.reduce import Layer, Selection, difference, select
-from visualize.numbers.sinks import sink_cells
+from visualize.numbers.reduce import Selection, difference, select, sinks_of
 
 Cells = NDArray[np.bool_]
 
@@ -47,7 +46,7 @@ def side_by_side(
     Raises:
         SelectionError: see `select`.
     """
-    sinks = _sinks(recordings, [selection.layer for selection in selections])
+    sinks = _sinks(recordings, selections)
     variants = tuple(
         np.stack([select(recording, each, sinks=cells) for each, cells in zip(selections, sinks, strict=True)])
         for recording in recordings
@@ -73,9 +72,9 @@ def recordings_of(comparison: Comparison, variants: Sequence[str | None] | None)
     return recordings
 
 
-def _sinks(recordings: Sequence[Recording], layers: Sequence[Layer]) -> Cells:
-    of_layer = {
-        layer: np.logical_or.reduce([sink_cells(recording, layer) for recording in recordings])
-        for layer in dict.fromkeys(layers)
+def _sinks(recordings: Sequence[Recording], selections: Sequence[Selection]) -> Cells:
+    of_layers = {
+        selection.shown_layers: np.logical_or.reduce([sinks_of(recording, selection) for recording in recordings])
+        for selection in selections
     }
-    return np.stack([of_layer[layer] for layer in layers])
+    return np.stack([of_layers[selection.shown_layers] for selection in selections])

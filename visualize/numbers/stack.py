@@ -20,10 +20,11 @@ from inference.measures import peak_cell
 from inference.records import Comparison, FloatArray, Recording
 from visualize.numbers.caption import LIMITS, alternative_text, caption, heading, variant_name
 from visualize.numbers.figures import Change, Measures, changes_of, measures_of, probability_of
+from visualize.numbers.head_choice import Head
 from visualize.numbers.layer_limits import layer_limits
 from visualize.numbers.notes import stack_notes
 from visualize.numbers.rank_heads import RankedHead, rank_heads
-from visualize.numbers.reduce import Head, Layer, Selection
+from visualize.numbers.reduce import Layer, Selection
 from visualize.numbers.scale import ColourLimits
 from visualize.numbers.side_by_side import Cells, recordings_of, side_by_side
 from visualize.numbers.token_choice import TokenChoice, heads_recorded

@@ -11,8 +11,9 @@ from inference.errors import SelectionError
 from inference.records import Comparison
 from visualize.json_values import Json
 from visualize.numbers.caption import variant_name
+from visualize.numbers.head_choice import Head, head_text, read_head
 from visualize.numbers.opening import opening
-from visualize.numbers.reduce import Head, Selection, around, is_recorded
+from visualize.numbers.reduce import Selection, around, is_recorded
 from visualize.numbers.token_choice import TokenChoice, token_indices
 from visualize.numbers.views import View
 from visualize.pictures.file_name import file_name
@@ -26,7 +27,7 @@ class Choice:
     Attributes:
         layer, window: layers `layer − window … layer + window` that exist, averaged.
         token: index into the recording's tokens, or a range of them, see `TokenChoice`.
-        head: "mean", "max" or a 0-based index.
+        head: "mean", "max", a 0-based index, or a set of heads, see `Head`.
         against, adapter: the variants on the left and on the right, by name; "" is the first, and the first other.
         view, colormap, diverging, opacity, smooth, fade, log, percentile: see `panes`.
         boxes: what the person drew: `(top, left, bottom, right)` in pixels of the photo, inside it.
@@ -59,6 +60,7 @@ class Choice:
             raise SelectionError("The page sent no choice of layer and token.", "Reload the page.")
         known = {field.name for field in fields(cls)}
         given = {name: part for name, part in value.items() if name in known and part is not None}
+        given["head"] = read_head(given.get("head", "mean"))
         token = given.pop("token", None)
         choice = cls(given.pop("layer", None), tuple(token) if isinstance(token, list) else token, **given)
         for name in ("layer", "window"):
@@ -124,7 +126,7 @@ class Choice:
         names = [name or "base" for name in self.pair(comparison)]
         values = asdict(self) | {"against": names[0], "adapter": names[-1]}
         token: Json = list(self.token) if isinstance(self.token, tuple) else self.token
-        return values | {"token": token, "boxes": [list(box) for box in self.boxes]}
+        return values | {"token": token, "head": head_text(self.head), "boxes": [list(box) for box in self.boxes]}
 
     def file_name(self, comparison: Comparison, ending: str) -> str:
         """What a saved file of this choice is called, see `visualize.pictures.file_name`.

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 
 from inference.records import Comparison
 from visualize.numbers.caption import variant_name
+from visualize.numbers.head_choice import head_text
 from visualize.numbers.reduce import Selection
 from visualize.numbers.token_choice import token_indices
 
@@ -37,8 +38,11 @@ def file_name(comparison: Comparison, selection: Selection, ending: str, *, vari
         token = recordings[0].tokens[indices[0]]
         parts += [f"token-{indices[0]}", "end" if token.role == "end" else token.text]
     layer = selection.layer
-    parts.append(f"layers-{layer[0]}-{layer[1]}" if isinstance(layer, tuple) else f"layer-{layer}")
-    parts += [] if selection.head == "mean" else [f"head-{selection.head}"]
+    if isinstance(selection.head, tuple):
+        parts.append(f"heads-{head_text(selection.head)}")
+    else:
+        parts.append(f"layers-{layer[0]}-{layer[1]}" if isinstance(layer, tuple) else f"layer-{layer}")
+        parts += [] if selection.head == "mean" else [f"head-{selection.head}"]
     parts += [] if selection.view == "raw" else [selection.view]
     return "-".join(filter(None, map(_safe, parts))) + f".{ending}"
 

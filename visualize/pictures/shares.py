@@ -10,7 +10,8 @@ from PIL import Image
 from inference.records import GROUPS, Comparison
 from visualize.numbers.caption import plain, token_words, variant_name
 from visualize.numbers.group_shares import group_shares
-from visualize.numbers.reduce import Head, Selection
+from visualize.numbers.head_choice import Head, head_words
+from visualize.numbers.reduce import Selection
 from visualize.numbers.side_by_side import recordings_of
 from visualize.numbers.token_choice import TokenChoice
 from visualize.pictures.typeface import drawable
@@ -58,7 +59,7 @@ def shares_picture(
     handles, labels = axes[0].get_legend_handles_labels()
     figure.legend(handles[::-1], labels[::-1], loc="outside right upper", fontsize=8, frameon=False)
     row = token_words(recordings[0], Selection(0, token))
-    heads = f"head {head}" if not isinstance(head, str) else "mean of all heads"
+    heads = head_words("mean" if head == "max" else head)
     figure.suptitle(drawable(f"{row} · {heads}"), fontsize=9, parse_math=False)
     buffer = io.BytesIO()
     figure.savefig(buffer, format="png")

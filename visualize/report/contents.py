@@ -22,7 +22,7 @@ from inference.boxes import Box, text_of
 from inference.errors import SelectionError
 from inference.records import Comparison, Recording
 from visualize.json_values import Json
-from visualize.numbers.reduce import Head
+from visualize.numbers.head_choice import Head
 from visualize.numbers.token_choice import TokenChoice, answer_indices
 from visualize.numbers.views import View
 from visualize.report.pack import packed

@@ -17,7 +17,7 @@ from inference.records import Comparison
 from visualize.findings.cards_json import findings_json
 from visualize.json_values import Json
 from visualize.numbers.caption import plain, size_words, variant_name
-from visualize.numbers.reduce import Head
+from visualize.numbers.head_choice import Head, read_head
 from visualize.numbers.views import View
 from visualize.pictures.data_url import data_url
 from visualize.pictures.overlay import rgb_photo
@@ -120,7 +120,7 @@ def _stack_choice(opening: Mapping[str, Json]) -> StackChoice:
     token = opening["token"]
     return StackChoice(
         cast(tuple[int, int], tuple(token)) if isinstance(token, list) else cast(int, token),
-        cast(Head, opening["head"]),
+        cast(Head, read_head(opening["head"])),
         cast(View, opening["view"]),
         cast(int, opening["window"]),
         cast(str, opening["against"]),

@@ -14,8 +14,10 @@ from inference.records import Comparison
 from visualize.json_values import Json, finite
 from visualize.numbers.box_scores import BoxScores, InBox, box_scores
 from visualize.numbers.caption import plain, quoted
+from visualize.numbers.head_choice import head_text
 from visualize.numbers.scale import ColourLimits, Unit, diverging_limits, number, shared_limits
 from visualize.numbers.token_choice import TokenChoice, heads_recorded
+from visualize.numbers.top_heads import top_heads
 from visualize.pictures.bar import limits_json
 from visualize.stacks.changes import sides_of
 from visualize.stacks.stack_choice import StackChoice
@@ -70,8 +72,8 @@ def box_matrix(comparison: Comparison, boxes: object, against: str = "") -> dict
 
     Returns:
         `matrix`: per other variant (of one variant, of itself) and measure what `changes_json` has; `heads`: per
-        variant its `NAMED_HEADS` best by attention share in the box. Both empty where the variants' heads are of
-        different tokens.
+        variant its `NAMED_HEADS` best by attention share in the box; `top`, the same as text. All empty where the
+        variants' heads are of different tokens.
 
     Raises:
         SelectionError: what `box_scores` refuses, or a variant that was not recorded.
@@ -79,7 +81,7 @@ def box_matrix(comparison: Comparison, boxes: object, against: str = "") -> dict
     first, others = sides_of(comparison, against)
     scores = box_scores(comparison, boxes, variants=[first.adapter, *(each.adapter for each in others)])
     if scores.heads is None or any(each.focus != first.focus for each in others):
-        return {"matrix": {}, "heads": {}}
+        return {"matrix": {}, "heads": {}, "top": {}}
     shares = scores.heads.share  # (variants, layers, heads)
     limits = shared_limits(*shares.astype(np.float32))
     base = _measure(f"share in box: {plain(scores.variants[0])}", shares[0], limits)
@@ -91,7 +93,8 @@ def box_matrix(comparison: Comparison, boxes: object, against: str = "") -> dict
         if change is not None:
             own = {"box_change": _measure("Δ share in box", deltas[index - 1], change, "share difference"), **own}
         matrix[name] = dict(own)
-    return {"matrix": matrix, "heads": {name: _best(scores, name) for name in scores.variants}}
+    top = {name: head_text(top_heads(share, NAMED_HEADS)) for name, share in zip(scores.variants, shares, strict=True)}
+    return {"matrix": matrix, "heads": {name: _best(scores, name) for name in scores.variants}, "top": dict(top)}
 
 
 def box_json(comparison: Comparison, boxes: object, token: TokenChoice) -> dict[str, Json]:

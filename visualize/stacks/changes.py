@@ -10,9 +10,11 @@ from inference.records import Comparison, Recording
 from visualize.json_values import Json, finite
 from visualize.numbers.caption import variant_name
 from visualize.numbers.change import LargestChange, largest_change, row_changes
+from visualize.numbers.head_choice import head_text
 from visualize.numbers.scale import ColourLimits, Unit, diverging_limits, number, shared_limits
 from visualize.numbers.shift_matrix import ShiftMeasure, shift_matrix
 from visualize.numbers.token_choice import answer_indices
+from visualize.numbers.top_heads import top_heads
 from visualize.pictures.bar import limits_json
 
 _LABELS: Mapping[ShiftMeasure, tuple[str, Unit, str]] = {
@@ -71,8 +73,9 @@ def changes_json(
         `against`; `rows`, per other variant, token and layer, in bits; `most`, the answer's token, its layer and the
         variant in which rows changed most, or None; and `matrix`, of the focus tokens: per other variant and measure
         `values` and `texts`, `(layers, heads)`, `limits` and `label`. All variants of a measure share one scale. A
-        value is None, and its text a dash, where a head puts nothing on the image. The matrix is empty where there is
-        one variant, where each replayed its own answer, or where heads were recorded for different tokens.
+        value is None, and its text a dash, where a head puts nothing on the image. `top`, per other variant, the heads
+        with the largest JS divergence, as text. Matrix and `top` are empty where there is one variant, where each
+        replayed its own answer, or where heads were recorded for different tokens.
 
     Raises:
         SelectionError: a variant that was not recorded.
@@ -83,21 +86,24 @@ def changes_json(
         "against": variant_name(sides_of(comparison, against)[0]),
         "rows": {name: [[float(f"{bits:.4g}") for bits in row] for row in rows] for name, rows in changes.items()},
         "most": None if most is None else {"token": most.token, "layer": most.layer, "variant": most.variant},
-        "matrix": _matrix(comparison, against),
+        **_of_heads(comparison, against),
     }
 
 
-def _matrix(comparison: Comparison, against: str) -> dict[str, Json]:
+def _of_heads(comparison: Comparison, against: str) -> dict[str, Json]:
     first, others = sides_of(comparison, against)
     if not comparison.tokens or any(each.focus != first.focus for each in others):
-        return {}
+        return {"matrix": {}, "top": {}}
     made: dict[str, dict[str, Json]] = {variant_name(each): {} for each in others}
+    top: dict[str, Json] = {}
     for measure in _LABELS if others else ():
         found = {variant_name(each): shift_matrix(comparison, first.adapter, each.adapter, measure) for each in others}
         limits = limits_json(_limits(measure, list(found.values())))
         for name, values in found.items():
             made[name][measure] = {**_values(measure, values), "limits": limits, "label": _LABELS[measure][0]}
-    return dict(made)
+            if measure == "js":
+                top[name] = head_text(top_heads(values))
+    return {"matrix": dict(made), "top": top}
 
 
 def _limits(measure: ShiftMeasure, matrices: list[Measure]) -> ColourLimits:

@@ -7,6 +7,7 @@ from inference.records import GROUPS, Comparison
 from visualize.json_values import Json
 from visualize.numbers.caption import variant_name
 from visualize.numbers.group_shares import group_shares
+from visualize.numbers.head_choice import head_words
 from visualize.numbers.reduce import Selection
 from visualize.numbers.scale import number
 
@@ -33,7 +34,8 @@ def groups_json(
     shares = {variant_name(each): [group_shares(each, selection) for selection in selections] for each in recordings}
     first, *others = shares
     head = selections[0].head
-    which = f"head {head}" if not isinstance(head, str) else "the mean of all heads"
+    heads = head_words("mean" if head == "max" else head)
+    which = f"the {heads}" if heads.startswith("mean") else heads
     more = "; a maximum over heads has no shares" if head == "max" else ""
     return {
         "names": list(GROUPS),

@@ -9,14 +9,17 @@ from typing import get_args
 
 import numpy as np
 
+from inference.measures import localization
 from inference.records import Comparison, Recording, Role
 from visualize.json_values import Json
 from visualize.numbers.answers import legend, replayed_by, warnings
 from visualize.numbers.caption import variant_name
 from visualize.numbers.change import LargestChange
+from visualize.numbers.head_choice import head_text
 from visualize.numbers.opening import opens_on
 from visualize.numbers.reduce import view_recorded
 from visualize.numbers.tokens import chips
+from visualize.numbers.top_heads import top_heads
 from visualize.numbers.views import VIEWS
 from visualize.pictures.palette import DIVERGING, SEQUENTIAL, colour_table
 from visualize.stacks.changes import changes_against, changes_json, most_changed, of_answer
@@ -44,7 +47,8 @@ def scene_json(
     Returns:
         Plain values; per variant, token and layer `shares` (percent, as text) and `bars` (0–1); `changed`, what
         `changes_json` says. In `own_tokens` each variant's tokens, where each replayed its own
-        answer. `recorded` are the tokens whose single heads there are.
+        answer. `recorded` are the tokens whose single heads there are, `localizing` per variant the heads that look at
+        the image most and at the fewest cells, by `localization`.
     """
     written = written or comparison
     first = comparison.recordings[0]
@@ -84,6 +88,9 @@ def scene_json(
         "tables": {name: base64.b64encode(colour_table(name).tobytes()).decode() for name in SEQUENTIAL + DIVERGING},
         "windows": [window for window in WINDOWS if window < comparison.model.num_layers],
         "recorded": recorded,
+        "localizing": {
+            variant_name(each): head_text(top_heads(localization(each.by_head))) for each in comparison.recordings
+        },
         "opening": _opening(first, names, most),
     }
 

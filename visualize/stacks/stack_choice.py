@@ -9,7 +9,8 @@ from inference.errors import SelectionError
 from inference.records import Comparison, Recording
 from visualize.json_values import Json
 from visualize.numbers.caption import variant_name
-from visualize.numbers.reduce import Head, Layer, Selection, around, is_recorded
+from visualize.numbers.head_choice import Head, head_text
+from visualize.numbers.reduce import Layer, Selection, around, is_recorded
 from visualize.numbers.token_choice import TokenChoice, is_index
 from visualize.numbers.views import View
 
@@ -94,7 +95,7 @@ class StackChoice:
         names: list[Json] = [name or "base" for name in self.variants(comparison)]
         return {
             "token": list(self.token) if isinstance(self.token, tuple) else self.token,
-            "head": self.head,
+            "head": head_text(self.head),
             "view": self.view,
             "window": self.window,
             "against": names[0],

@@ -2,6 +2,8 @@
 
 import { areBoxes, boxesText } from "./box_text.js";
 
+const MOST_HEADS = 64; // in a set, as in Python
+
 /**
  * The choice after a change. Some views have no single heads: choosing one puts the head aside until another view is
  * chosen, and choosing a head leaves it. The two sides are never the same variant: choosing the other's swaps them.
@@ -75,6 +77,24 @@ export function isThere({ token, head, view }, scene) {
 }
 
 /**
+ * Whether a value is a set of heads that a model has.
+ * @param {unknown} value
+ * @param {number} layers
+ * @param {number} heads
+ */
+function isHeadSet(value, layers, heads) {
+  const parts = typeof value === "string" ? value.split(",") : [];
+  const known = parts.every((part) => {
+    const [, layer, head] = /^L(\d{1,4})H(\d{1,4})$/.exec(part) ?? [null, layers, heads];
+    return Number(layer) < layers && Number(head) < heads;
+  });
+  return known && parts.length > 0 && parts.length <= MOST_HEADS && new Set(parts).size === parts.length;
+}
+
+/** Whether a choice is a set of heads. @param {Head} head @returns {head is HeadSet} */
+export const isSet = (head) => typeof head === "string" && head !== "mean" && head !== "max";
+
+/**
  * The nearest choice that a scene has: each part of `wanted` where it exists, else of the scene's opening.
  * @param {Scene} scene
  * @param {Change} wanted
@@ -88,7 +108,7 @@ export function fitted(scene, wanted) {
     token: (value) => (Array.isArray(value) ? value.length === 2 && value[0] < value[1] && value.every((end) => isIndex(end, tokens.length)) : isIndex(value, tokens.length)),
     layer: (value) => isIndex(value, layers),
     window: (value) => scene.windows.includes(value),
-    head: (value) => value === "mean" || value === "max" || isIndex(value, heads),
+    head: (value) => value === "mean" || value === "max" || isIndex(value, heads) || isHeadSet(value, layers, heads),
     view: (value) => scene.views.includes(value),
     against: (value) => variants.includes(value),
     adapter: (value) => variants.includes(value),

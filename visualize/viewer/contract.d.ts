@@ -1,6 +1,8 @@
 // What Python sends and what the viewer is given. Types only: nothing of this file reaches a browser.
 
-type Head = "mean" | "max" | number;
+/** All heads of a layer, one of them, or a set of any layers, as `L1H3,L0H2`. */
+type Head = "mean" | "max" | number | HeadSet;
+type HeadSet = `L${string}`;
 /** One token, or the mean over a range (first, last), both included. */
 type TokenChoice = number | [number, number];
 
@@ -147,6 +149,7 @@ interface BoxNumbers {
   numbers: Record<string, Record<"share" | "ratio" | "hit", Record<string, string[]>> & { change?: Record<string, string[]> }>;
   matrix: Record<string, Partial<Record<MatrixName, MatrixMeasure>>>;
   heads: Record<string, { layer: number; head: number; text: string }[]>;
+  top: Record<string, HeadSet | "">;
 }
 
 /** What changed against one variant; per other variant `rows` of tokens and layers, in bits. */
@@ -156,6 +159,8 @@ interface Changes {
   most: { token: number; layer: number; variant: string } | null;
   /** Of the tokens whose heads were recorded. */
   matrix: Record<string, Partial<Record<MatrixName, MatrixMeasure>>>;
+  /** Per other variant the heads with the largest divergence; "" where nothing changed. */
+  top: Record<string, HeadSet | "">;
 }
 
 interface Scene {
@@ -189,6 +194,8 @@ interface Scene {
   windows: number[];
   percentiles: number[];
   recorded: number[];
+  /** Per variant the heads that look at the image most and at the fewest cells. */
+  localizing: Record<string, HeadSet | "">;
   opening: Choice;
 }
 
@@ -257,7 +264,7 @@ interface Finding {
   notes: string[];
   pictures: FindingPicture[];
   /** Of "heads" the order of each layer's heads by what they carry; of "chance" what is within it. */
-  heads: { order?: number[][]; words?: string[][]; within?: boolean[][]; heads?: string[][]; layers?: string[] } | null;
+  heads: { order?: number[][]; words?: string[][]; top?: HeadSet | ""; within?: boolean[][]; heads?: string[][]; layers?: string[] } | null;
   more: CardWay[];
 }
 

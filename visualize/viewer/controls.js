@@ -1,5 +1,6 @@
 // Decides which controls there are and what they read; each writes the choice through one function and shows it again.
 
+import { isSet } from "./choice.js";
 import { make, mark, write } from "./element.js";
 
 const SPEEDS = [1, 2, 4, 8, 15, 30];
@@ -25,6 +26,7 @@ export function createControls({ choose, play, speed, through }) {
   let say = {};
   /** @type {[number, string][] | null} */
   let ranked = null;
+  let offered = "";
   let heads = 0;
 
   /**
@@ -58,6 +60,7 @@ export function createControls({ choose, play, speed, through }) {
   function build(scene) {
     fields.clear();
     ranked = null;
+    offered = "";
     heads = scene.heads;
     const last = scene.layers - 1;
     say = { layer: (layer) => `${layer} of 0–${last}`, opacity: (part) => `${Math.round(part * 100)} %` };
@@ -70,7 +73,7 @@ export function createControls({ choose, play, speed, through }) {
       ...["layers", "checkpoints"].map((what) => make("option", { value: what }, what)));
     through("layers");
     line.replaceChildren(button, make("span", { class: "lav-field lav-rate" }, rate, steps || ""), range("layer", last, 1), ...variants,
-      select("head", "head", [], (text) => (text === "mean" || text === "max" ? text : Number(text))),
+      select("head", "head", [], (text) => (/^\d+$/.test(text) ? Number(text) : text)),
       select("window", "average", scene.windows.filter((width) => width === 0 || width < scene.layers).map((width) => [width, width ? `± ${width} layers` : "this layer"]), Number),
       select("view", "view", same(scene.views)));
     display.replaceChildren(range("opacity", 1, 0.05),
@@ -79,14 +82,23 @@ export function createControls({ choose, play, speed, through }) {
       check("smooth", "smooth between cells"), check("log", "logarithmic colours"), check("fade", "photo shows where nothing changed"), check("marks", "peak ○ and sinks ×"));
   }
 
-  /** @param {[number, string][]} order @param {string} by what it is ranked by */
-  function offerHeads(order, by) {
-    if (JSON.stringify(order) === JSON.stringify(ranked)) return;
+  /**
+   * @param {[number, string][]} order
+   * @param {string} by what it is ranked by
+   * @param {[HeadSet, string][]} sets of heads of any layers, and what each was chosen by
+   * @param {Head} chosen
+   */
+  function offerHeads(order, by, sets, chosen) {
+    const known = isSet(chosen) && !sets.some(([set]) => set === chosen) ? [...sets, /** @type {[HeadSet, string]} */ ([chosen, chosen.replaceAll(",", ", ")])] : sets;
+    const now = JSON.stringify([order, known]);
+    if (now === offered) return;
+    offered = now;
     ranked = order;
     const field = fields.get("head");
     const plain = Array.from({ length: heads }, (_, head) => /** @type {[number, string]} */ ([head, `head ${head}`]));
     const option = (/** @type {readonly [string | number, string]} */ [value, word]) => make("option", { value }, word);
     field?.replaceChildren(option(["mean", "mean of all"]), option(["max", "maximum"]),
+      known.length ? make("optgroup", { label: "mean of few heads of all layers" }, ...known.map(option)) : "",
       make("optgroup", { label: order.length ? by : "one head" }, ...(order.length ? order : plain).map(option)));
   }
 

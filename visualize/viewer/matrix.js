@@ -1,6 +1,7 @@
 // Decides how "where did it change?" looks: one cell per layer and head, coloured on a scale from Python; a cell goes
 // to its layer and head. It is one stop of the keyboard: arrows move in it, Enter goes there.
 
+import { isSet } from "./choice.js";
 import { coloursOf } from "./colours.js";
 import { createBar } from "./colour_bar.js";
 import { make, mark, words, write } from "./element.js";
@@ -169,6 +170,7 @@ export function createMatrix(go) {
       drawn = next;
       [changes, boxed] = [against, inBox];
       paint();
+      current.hidden = isSet(next.choice.head); // heads of several layers
       place(current, next.choice.layer, typeof next.choice.head === "number" ? next.choice.head : null);
       if (first) point(null);
     },

@@ -9,6 +9,7 @@ import { createChips } from "./chips.js";
 import { ends, fitted, isThere, kept, runOf, settle, stackKey } from "./choice.js";
 import { createControls } from "./controls.js";
 import { make, write } from "./element.js";
+import { headSets } from "./head_sets.js";
 import { createHeads, isSaid } from "./heads.js";
 import { createHover } from "./hover.js";
 import { listenToKeys } from "./keys.js";
@@ -188,10 +189,10 @@ export function createViewer(root, { auto = false } = {}) {
       controls.draw(choice);
     }
     numbers.within(chance, shown);
-    controls.offerHeads(...heads.order(effect, stack.header.heads[now.frame], shown.layer));
-    controls.draw(choice);
     hover.draw(now);
     const boxed = boxes.draw(now);
+    controls.offerHeads(...heads.order(effect, stack.header.heads[now.frame], shown.layer), headSets(now, changed, boxed, effect), choice.head);
+    controls.draw(choice);
     chips.draw(now, choice);
     strip.draw(now);
     shares.draw(now);

@@ -51,6 +51,7 @@ def test_the_scene_the_stacks_and_the_heads_are_what_drawing_makes_of_the_result
         ({"token": "6-8", "window": 1}, StackChoice((6, 8), window=1)),
         ({"token": str(FIRST_ANSWER), "head": 2, "view": "sink-masked"}, StackChoice(5, head=2, view="sink-masked")),
         ({"token": "5", "head": "max", "against": "find-red"}, StackChoice(5, head="max", against="find-red")),
+        ({"token": "5", "head": "L1H2,L0H0"}, StackChoice(5, head=((1, 2), (0, 0)))),
         ({"token": "7", "view": "contrast"}, StackChoice(7, view="contrast")),
     ):
         answer = ask(client, done, "stack", **query)

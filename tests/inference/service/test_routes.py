@@ -131,6 +131,14 @@ def test_adapter_name_is_another_word_for_adapter(client: TestClient):
     refused(ask(client, adapter="silent", adapter_name="silent"), 422, "invalid_input")
 
 
+def test_a_few_heads_of_any_layers_as_one_map(client: TestClient):
+    (only,) = ask(client, head="L1H2,L0H0", token=2).json()["maps"]
+    one, other = (ask(client, layer=layer, head=head, token=2).json()["maps"][0] for layer, head in ((1, 2), (0, 0)))
+    assert (only["head"], only["token"]) == ("L1H2,L0H0", 2)
+    np.testing.assert_allclose(only["heatmap"], np.add(one["heatmap"], other["heatmap"]) / 2, rtol=1e-5)
+    assert only["image_share"] == pytest.approx((one["image_share"] + other["image_share"]) / 2, rel=1e-5)
+
+
 def test_single_heads_of_any_token(client: TestClient):
     for head in (1, "max"):
         (only,) = ask(client, head=head, token=2).json()["maps"]
@@ -162,6 +170,8 @@ def test_a_path_is_refused_with_a_sentence(client: TestClient, name: str):
         ({"layer": -1}, 422, "invalid_selection"),
         ({"head": 44}, 422, "invalid_selection"),
         ({"head": "best"}, 422, "invalid_selection"),
+        ({"head": "L0H0,L0H0"}, 422, "invalid_selection"),
+        ({"head": "L99H0"}, 422, "invalid_selection"),
         ({"head": "1", "token": "answer"}, 422, "invalid_selection"),
         ({"token": "99"}, 422, "invalid_selection"),
         ({"view": "beautiful"}, 422, "invalid_selection"),
@@ -210,7 +220,7 @@ def test_a_json_value_of_another_kind_is_refused_with_its_name_what_is_expected_
     [
         ({"adapter": ["base", "base"]}, "may appear once; got base, base."),
         ({"answer_from": "find-red"}, "one of the variants asked (base) or own; not 'find-red'."),
-        ({"head": "-1"}, "head must be a 0-based index, 'mean' or 'max'; not '-1'."),
+        ({"head": "-1"}, "head must be a 0-based index, 'mean', 'max' or heads such as L1H3,L0H2; not '-1'."),
         ({"token": "-1"}, "token must be a 0-based index into tokens, or 'answer'; not '-1'."),
         ({"scale": "0_5"}, "scale must be a number from 0 to 4; not '0_5'."),
         ({"scale": "５"}, "scale must be a number from 0 to 4; not '５'."),

@@ -105,6 +105,7 @@ def test_the_few_heads_that_carry_it_are_counted_by_adding_up():
     assert heads.numbers["share"] == pytest.approx((0.8 + 0.64) / 1.6)
     assert heads.heads["order"][2][0] == 1
     assert heads.heads["order"][1][0] == 0
+    assert heads.heads["top"] == "L2H1,L1H0,L3H2"  # those that work in its direction
 
 
 def test_heads_that_carry_it_and_heads_that_changed_most_are_two_things():

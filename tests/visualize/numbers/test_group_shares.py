@@ -35,6 +35,17 @@ def test_shares_are_the_means_of_what_is_chosen(selection, tokens, layers, heads
         assert shares[group] == pytest.approx(mean_of(own, tokens, layers, heads, group), abs=1e-12)
 
 
+def test_of_a_set_of_heads_they_are_the_means_of_exactly_these_whatever_the_layer():
+    own, heads = recording(seed=3), ((3, 1), (0, 2))
+    shares = group_shares(own, Selection(1, (7, 8), head=heads))
+    for group in range(4):
+        values = [float(own.group_share[token, layer, head, group]) for token in (7, 8) for layer, head in heads]
+        assert shares[group] == pytest.approx(math.fsum(values) / 4, abs=1e-12)
+    assert shares.tolist() == group_shares(own, Selection((2, 3), (7, 8), head=heads)).tolist()
+    with pytest.raises(SelectionError, match="layer 4 does not exist"):
+        group_shares(own, Selection(0, 7, head=((4, 0),)))
+
+
 def test_the_first_is_the_image_share_of_the_record():
     own = recording(seed=4)
     for layer in range(LAYERS):

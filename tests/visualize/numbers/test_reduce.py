@@ -6,6 +6,7 @@ import pytest
 from inference.errors import SelectionError
 from tests.visualize.factory import HEADS, LAYERS, recording, tokens
 from visualize import Selection, answer_indices, difference, select
+from visualize.numbers.head_choice import head_words
 
 
 @pytest.fixture
@@ -143,7 +144,7 @@ def test_one_row_before_the_answer_has_no_contrast_of_its_own():
 
 @pytest.mark.parametrize("head", ["max", 1])
 def test_contrast_of_single_heads_is_refused_because_the_background_has_none(head):
-    with pytest.raises(SelectionError, match=rf"contrast view is of no single head: head {head!r}"):
+    with pytest.raises(SelectionError, match=rf"contrast view is of no single head: {head_words(head)} has none"):
         Selection(0, 7, head=head, view="contrast")
 
 

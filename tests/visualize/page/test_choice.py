@@ -62,6 +62,13 @@ def test_a_switch_is_on_only_where_it_is_true(pair, value):
     assert (read.smooth, read.log, read.fade) == (value is None, False, False)  # what is not sent is usual
 
 
+def test_a_set_of_heads_is_read_from_its_text_and_written_so_again(pair):
+    choice = Choice.read({"layer": 0, "token": 7, "head": "L3H1,L0H2"}, pair)
+    assert choice.selection(pair).head == ((3, 1), (0, 2))
+    assert choice.json(pair)["head"] == "L3H1,L0H2"
+    assert choice.file_name(pair, "png").endswith("-heads-L3H1-L0H2.png")
+
+
 def test_a_range_of_tokens_is_read_from_a_list(pair):
     choice = Choice.read({"layer": 0, "token": [7, 8]}, pair)
     assert choice.token == (7, 8)

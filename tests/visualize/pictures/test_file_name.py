@@ -20,6 +20,7 @@ def pair():
         (Selection(0, 9), "attention-base-find-red-token-9-end-layer-0.png"),
         (Selection(0, "answer"), "attention-base-find-red-tokens-7-8-layer-0.png"),
         (Selection(0, (2, 5)), "attention-base-find-red-tokens-2-5-layer-0.png"),
+        (Selection(0, 7, head=((1, 2), (3, 0))), "attention-base-find-red-token-7-red-heads-L1H2-L3H0.png"),
         (Selection(0, "focus", head=2), "attention-base-find-red-tokens-7-8-layer-0-head-2.png"),
         (Selection(0, "focus", head="max"), "attention-base-find-red-tokens-7-8-layer-0-head-max.png"),
         (Selection(1, 7, view="sink-masked"), "attention-base-find-red-token-7-red-layer-1-sink-masked.png"),

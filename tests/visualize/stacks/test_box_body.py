@@ -83,6 +83,7 @@ def test_the_matrix_is_the_scores_of_the_recorded_tokens(several):
         assert measures["box_change"]["limits"]["signed"]
         best = [(each.layer, each.head) for each in scores.ranked(name)[:NAMED_HEADS]]
         assert [(each["layer"], each["head"]) for each in made["heads"][name]] == best
+        assert made["top"][name] == ",".join(f"L{layer}H{head}" for layer, head in best)
 
 
 def test_the_matrix_can_be_against_any_variant(several):
@@ -108,7 +109,7 @@ def test_one_variant_alone_has_its_own_matrix_and_own_answers_have_no_change():
     assert list(box_matrix(own, BOXES)["matrix"]["find-red"]) == ["box_against", "box"]
     assert "change" not in box_body(own, BOXES, StackChoice(7))["numbers"]["find-red"]
     apart = comparison(recording(), recording("find-red", seed=1, focus=(3,)), image=photo((60, 100)))
-    assert box_matrix(apart, BOXES) == {"matrix": {}, "heads": {}}
+    assert box_matrix(apart, BOXES) == {"matrix": {}, "heads": {}, "top": {}}
 
 
 def test_a_program_gets_plain_numbers_and_null_where_there_are_none(several):

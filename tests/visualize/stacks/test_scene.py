@@ -179,7 +179,7 @@ def test_without_an_answer_it_opens_on_the_last_word():
 
 def test_one_variant_has_nothing_to_compare():
     made = scene_json(comparison(recording("find-red")))
-    assert made["changed"] == {"against": "find-red", "rows": {}, "most": None, "matrix": {}}
+    assert made["changed"] == {"against": "find-red", "rows": {}, "most": None, "matrix": {}, "top": {}}
     assert made["own_tokens"] == {}
     assert (made["opening"]["against"], made["opening"]["adapter"]) == ("find-red", "find-red")
     assert made["recorded"] == [7]
@@ -243,6 +243,25 @@ def test_the_matrix_holds_every_head_of_every_layer_of_the_focus_on_one_scale_fo
                 pytest.approx(top, rel=1e-5),
             )
             assert (limits["signed"], limits["log"]) == (signed, False)
+
+
+def test_few_heads_of_all_layers_are_named_by_what_changed_and_by_what_they_look_at(three):
+    made = scene_json(three)
+    places = list(itertools.product(range(LAYERS), range(HEADS)))
+    maps = {each.adapter: {at: written_out.row(each, 7, [at[0]], at[1]) for at in places} for each in three.recordings}
+
+    def first_five(scores):
+        return ",".join(f"L{layer}H{head}" for layer, head in sorted(places, key=lambda at: -scores[at])[:5])
+
+    for name in ("b", "c"):
+        bits = {at: written_out.bits_over_image(maps[None][at], maps[name][at]) for at in places}
+        assert made["changed"]["top"][name] == first_five(bits)
+    for name in NAMES:
+        heads = maps[None if name == "base" else name]
+        few = {at: heads[at].sum() * (1 - written_out.nats(heads[at]) / np.log(15)) for at in places}
+        assert made["localizing"][name] == first_five(few)
+    unchanged = scene_json(comparison(recording(), recording("untouched")))
+    assert unchanged["changed"]["top"] == {"untouched": ""}
 
 
 def test_changes_can_be_asked_for_against_any_variant(three):
