@@ -175,6 +175,8 @@ class Recording:
         adapter: name, or None for the base model.
         answer: the text this variant wrote itself; None where an answer was given.
         answer_ids: its ids, end token included; empty where an answer was given.
+        answer_pieces: the text that each of these adds, "" for an end token and within a character; joined they are the
+            answer. Empty where an answer was given, or in a file of a version before 0.3.
         tokens: the recorded sequence, see `Comparison.tokens`.
         focus: indices into `tokens` that `by_head` averages.
         attention: `"eager"` or `"rows"`, the path that read it.
@@ -218,6 +220,7 @@ class Recording:
     gradient: FloatArray | None = field(default=None, repr=False)
     named: FloatArray | None = field(default=None, repr=False)
     named_alone: FloatArray | None = field(default=None, repr=False)
+    answer_pieces: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         tokens, layers, height, width = self._axes()
@@ -243,6 +246,8 @@ class Recording:
                 check_array(name, getattr(self, name), shape)
         if self.vision_received is not None:
             check_array("vision_received", self.vision_received, (self.vision_received.shape[0], *self._patches()))
+        if len(self.answer_pieces) not in (0, len(self.answer_ids)):
+            raise CaptureError(f"{len(self.answer_pieces)} answer_pieces do not fit {len(self.answer_ids)} answer_ids.")
         if not self.focus or max(self.focus) >= len(self.tokens):
             raise CaptureError(f"focus {self.focus} does not fit {len(self.tokens)} tokens.")
         self._check_sums()

@@ -124,7 +124,7 @@ def _join_comparison(archive: Archive, image: NDArray[np.uint8] | None) -> Compa
     model, grid = ModelInfo(**header.pop("model")), tuple(header.pop("grid"))
     recordings = []
     for index, values in enumerate(header.pop("recordings")):
-        values |= {name: tuple(values[name]) for name in ("answer_ids", "focus")}
+        values |= {name: tuple(values.get(name, ())) for name in ("answer_ids", "answer_pieces", "focus")}
         values["tokens"] = _tokens(values["tokens"])
         for name, shape in recording_shapes(model, grid, values["tokens"]).items():
             key = f"recording{index}.{name}"

@@ -214,6 +214,7 @@ def _recording(
         adapter=name,
         answer="".join(ANSWER) if written else None,
         answer_ids=tuple(token.id for token in tokens if token.role in ("answer", "end")) if written else (),
+        answer_pieces=(*ANSWER, "") if written else (),
         tokens=tokens,
         focus=focus,
         attention="eager",

@@ -148,21 +148,21 @@ class _Answered:
     """What of a first answer a replay does not say: what each variant wrote itself, the notes on that, the time."""
 
     tokens: tuple[Token, ...]
-    written: tuple[tuple[str | None, tuple[int, ...]], ...]
+    written: tuple[tuple[str | None, tuple[int, ...], tuple[str, ...]], ...]
     notes: tuple[str, ...]
     timings: dict[str, float]
 
     @classmethod
     def of(cls, comparison: Comparison) -> "_Answered":
-        written = tuple((recording.answer, recording.answer_ids) for recording in comparison.recordings)
+        written = tuple((each.answer, each.answer_ids, each.answer_pieces) for each in comparison.recordings)
         return cls(comparison.tokens, written, comparison.notes, dict(comparison.timings))
 
     def measured_at(self, replayed: Comparison) -> Comparison | VisualizerError:
         if replayed.tokens != self.tokens:
             return CaptureError("The replayed answer is not the answer: its tokens differ.")
         recordings = tuple(
-            replace(recording, answer=answer, answer_ids=ids)
-            for recording, (answer, ids) in zip(replayed.recordings, self.written, strict=True)
+            replace(recording, answer=answer, answer_ids=ids, answer_pieces=pieces)
+            for recording, (answer, ids, pieces) in zip(replayed.recordings, self.written, strict=True)
         )
         stages = {**self.timings, **replayed.timings}
         timings = {stage: self.timings.get(stage, 0.0) + replayed.timings.get(stage, 0.0) for stage in stages}

@@ -44,6 +44,7 @@ class VariantPass:
     first_logits: torch.Tensor
     received: FloatArray | None = None
     answer_ids: tuple[int, ...] = ()
+    answer_pieces: tuple[str, ...] = ()
     answer: str | None = None
 
     def __init__(
@@ -116,7 +117,7 @@ class VariantPass:
             limit = self.context.request.max_new_tokens
             kept = self._cache.get(self._generation_key, Generation)
             decoded = self._passes.decode(self.context.prompt, self.prefix, self.positions, self.first_logits, limit)
-            decoder, ids = PieceDecoder(self._tokenizer), list[int]()
+            decoder, ids, pieces = PieceDecoder(self._tokenizer), list[int](), list[str]()
             for token in kept.ids if kept is not None else decoded:
                 self.context.stages.check()
                 ids.append(token)
@@ -124,10 +125,11 @@ class VariantPass:
                 piece = "" if ended else decoder.add(token)
                 last = ended or len(ids) == limit
                 piece = piece + decoder.flush() if last else piece
+                pieces.append(piece)
                 self.context.stages.emit(AnswerToken(self.adapter, len(ids) - 1, piece))
             self._cache.keep(self._generation_key, Generation(tuple(ids)))
             written = [token for token in ids if token not in self._end_ids]
-            self.answer_ids = tuple(ids)
+            self.answer_ids, self.answer_pieces = tuple(ids), tuple(pieces)
             self.answer = self._tokenizer.decode(written, skip_special_tokens=False)
             if len(written) == len(ids):
                 self.context.notes.append(f"The answer of {self.name} was cut at {len(ids)} tokens.")
@@ -175,6 +177,7 @@ class VariantPass:
             adapter=self.adapter,
             answer=self.answer,
             answer_ids=self.answer_ids,
+            answer_pieces=self.answer_pieces,
             tokens=tokens,
             focus=self.context.focus,
             attention=self.path,

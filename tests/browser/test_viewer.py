@@ -4,7 +4,7 @@ import base64
 import itertools
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -504,6 +504,38 @@ def test_own_answers_stand_in_rows_of_their_own_and_have_no_difference(browser: 
         texts = [chips.inner_text() for chips in visit.page.locator(".lav-rows .lav-chips").all()]
         assert "circle" in texts[0]
         assert "star" in texts[1]
+
+
+def test_words_of_an_answer_that_is_not_replayed_lead_to_their_rows_or_to_its_replay(browser: Browser) -> None:
+    """Up to the word that parts the rows are the same; what comes after must be replayed, and is looked at then."""
+    row = tokens(answer=(" red", " circle", " left"))
+    ids = tuple(token.id for token in row if token.role in ("answer", "end"))
+    own = (" red", HOSTILE, " שלום", "")
+    base = replace(recording(row=row), answer="".join(own), answer_ids=(ids[0], 90, 91, 92), answer_pieces=own)
+    adapter = replace(recording("find-red", seed=1, row=row), answer=" red circle left", answer_ids=ids)
+    for visit in opened(browser, comparison(base, adapter)):
+        page = visit.page
+        chips = page.locator(".lav-own-chip")
+        assert [chip.inner_text() for chip in chips.all()] == ["red", HOSTILE, "שלום", "end"]
+        assert page.evaluate("globalThis.owned") is None
+        chips.nth(0).click()
+        assert visit.choice("token") == FIRST
+        chips.nth(1).click()
+        assert visit.choice("token") == FIRST + 1  # the row that predicts it is the replayed answer's
+        assert chips.nth(1).get_attribute("title") == "here it parts: “circle” is replayed"
+        assert "lav-parts" in (chips.nth(1).get_attribute("class") or "")
+        assert page.evaluate("told") == []
+        chips.nth(2).click()
+        assert page.evaluate("told") == [["replay", {"variant": "base"}]]
+        assert visit.choice("token") == FIRST + 1
+        page.evaluate("viewer.show(scene, source, { key: 'second', keep: true })")  # as if it had come
+        assert visit.choice("token") == FIRST + 2
+        page.evaluate("viewer.show(scene, source, { key: 'third', choice: { token: 3 } })")  # of something else
+        assert visit.choice("token") == 3
+        chips.nth(3).click()
+        visit.choose(token=FIRST)  # goes elsewhere meanwhile
+        page.evaluate("viewer.show(scene, source, { key: 'fourth', keep: true })")
+        assert visit.choice("token") == FIRST
 
 
 def test_an_old_result_is_dimmed_and_says_so(viewer: Opened) -> None:

@@ -48,6 +48,7 @@ def test_a_stream_says_what_happens_and_ends_with_exactly_one_comparison(backend
         pieces = [e.text for e in events if isinstance(e, AnswerToken) and e.adapter == recording.adapter]
         assert len(pieces) == len(recording.answer_ids)
         assert "".join(pieces) == recording.answer
+        assert recording.answer_pieces == tuple(pieces)
     assert {"image", "prompt", "total"} <= set(comparison.timings)
 
 

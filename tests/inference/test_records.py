@@ -44,6 +44,13 @@ def test_the_background_leaves_out_the_row_that_predicts_the_answer_and_the_answ
         background_of(by_token[:1], tokens[:1])
 
 
+def test_as_many_pieces_of_an_answer_as_it_has_tokens_or_none():
+    one = comparison().recordings[0]
+    assert replace(one, answer_pieces=()).answer_pieces == ()
+    with pytest.raises(CaptureError, match="2 answer_pieces do not fit 3 answer_ids"):
+        replace(one, answer_ids=(1, 2, 3), answer_pieces=("a", "b"))
+
+
 def test_a_saved_comparison_comes_back_bit_for_bit(tmp_path):
     original = comparison()
     original.save(tmp_path / "run.npz")
@@ -52,7 +59,16 @@ def test_a_saved_comparison_comes_back_bit_for_bit(tmp_path):
         assert getattr(loaded, name) == getattr(original, name)
     assert np.array_equal(loaded.image, original.image)
     for ours, theirs in zip(loaded.recordings, original.recordings, strict=True):
-        for name in ("adapter", "answer", "answer_ids", "tokens", "focus", "attention", "background_rows"):
+        for name in (
+            "adapter",
+            "answer",
+            "answer_ids",
+            "answer_pieces",
+            "tokens",
+            "focus",
+            "attention",
+            "background_rows",
+        ):
             assert getattr(ours, name) == getattr(theirs, name)
         for name in ("by_token", "by_head", "group_share", "logprobs", "background", "background_low"):
             assert np.array_equal(getattr(ours, name), getattr(theirs, name))

@@ -4,8 +4,9 @@ from collections.abc import Mapping
 from typing import Literal
 
 from inference.measures import Measure
-from inference.records import Comparison
+from inference.records import Comparison, Recording
 from visualize.numbers.caption import variant_name
+from visualize.numbers.tokens import label_of
 
 #: Largest change of a token, in bits, that rounding alone can make.
 NOISE, NOISE_HALF = 1e-9, 1e-4  # in float32; in bfloat16 and float16
@@ -23,6 +24,27 @@ def replayed_by(comparison: Comparison, written: Comparison) -> str | Literal[Fa
         if recording.answer_ids == ids:
             return recording.adapter
     return False
+
+
+def own_words(recording: Recording, comparison: Comparison) -> tuple[tuple[str, ...], int | None]:
+    """The words of the answer that a variant wrote itself, and where they part from the replayed ones.
+
+    Args:
+        recording: of the result in which the variants wrote their answers.
+        comparison: what is shown.
+
+    Returns:
+        (labels, parts): a label per token, none where they are not known; and the first that is another token than the
+        replayed answer's, or lies beyond its end, None where there is no such one. Up to and with that one, the rows
+        that predict the words are those of the replayed answer: they have the same words before them.
+    """
+    replayed = [token.id for token in comparison.tokens if token.role in ("answer", "end")]
+    last = len(recording.answer_pieces) - 1
+    labels = [
+        label_of(piece, "end" if index == last else "answer") for index, piece in enumerate(recording.answer_pieces)
+    ]
+    differing = (index for index, token in enumerate(recording.answer_ids) if [token] != replayed[index : index + 1])
+    return tuple(labels), next(differing, None)
 
 
 def legend(comparison: Comparison) -> str:

@@ -59,12 +59,13 @@ def chips(
     for index, token in enumerate(recording.tokens):
         logprob = float(next(logprobs)) if token.role in ("answer", "end") else None
         if token.role in roles:
-            label = _label(token.text, token.role)
+            label = label_of(token.text, token.role)
             found.append(Chip(index, token.text, label, token.role, float(shares[index]), logprob))
     return tuple(found)
 
 
-def _label(text: str, role: Role) -> str:
+def label_of(text: str, role: Role) -> str:
+    """A token's text on one line, with spaces and unprintable characters made visible; never empty."""
     if not text:
         return "end" if role == "end" else "…"
     line = plain(text)

@@ -12,7 +12,7 @@ import numpy as np
 from inference.measures import localization
 from inference.records import Comparison, Recording, Role
 from visualize.json_values import Json
-from visualize.numbers.answers import legend, replayed_by, warnings
+from visualize.numbers.answers import legend, own_words, replayed_by, warnings
 from visualize.numbers.caption import variant_name
 from visualize.numbers.change import LargestChange
 from visualize.numbers.head_choice import head_text
@@ -122,14 +122,20 @@ def _shares(comparison: Comparison) -> dict[str, Json]:
 
 def _answers(comparison: Comparison, written: Comparison) -> list[Json]:
     replayed = replayed_by(comparison, written)
-    return [
-        {
-            "variant": variant_name(own),
-            "text": own.answer,
-            "replayed": not comparison.tokens or own.adapter == replayed,
-        }
-        for own in map(written.recording, [each.adapter for each in comparison.recordings])
-    ]
+    made: list[Json] = []
+    for own in map(written.recording, [each.adapter for each in comparison.recordings]):
+        is_replayed = not comparison.tokens or own.adapter == replayed
+        labels, parts = ((), None) if is_replayed else own_words(own, comparison)
+        made.append(
+            {
+                "variant": variant_name(own),
+                "text": own.answer,
+                "replayed": is_replayed,
+                "words": list(labels),
+                "parts": parts,
+            }
+        )
+    return made
 
 
 def _opening(first: Recording, names: list[str], most: LargestChange | None) -> dict[str, Json]:

@@ -8,7 +8,7 @@ const SVG = "http://www.w3.org/2000/svg";
 const LINGER = 120; // ms on a chip before its token is previewed
 
 /** @typedef {{ index: number, variants: string[], button: HTMLButtonElement, bars: HTMLElement[], share: HTMLElement }} Chip */
-/** @typedef {{ choose: (change: Change) => void, preview: (token: number | null) => void, replay: (answer: { text: string } | { variant: string }) => void }} Acts */
+/** @typedef {{ choose: (change: Change) => void, preview: (token: number | null) => void, replay: (answer: { text: string } | { variant: string }, word?: number) => void }} Acts */
 
 /** @param {Acts} acts */
 export function createChips(acts) {
@@ -80,7 +80,7 @@ export function createChips(acts) {
       const replay = !answer.replayed && answer.text !== null && source.replay && make("button", {
         type: "button", class: "lav-small", title: `replay the answer of ${answer.variant} through all variants`, onclick: () => acts.replay({ variant: answer.variant }) }, "replay this");
       const tokens = scene.own ? scene.own_tokens[answer.variant] : scene.tokens;
-      return [name, answer.replayed ? rowOf(scene, tokens.filter(isAnswer), scene.own ? [answer.variant] : variants) : make("div", { class: "lav-own" }, words(answer.text ?? "—"), replay)];
+      return [name, answer.replayed ? rowOf(scene, tokens.filter(isAnswer), scene.own ? [answer.variant] : variants) : make("div", { class: "lav-own" }, answer.words.length ? ownRow(scene, answer, Boolean(replay)) : words(answer.text ?? "—"), replay)];
     }));
     if (!scene.answers.some((answer) => answer.replayed)) {
       rows.append(make("span", { class: "lav-variant" }, "given", make("small", {}, "replayed")), rowOf(scene, scene.tokens.filter(isAnswer), variants));
@@ -92,6 +92,22 @@ export function createChips(acts) {
     const told = [...scene.warnings, ...scene.notes];
     warnings.replaceChildren(...told.map((warning) => make("li", {}, warning)));
     warnings.hidden = !told.length;
+  }
+
+  /**
+   * The words that a variant wrote itself. Up to the one that parts, the rows are those of the replayed answer; what
+   * comes after was not looked at, and a click replays it.
+   * @param {Scene} scene @param {Answer} answer @param {boolean} canReplay
+   */
+  function ownRow(scene, { variant, words: own, parts }, canReplay) {
+    const replayed = scene.tokens.filter((token) => token.role === "answer" || token.role === "end");
+    return make("div", { class: "lav-chips lav-own-words" }, ...own.map((word, at) => {
+      const here = at <= (parts ?? own.length) ? replayed[at] : undefined;
+      const title = at === parts ? (here ? `here it parts: “${here.label}” is replayed` : "here it goes on beyond the replayed answer")
+        : here ? "the same word is replayed" : `not looked at: ${canReplay ? "a click replays" : "it needs"} the answer of ${variant}`;
+      const act = () => (here ? pin(here.index, false) : acts.replay({ variant }, at));
+      return make("button", { type: "button", class: `lav-chip lav-own-chip${at === parts ? " lav-parts" : here ? " lav-same" : ""}`, title, disabled: !here && !canReplay, onclick: act }, make("span", { class: "lav-text" }, words(word)));
+    }));
   }
 
   /** @param {Scene} scene @param {boolean} open */

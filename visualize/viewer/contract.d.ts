@@ -163,6 +163,15 @@ interface Changes {
   top: Record<string, HeadSet | "">;
 }
 
+/** What a variant wrote itself; of one that is not replayed its `words`, and which of them parts from the replayed ones. */
+interface Answer {
+  variant: string;
+  text: string | null;
+  replayed: boolean;
+  words: string[];
+  parts: number | null;
+}
+
 interface Scene {
   grid: [number, number];
   image_size: [number, number];
@@ -178,7 +187,7 @@ interface Scene {
   shares: Record<string, string[][]>;
   bars: Record<string, number[][]>;
   changed: Changes;
-  answers: { variant: string; text: string | null; replayed: boolean }[];
+  answers: Answer[];
   prompt: string;
   warnings: string[];
   notes: string[];

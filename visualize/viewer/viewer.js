@@ -57,6 +57,8 @@ export function createViewer(root, { auto = false } = {}) {
   let recording = "";
   /** @type {[string, Changes | null] | null} the adapter and the changes that the chips show */
   let chipped = null;
+  /** @type {number | null} the word of an answer that was sent to be replayed */
+  let expected = null;
   let noted = ""; // the place that the address names
   /** @type {"layers" | "checkpoints"} */
   let playing = "layers";
@@ -70,7 +72,7 @@ export function createViewer(root, { auto = false } = {}) {
   const panes = createPanes(queue);
   const hover = createHover(panes.frames, zoom.part);
   const boxes = createBoxes(panes.frames, zoom.part, (change) => choose(change), queue);
-  const chips = createChips({ choose, preview, replay: (answer) => look?.source.replay?.(answer) });
+  const chips = createChips({ choose, preview, replay });
   const strip = createStrip(choose);
   const shares = createShares(choose);
   const numbers = createNumbers();
@@ -134,10 +136,17 @@ export function createViewer(root, { auto = false } = {}) {
   /** The one way in which a choice changes. @param {Change} change */
   function choose(change) {
     if (!choice || !look) return;
+    expected = null; // whoever goes elsewhere meanwhile stays there
     choice = settle(choice, change, look.scene.view_kinds);
     write(status, "");
     listeners.forEach((listener) => listener(/** @type {Choice} */ (choice)));
     queue();
+  }
+
+  /** Replay another answer, and look at one of its words once it is here. @param {{ text: string } | { variant: string }} answer @param {number} [word] */
+  function replay(answer, word) {
+    expected = word ?? null;
+    look?.source.replay?.(answer);
   }
 
   /** @param {number | null} token */
@@ -327,7 +336,9 @@ export function createViewer(root, { auto = false } = {}) {
       const first = look === null;
       const still = keep && look && choice ? kept(look.scene, choice, scene) : {};
       const named = first && source.address ? addressed(source) : {};
-      choice = fitted(scene, { ...opening, ...still, ...named });
+      const word = expected === null ? {} : { token: scene.tokens.findIndex((token) => token.role === "answer" || token.role === "end") + expected };
+      expected = null;
+      choice = fitted(scene, { ...opening, ...still, ...named, ...word });
       if (!isThere(choice, scene) && !("head" in named)) choice = settle(choice, { head: "mean", view: isThere({ ...choice, head: "mean" }, scene) ? choice.view : "raw" }, scene.view_kinds);
       zoom.whole();
       write(status, "");

@@ -82,7 +82,12 @@ def numbered(folder: Path, count: int) -> Path:
 def check_equal(one: Comparison, other: Comparison) -> None:
     assert (one.prompt, one.system, one.tokens, one.notes) == (other.prompt, other.system, other.tokens, other.notes)
     for mine, yours in zip(one.recordings, other.recordings, strict=True):
-        assert (mine.adapter, mine.answer, mine.answer_ids) == (yours.adapter, yours.answer, yours.answer_ids)
+        assert (mine.adapter, mine.answer, mine.answer_ids, mine.answer_pieces) == (
+            yours.adapter,
+            yours.answer,
+            yours.answer_ids,
+            yours.answer_pieces,
+        )
         for name in ARRAYS:
             assert np.array_equal(getattr(mine, name), getattr(yours, name)), name
 

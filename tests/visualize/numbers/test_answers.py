@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from tests.visualize.factory import GRID, HEADS, LAYERS, MODEL, comparison, recording, tokens
-from visualize.numbers.answers import NOISE, legend, replayed_by, warnings
+from visualize.numbers.answers import NOISE, legend, own_words, replayed_by, warnings
 from visualize.numbers.change import change_per_token
 
 ENDED = (7, 8, 9)  # the two answer tokens and the end
@@ -45,6 +45,27 @@ def test_where_both_wrote_it_it_is_the_adapters(pair):
 def test_an_answer_that_nobody_wrote_is_nobodys(pair):
     given = comparison(*(wrote(each, None, ()) for each in pair.recordings))
     assert replayed_by(given, given) is False
+
+
+@pytest.mark.parametrize(
+    ("ids", "parts"),
+    [
+        ((7, 5, 9), 1),
+        ((5, 8, 9), 0),
+        ((7, 8), None),  # the replayed one goes on
+        ((7, 8, 9), None),
+        ((7, 8, 9, 5), 3),  # it goes on itself
+        ((7, 9), 1),
+        ((), None),
+    ],
+)
+def test_own_words_part_at_the_first_other_token(pair, ids, parts):
+    pieces = (" red", "\n", "", " ")[: max(0, len(ids) - 1)]
+    own = replace(pair.recordings[0], answer_ids=ids, answer_pieces=(*pieces, "") if ids else ())
+    labels = ["red", "\\n", "…", "␣"][: len(pieces)]
+    assert own_words(own, pair) == ((*labels, "end") if ids else (), parts)
+    cut = replace(own, answer_pieces=(*pieces, "x") if ids else ())
+    assert own_words(cut, pair)[0][-1:] == (("x",) if ids else ())
 
 
 def test_the_legend_names_the_variants_in_order(pair):

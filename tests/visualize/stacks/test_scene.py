@@ -326,11 +326,20 @@ def test_answers_are_those_that_the_variants_wrote_and_the_replayed_one_is_said(
     replayed = replace(three, recordings=tuple(wrote(each, None, ()) for each in three.recordings))
     for made in (scene_json(written), scene_json(replayed, written=written)):
         assert made["answers"] == [
-            {"variant": "base", "text": "words of base", "replayed": False},
-            {"variant": "b", "text": "words of b", "replayed": True},
-            {"variant": "c", "text": "words of c", "replayed": False},
+            {"variant": "base", "text": "words of base", "replayed": False, "words": [], "parts": 0},
+            {"variant": "b", "text": "words of b", "replayed": True, "words": [], "parts": None},
+            {"variant": "c", "text": "words of c", "replayed": False, "words": [], "parts": 0},
         ]
     assert [each["text"] for each in scene_json(replayed)["answers"]] == [None] * 3
+
+
+def test_an_answer_that_is_not_replayed_has_its_words_and_where_it_parts(three):
+    row = tuple(token.id for token in three.tokens if token.role in ("answer", "end"))
+    base = replace(wrote(three.recordings[0], "red square", (row[0], 77, row[2])), answer_pieces=("red", " square", ""))
+    replayed = replace(wrote(three.recordings[1], "red circle", row), answer_pieces=("red", " circle", ""))
+    made = scene_json(replace(three, recordings=(base, replayed, *three.recordings[2:])))["answers"]
+    assert (made[0]["words"], made[0]["parts"]) == (["red", "square", "end"], 1)
+    assert (made[1]["words"], made[1]["parts"], made[1]["replayed"]) == ([], None, True)
 
 
 def test_warnings_say_which_variants_are_alike(three):
