@@ -214,6 +214,7 @@ def _bind_endpoints(demo: Visualizer) -> None:
     endpoints = demo.endpoints
     for name, endpoint in (
         ("analyze", endpoints.analyze),
+        ("explain", endpoints.explain),
         ("adapters", endpoints.adapters),
         ("layers", endpoints.layers),
     ):

@@ -1,3 +1,3 @@
 """The version of this package: one place for the build, for records, and for page and Modal class to compare."""
 
-VERSION = "0.2.0"
+VERSION = "0.3.0"

@@ -51,4 +51,4 @@ def test_the_launch_keeps_visitors_apart_from_files_and_each_other():
 def test_only_named_endpoints_are_public():
     demo = build(Settings(model="scripted"), ScriptedBackend)
     public = {fn.api_name for fn in demo.fns.values() if fn.api_visibility == "public" and fn.api_name}
-    assert {"analyze", "adapters", "layers"} == public
+    assert {"analyze", "explain", "adapters", "layers"} == public

@@ -15,7 +15,7 @@ from inference.backend import Backend, open_backend
 from inference.batch.answers import Answers, only_run, write_summary
 from inference.batch.focus import Focus
 from inference.batch.items import PromptLine, list_images, read_lines, shown
-from inference.batch.pages import INDEX, without_page, write_index, write_page
+from inference.batch.pages import INDEX, pages_of, write_index
 from inference.batch.progress import ProgressBar
 from inference.batch.run import Batch
 from inference.batch.variants import engine_digest, named_variants, variants_of_folder
@@ -178,13 +178,13 @@ def _go(
 
 def _make_pages(batch: Batch, folder: Path, say: _Speaker) -> bool:
     """The pages that are missing, and the index; False where Ctrl-C stopped it: the next run goes on from there."""
-    names = batch.names()
-    missing = without_page(folder, names)
-    say(f"{_many(len(names), 'page')}, {len(names) - len(missing)} already made: {folder / INDEX}")
-    bar = ProgressBar(len(names), len(names) - len(missing), say.stream)
+    pages = pages_of(batch.rows())
+    missing = [page for page in pages if not page.is_there(folder)]
+    say(f"{_many(len(pages), 'page')}, {len(pages) - len(missing)} already made: {folder / INDEX}")
+    bar = ProgressBar(len(pages), len(pages) - len(missing), say.stream)
     try:
-        for name in missing:
-            write_page(folder, name)
+        for page in missing:
+            page.write(folder)
             bar.step()
     except KeyboardInterrupt:
         return False

@@ -1,10 +1,13 @@
 """What `--report` makes of a batch: a page per answer, and an index of them; what a page holds is decided elsewhere.
 
-A page stands beside its answer and has its name, so it belongs to the same image, request and adapters. One that is
-there and no older than its answer is kept. The index is made anew from the rows of the summary, largest change first.
+A page stands beside its answer and has its name, so it belongs to the same image, request and adapters; one of an
+answer that is measured in boxes has a sign of these in its name, too. One that is there and no older than its answer is
+kept. The index is made anew from the rows of the summary, largest change first.
 """
 
 from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from hashlib import sha256
 from html import escape
 from itertools import groupby
 from pathlib import Path
@@ -12,6 +15,7 @@ from urllib.parse import quote
 
 from inference.batch.answers import whole_file
 from inference.batch.measures import Row
+from inference.boxes import as_boxes
 from inference.records import Comparison
 
 INDEX = "index.html"
@@ -42,25 +46,49 @@ td p { margin: 0; }
 _FOOT = "</tbody>\n</table>\n</body>\n</html>\n"
 
 
-def page_of(name: str) -> str:
-    """The name of the page of an answer's file."""
-    return f"{name.removesuffix('.npz')}.html"
+@dataclass(frozen=True, slots=True)
+class Page:
+    """What a page is of.
 
-
-def without_page(folder: Path, names: Iterable[str]) -> list[str]:
-    """Answers whose page is not there, or older than the answer."""
-    return [name for name in names if not _is_there(folder / page_of(name), folder / name)]
-
-
-def write_page(folder: Path, name: str) -> None:
-    """Make the page of an answer, whole or not at all.
-
-    Raises:
-        InputError: the answer cannot be read any more, or the page cannot be written.
+    Attributes:
+        file: the answer's.
+        box: the boxes that it is measured in, as the summary has them; "" for none.
     """
-    comparison = Comparison.load(folder / name)
-    with whole_file(folder / page_of(name)) as part:
-        comparison.report(part)
+
+    file: str
+    box: str = ""
+
+    @property
+    def name(self) -> str:
+        """The page's own file: the answer's name, with a sign of the boxes."""
+        sign = f"-box-{sha256(self.box.encode()).hexdigest()[:8]}" if self.box else ""
+        return f"{self.file.removesuffix('.npz')}{sign}.html"
+
+    def is_there(self, folder: Path) -> bool:
+        """Whether it is there, and no older than its answer."""
+        try:
+            return (folder / self.name).stat().st_mtime_ns >= (folder / self.file).stat().st_mtime_ns
+        except OSError:
+            return False
+
+    def write(self, folder: Path) -> None:
+        """Make it, whole or not at all.
+
+        Raises:
+            InputError: the answer cannot be read any more, or the page cannot be written.
+        """
+        comparison = Comparison.load(folder / self.file)
+        with whole_file(folder / self.name) as part:
+            comparison.report(part, boxes=as_boxes(self.box))
+
+
+def pages_of(rows: Iterable[Row]) -> list[Page]:
+    """The pages of a summary's rows, each once, in the order of the rows; a row that failed has none."""
+    return list(dict.fromkeys(_page(row) for row in rows if row.get("file")))
+
+
+def _page(row: Row) -> Page:
+    return Page(str(row.get("file") or ""), str(row.get("box") or ""))
 
 
 def write_index(folder: Path, rows: Iterable[Row]) -> None:
@@ -76,13 +104,6 @@ def write_index(folder: Path, rows: Iterable[Row]) -> None:
         part.write_text("".join([_HEAD, *lines, _FOOT]), encoding="utf-8", newline="\n")
 
 
-def _is_there(page: Path, answer: Path) -> bool:
-    try:
-        return page.stat().st_mtime_ns >= answer.stat().st_mtime_ns
-    except OSError:
-        return False
-
-
 def _change(row: Row) -> float:
     """The largest change of one variant; below 0 where it has none."""
     change = row.get("js_max")
@@ -96,7 +117,7 @@ def _most(item: Sequence[Row]) -> Row:
 def _line(folder: Path, item: Sequence[Row]) -> str:
     row = item[0]
     name = str(row["image"])
-    page = page_of(str(row.get("file", "")))
+    page = _page(row).name
     linked = f'<a href="{quote(page)}">{_words(name)}</a>' if (folder / page).is_file() else _words(name)
     answers = "".join(f"<p>{_words(each['adapter'])}: {answer}</p>" for each, answer in _answers(item))
     most = _most(item)

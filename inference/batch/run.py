@@ -110,11 +110,6 @@ class Batch:
         """How many items are there."""
         return sum(self._answers.known(name) for index, name in self._names.items() if index not in self.failed)
 
-    def names(self) -> list[str]:
-        """The files of the items that are there, each once, in the order of the items."""
-        named = (self._names.get(index, "") for index in range(len(self.items)))
-        return list(dict.fromkeys(name for name in named if self._answers.known(name)))
-
     def look(self) -> list[int]:
         """Look up which items are there, opening only images that a file is named after.
 

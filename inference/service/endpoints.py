@@ -19,6 +19,7 @@ from inference.service.schema import PROMPT, AnalyzeFields, ExplainFields, parse
 from inference.service.slots import check_stop
 from inference.service.uploads import address_of, uploaded
 from visualize.analysis_json import adapter_json, analysis_json, model_json
+from visualize.findings.explanation_json import explanation_json
 from visualize.numbers.opening import middle_layer
 from visualize.numbers.reduce import Selection
 from visualize.numbers.token_choice import answer_indices
@@ -70,6 +71,65 @@ class Endpoints:
             content = uploaded(image).read_bytes()  # left to Gradio's cleaning: others may have sent the same file
             fields = parse(AnalyzeFields, {"image": content, **sent})
             return shown(self._service, fields, answered(self._service, fields, address=address_of(request)))
+        except VisualizerError as error:
+            raise _gradio_error(error) from error
+
+    def explain(
+        self,
+        image: gr.FileData,
+        request: gr.Request,
+        question: str = "attribution",
+        prompt: str = PROMPT,
+        adapter: list[str] | None = None,
+        token: str = "",
+        layer: int | None = None,
+        head: str = "mean",
+        view: str = "raw",
+        system: str = "",
+        answer_from: str = "",
+        max_new_tokens: int = NEW_TOKENS,
+        scale: float = 1.0,
+        by: str = "",
+        layers: str = "",
+        outcome: str = "",
+        cells: str = "",
+        top: float | None = None,
+        box: str = "",
+        rows: str = "",
+        controls: int | None = None,
+        shape: str = "",
+        seed: int | None = None,
+        strengths: str = "",
+    ) -> dict[str, Any]:
+        """One question about what an adapter changed, with its numbers; GET /docs says what each field may hold."""
+        sent: dict[str, object] = {
+            "question": question,
+            "prompt": prompt,
+            "adapter": adapter,
+            "token": token,
+            "layer": layer,
+            "head": head,
+            "view": view,
+            "system": system,
+            "answer_from": answer_from,
+            "max_new_tokens": max_new_tokens,
+            "scale": scale,
+            "by": by,
+            "layers": layers,
+            "outcome": outcome,
+            "cells": cells,
+            "top": top,
+            "box": box,
+            "rows": rows,
+            "controls": controls,
+            "shape": shape,
+            "seed": seed,
+            "strengths": strengths,
+        }
+        try:
+            fields = parse(ExplainFields, {"image": uploaded(image).read_bytes(), **sent})
+            asked = question_of(self._service, fields, address=address_of(request))
+            return dict(explanation_json(self._service.explained(*asked, address=None)))
         except VisualizerError as error:
             raise _gradio_error(error) from error
 

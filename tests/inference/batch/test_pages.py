@@ -117,7 +117,7 @@ def test_a_run_that_is_stopped_while_it_makes_pages_goes_on_with_the_others(tmp_
     arguments, out = (*asked(tmp_path), "--report"), tmp_path / "out"
     report, made = Comparison.report, []
 
-    def once(self: Comparison, path: Path) -> None:
+    def once(self: Comparison, path: Path, **more: object) -> None:
         if made:
             raise KeyboardInterrupt
         made.append(path)
@@ -170,7 +170,7 @@ def test_hostile_names_prompts_and_answers_stay_words(tmp_path):
 
 
 def test_a_page_that_cannot_be_written_stops_the_run_and_says_why(tmp_path, monkeypatch):
-    def full(self: Comparison, path: Path) -> None:
+    def full(self: Comparison, path: Path, **more: object) -> None:
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(Comparison, "report", full)
@@ -189,7 +189,34 @@ def test_one_variant_alone_has_no_change(tmp_path):
 
 @pytest.mark.parametrize("name", ["photo-0123456789abcdef.npz", "a.npz.b-0123456789abcdef.npz"])
 def test_a_page_has_its_answers_name(name):
-    assert pages.page_of(name) == name[:-4] + ".html"
+    assert pages.Page(name).name == name[:-4] + ".html"
+
+
+def test_a_page_holds_the_boxes_of_its_line_and_each_line_has_its_own(tmp_path):
+    images, box = photos(tmp_path / "in", 1), [8, 16, 40, 80]
+    lines = prompts(
+        tmp_path / "p.jsonl",
+        {"prompt": "What?", "box": box},
+        {"prompt": "What?", "box": [0, 0, 9, 9]},
+        {"prompt": "What?"},
+    )
+    arguments = (images, "--prompts", lines, "--adapter", "find-red", "--out", tmp_path / "out", "--report")
+    code, said = batch(*arguments)
+    assert code == 0
+    assert "3 pages, 0 already made" in said
+    (answer,) = (tmp_path / "out").glob("*.npz")
+    links = links_of(tmp_path / "out")
+    assert len(set(links)) == 3
+    drawn = []
+    for link in links:
+        page = Page((tmp_path / "out" / link).read_text(encoding="utf-8"))
+        drawn.append(page.about()["scene"]["opening"]["boxes"])
+    assert sorted(drawn) == [[], [[0, 0, 9, 9]], [box]]
+    Comparison.load(answer).report(tmp_path / "again.html", boxes=[(8, 16, 40, 80)])
+    there = [(tmp_path / "out" / link).read_bytes() for link in links]
+    assert (tmp_path / "again.html").read_bytes() in there
+    code, said = batch(*arguments)
+    assert "3 pages, 3 already made" in said
 
 
 def test_an_index_of_nothing_is_an_empty_table(tmp_path):
