@@ -202,8 +202,7 @@ class Watched:
             "pageerror": lambda error: self.complaints.append(str(error)),
             "request": lambda request: self._see(request.url),
         }
-        for event, listener in self._listeners.items():
-            page.on(event, listener)
+        self._listen()
 
     @property
     def backend(self) -> HeldBackend:
@@ -214,6 +213,19 @@ class Watched:
     def leave(self) -> None:
         """Forget what the page kept of this visit, and hear no more of it."""
         self.page.evaluate("() => { localStorage.clear(); sessionStorage.clear(); }")
+        self._hear_no_more()
+
+    def reload(self) -> None:
+        """Load the page anew; that the streams of the one before break off is no complaint."""
+        self._hear_no_more()
+        self.page.reload()
+        self._listen()
+
+    def _listen(self) -> None:
+        for event, listener in self._listeners.items():
+            self.page.on(event, listener)
+
+    def _hear_no_more(self) -> None:
         for event, listener in self._listeners.items():
             self.page.remove_listener(event, listener)
 

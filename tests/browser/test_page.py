@@ -40,7 +40,7 @@ def test_how_to_read_it_is_said_until_it_is_closed_for_good(visit: Watched) -> N
     expect(hints.get_by_role("listitem")).to_have_count(3)
     hints.get_by_role("button", name="Got it").click()
     expect(hints).to_have_count(0)
-    page.reload()
+    visit.reload()
     expect(panes(page)).to_have_count(3)
     expect(hints).to_have_count(0)
 
