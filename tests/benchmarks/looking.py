@@ -108,7 +108,7 @@ class Tab:
         self.wire: CDPSession = self.context.new_cdp_session(self.page)
         self.wire.send("Network.enable")
         self.wire.on("Network.requestWillBeSent", lambda event: self._count(event["request"]["url"]))
-        self.wire.on("Network.dataReceived", lambda event: self._add(event["encodedDataLength"] or event["dataLength"]))
+        self.wire.on("Network.loadingFinished", lambda event: self._add(event["encodedDataLength"]))
         self.page.add_init_script(PROBE)
         self.page.goto(address)
         self.page.wait_for_selector(".lav-ready")

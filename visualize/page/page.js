@@ -85,8 +85,9 @@ const root = () => (window.gradio_config?.root ?? "").replace(/\/$/, "");
 // Its style goes around Gradio, which rewrites sheets of its own and drops what it does not know (@container).
 const styled = () => new Promise((loaded, failed) => document.head.append(make("link", {
   rel: "stylesheet", href: `${root()}/viewer/viewer.css`, onload: loaded, onerror: () => failed(new Error("The viewer's style did not come.")) })));
+const viewerModules = () => (page.modules ??= Promise.all([import(`${root()}/viewer/viewer.js`), styled()]));
 const loadViewer = async () => {
-  const [{ createViewer }] = await Promise.all([import(`${root()}/viewer/viewer.js`), styled()]);
+  const [{ createViewer }] = await viewerModules();
   const holder = make("div");
   show(hints(), holder);
   const viewer = createViewer(holder);
@@ -158,6 +159,8 @@ const lookAt = async ({ ticket, key, focus, view }) => {
   page.variants = scene.variants;
   page.shown = key;
 };
+
+if (props.part === "viewer") viewerModules().catch(() => delete page.modules); // before the first result needs them
 
 // Who waits changes while this page does nothing.
 if (props.part === "status") {

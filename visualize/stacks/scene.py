@@ -88,9 +88,7 @@ def scene_json(
         "tables": {name: base64.b64encode(colour_table(name).tobytes()).decode() for name in SEQUENTIAL + DIVERGING},
         "windows": [window for window in WINDOWS if window < comparison.model.num_layers],
         "recorded": recorded,
-        "localizing": {
-            variant_name(each): head_text(top_heads(localization(each.by_head))) for each in comparison.recordings
-        },
+        "localizing": {variant_name(each): _localizing(each) for each in comparison.recordings},
         "opening": _opening(first, names, most),
     }
 
@@ -118,6 +116,11 @@ def _shares(comparison: Comparison) -> dict[str, Json]:
             for name, rows in shares.items()
         },
     }
+
+
+def _localizing(recording: Recording) -> Json:
+    # one layer at a time: float64 maps of all heads of all layers at once would be many times the recording
+    return head_text(top_heads([localization(heads) for heads in recording.by_head]))
 
 
 def _answers(comparison: Comparison, written: Comparison) -> list[Json]:

@@ -80,7 +80,7 @@ export function createChips(acts) {
       const replay = !answer.replayed && answer.text !== null && source.replay && make("button", {
         type: "button", class: "lav-small", title: `replay the answer of ${answer.variant} through all variants`, onclick: () => acts.replay({ variant: answer.variant }) }, "replay this");
       const tokens = scene.own ? scene.own_tokens[answer.variant] : scene.tokens;
-      return [name, answer.replayed ? rowOf(scene, tokens.filter(isAnswer), scene.own ? [answer.variant] : variants) : make("div", { class: "lav-own" }, answer.words.length ? ownRow(scene, answer, Boolean(replay)) : words(answer.text ?? "—"), replay)];
+      return [name, answer.replayed ? rowOf(scene, tokens.filter(isAnswer), scene.own ? [answer.variant] : variants) : make("div", { class: "lav-own" }, answer.words.length && answer.parts !== null ? ownRow(scene, answer, Boolean(replay)) : words(answer.text ?? "—"), replay)];
     }));
     if (!scene.answers.some((answer) => answer.replayed)) {
       rows.append(make("span", { class: "lav-variant" }, "given", make("small", {}, "replayed")), rowOf(scene, scene.tokens.filter(isAnswer), variants));

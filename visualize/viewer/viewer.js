@@ -52,6 +52,8 @@ export function createViewer(root, { auto = false } = {}) {
   /** @type {Drawn | null} */
   let drawn = null;
   let queued = 0;
+  let following = 0;
+  let around = () => {};
   let resting = 0;
   let waiting = 0;
   let recording = "";
@@ -202,14 +204,25 @@ export function createViewer(root, { auto = false } = {}) {
     const boxed = boxes.draw(now);
     controls.offerHeads(...heads.order(effect, stack.header.heads[now.frame], shown.layer), headSets(now, changed, boxed, effect), choice.head);
     controls.draw(choice);
-    chips.draw(now, choice);
-    strip.draw(now);
-    shares.draw(now);
-    if (changed) matrix.draw(now, changed, boxed); // until they are here, it shows and names the ones before
-    matrix.offer(effect, chance);
-    heads.draw(now);
+    const chosen = choice;
+    around = () => {
+      chips.draw(now, chosen);
+      shares.draw(now);
+      if (changed) matrix.draw(now, changed, boxed); // until they are here, it shows and names the ones before
+      matrix.offer(effect, chance);
+      heads.draw(now);
+      strip.draw(now); // last: it scrolls to its layer, which costs a layout of all that was written before
+    };
+    cancelAnimationFrame(following);
+    following = requestAnimationFrame(drawAround);
     clearTimeout(resting);
     resting = setTimeout(rest, REST);
+  }
+
+  /** What stands around the pictures, a frame after them: whoever drags sees these first, and the rest once there is time. */
+  function drawAround() {
+    if (queued) return; // the next picture comes in this frame, and brings its own
+    around();
   }
 
   /**
@@ -371,6 +384,7 @@ export function createViewer(root, { auto = false } = {}) {
       removeEventListener("hashchange", follow);
       removeEventListener("resize", panes.measure);
       cancelAnimationFrame(queued);
+      cancelAnimationFrame(following);
       clearTimeout(resting);
       panes.destroy();
       look = null;
