@@ -45,7 +45,7 @@ NAMED = {
     "palette": "test_overlay",
     "data_url": "test_analysis_json", "shift_matrix": "test_change", "__init__": "test_choice",
     "token_choice": "test_reduce", "layer_limits": "test_stack", "side_by_side": "test_stack",
-    "changes": "test_scene", "json_values": "test_scene",
+    "changes": "test_scene", "json_values": "test_scene", "head_choice": "test_top_heads",
 }  # fmt: skip
 SWAPS: dict[type[ast.AST], type[ast.AST]] = {
     ast.Lt: ast.LtE, ast.LtE: ast.Lt, ast.Gt: ast.GtE, ast.GtE: ast.Gt, ast.Eq: ast.NotEq, ast.NotEq: ast.Eq,
