@@ -15,10 +15,10 @@ from typing import TYPE_CHECKING, Any, Literal, get_args
 import numpy as np
 from numpy.typing import NDArray
 
+from inference.boxes import as_boxes
 from inference.errors import CaptureError, InputError, SelectionError, VisualizerError
 
 if TYPE_CHECKING:
-    from inference.boxes import Box
     from inference.explanations import Explanation
 from inference.settings import BackendKind
 
@@ -412,9 +412,7 @@ class Comparison:
 
         return load_comparison(Path(path))
 
-    def report(
-        self, path: str | Path, explanations: "Sequence[Explanation]" = (), *, boxes: "Sequence[Box]" = ()
-    ) -> None:
+    def report(self, path: str | Path, explanations: "Sequence[Explanation]" = (), *, boxes: object = ()) -> None:
         """Write one `.html` that shows all of it without a network: layers, heads, tokens, where it changed.
 
         It holds what fits into 20 MB, and says what it leaves out. Equal comparisons give equal bytes.
@@ -422,15 +420,15 @@ class Comparison:
         Args:
             path: of the file.
             explanations: what was found out about it, shown as cards; see `Backend.explain`.
-            boxes: measured and drawn in it, `(top, left, bottom, right)` in pixels of the photo; a report can measure
-                in no others.
+            boxes: measured and drawn in it, one or several, see `inference.boxes.as_boxes`: `(top, left, bottom,
+                right)` in pixels of the photo; a report can measure in no others.
 
         Raises:
-            SelectionError: a box without any pixel of the photo.
+            SelectionError: what is no box, or one without any pixel of the photo.
         """
         from visualize import report_html  # late: drawing knows the records, not the reverse
 
-        written = report_html(self, explanations=explanations, choice={"boxes": [list(box) for box in boxes]})
+        written = report_html(self, explanations=explanations, choice={"boxes": [list(box) for box in as_boxes(boxes)]})
         Path(path).write_text(written, encoding="utf-8", newline="\n")
 
     def _repr_html_(self) -> str:

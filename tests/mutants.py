@@ -343,7 +343,7 @@ def _pytest(files: list[Path], *plugins: object) -> int:
     os.environ["PYTEST_DISABLE_PLUGIN_AUTOLOAD"] = "1"
     devnull = os.open(os.devnull, os.O_WRONLY)
     os.dup2(devnull, 1), os.dup2(devnull, 2)
-    options = ["-x", "-q", "-n", "0", "-p", "no:cacheprovider", "--tb=no", "--no-header"]
+    options = ["-o", "addopts=", "-x", "-q", "-p", "no:cacheprovider", "--tb=no", "--no-header"]
     rc = int(pytest.main([*options, *map(str, files)], plugins=plugins))
     return 0 if rc == pytest.ExitCode.NO_TESTS_COLLECTED else rc
 

@@ -110,7 +110,7 @@ def _map(shown: Stack, index: int) -> dict[str, Json]:
     pane, selection = shown.variants[index], shown.selections[0]
     return {
         "adapter": pane.variant,
-        "layer": cast(int, selection.layer),
+        "layer": None if isinstance(selection.head, tuple) else cast(int, selection.layer),
         "head": head_text(selection.head),
         "token": list(selection.token) if isinstance(selection.token, tuple) else selection.token,
         "heatmap": pane.maps[0].tolist(),

@@ -15,7 +15,6 @@ from urllib.parse import quote
 
 from inference.batch.answers import whole_file
 from inference.batch.measures import Row
-from inference.boxes import as_boxes
 from inference.records import Comparison
 
 INDEX = "index.html"
@@ -79,7 +78,7 @@ class Page:
         """
         comparison = Comparison.load(folder / self.file)
         with whole_file(folder / self.name) as part:
-            comparison.report(part, boxes=as_boxes(self.box))
+            comparison.report(part, boxes=self.box)
 
 
 def pages_of(rows: Iterable[Row]) -> list[Page]:

@@ -12,10 +12,12 @@ import pytest
 from numpy.typing import NDArray
 from playwright.sync_api import Browser, Error, Locator, Page, expect
 
+from inference.measures import box_share
 from inference.records import Comparison
 from tests.browser.conftest import borrowed_page
 from tests.browser.viewer_page import ViewerServer, serve
 from tests.visualize.factory import comparison, photo, recording, tokens, with_sinks
+from visualize import box_scores, number
 from visualize.numbers.stack import Stack, stack
 from visualize.pictures.overlay import overlay
 from visualize.stacks.changes import changes_json
@@ -200,8 +202,8 @@ def test_wherever_a_drag_ends_slider_pictures_caption_and_numbers_agree(viewer: 
     asked = len(viewer.server.asked)
     layers = [int(layer) for layer in np.random.default_rng(0).integers(0, 4, 50)]
     numbers = stack(viewer.server.comparison, viewer.choice("token"))
-    for number, layer in enumerate(layers):
-        for passed in (*layers[:number:7], layer):  # through others, without waiting for any
+    for count, layer in enumerate(layers):
+        for passed in (*layers[:count:7], layer):  # through others, without waiting for any
             page.evaluate(
                 """(layer) => {
                     const slider = document.querySelector('[data-choice="layer"]');
@@ -516,7 +518,7 @@ def test_words_of_an_answer_that_is_not_replayed_lead_to_their_rows_or_to_its_re
     for visit in opened(browser, comparison(base, adapter)):
         page = visit.page
         chips = page.locator(".lav-own-chip")
-        assert [chip.inner_text() for chip in chips.all()] == ["red", HOSTILE, "שלום", "end"]
+        assert [chip.inner_text() for chip in chips.all()] == ["red", f"≠ {HOSTILE}", "שלום", "end"]
         assert page.evaluate("globalThis.owned") is None
         chips.nth(0).click()
         assert visit.choice("token") == FIRST
@@ -528,10 +530,19 @@ def test_words_of_an_answer_that_is_not_replayed_lead_to_their_rows_or_to_its_re
         chips.nth(2).click()
         assert page.evaluate("told") == [["replay", {"variant": "base"}]]
         assert visit.choice("token") == FIRST + 1
-        page.evaluate("viewer.show(scene, source, { key: 'second', keep: true })")  # as if it had come
+        page.evaluate("viewer.show(scene, source, { key: 'second', keep: true })")  # another one than was asked for
+        assert visit.choice("token") == FIRST + 1
+        chips.nth(2).click()
+        answers = "scene.answers.map((one) => ({ ...one, replayed: one.variant === 'base' }))"
+        page.evaluate(f"viewer.show({{ ...scene, answers: {answers} }}, source, {{ key: 'third', keep: true }})")
         assert visit.choice("token") == FIRST + 2
+        page.evaluate("viewer.show(scene, source, { key: 'again', keep: true })")
         page.evaluate("viewer.show(scene, source, { key: 'third', choice: { token: 3 } })")  # of something else
         assert visit.choice("token") == 3
+        chips.nth(3).click()
+        page.evaluate("viewer.stale(true, 'asked anew')")  # another question, whose answer is another result
+        page.evaluate("() => { viewer.show(scene, source, { key: 'other' }); viewer.stale(false); }")
+        assert visit.choice("token") == page.evaluate("scene.opening.token")
         chips.nth(3).click()
         visit.choose(token=FIRST)  # goes elsewhere meanwhile
         page.evaluate("viewer.show(scene, source, { key: 'fourth', keep: true })")
@@ -656,6 +667,93 @@ def test_chips_and_matrix_change_with_the_variant_that_is_compared_with(several:
     is_against("find-red", "7")
     asked = [path for path in several.server.asked if path.startswith("/changes")]
     assert len(asked) == 2  # each once
+
+
+def test_the_bar_of_differences_names_both_sides_whichever_changes(several: Opened) -> None:
+    sides = several.page.locator(".lav-signed .lav-sides")
+    for against, adapter in (("base", "find-red"), ("base", "7"), ("find-red", "7"), ("find-red", "base")):
+        several.choose(against=against, adapter=adapter)
+        expect(sides).to_have_text(f"← {against} looks more{adapter} looks more →")
+
+
+def test_what_stands_around_a_picture_is_of_its_layer_also_while_the_next_one_does_not_come(viewer: Opened) -> None:
+    page = viewer.page
+    page.evaluate("() => { source.stack = () => new Promise(() => {}); }")  # never
+    # a layer, and in the frame that would draw what is around it a token whose numbers do not come
+    page.evaluate(
+        """() => new Promise((done) => {
+          const frame = requestAnimationFrame;
+          viewer.choose({ layer: 3 });
+          frame(() => { viewer.choose({ token: 8 }); frame(() => frame(done)); });
+        })"""
+    )
+    expect(page.locator(".lav-where")).to_contain_text("layer 3")
+    expect(page.locator(".lav-share-line b")).to_have_text("layer 3")
+    share = viewer.server.comparison.recordings[0].by_token[FIRST, 3].sum(dtype=float)
+    expect(page.locator(f".lav-rows [data-token='{FIRST}'] small").first).to_contain_text(f"{100 * share:.1f}")
+
+
+def test_a_chip_that_comes_under_a_resting_mouse_is_not_previewed(viewer: Opened) -> None:
+    page = viewer.page
+    box = page.locator(f".lav-rows [data-token='{FIRST + 1}']").bounding_box()
+    assert box
+    viewer.choose(token=FIRST)
+    page.evaluate("() => { document.querySelector('.lav-answers').style.visibility = 'hidden'; }")
+    page.mouse.move(box["x"] + 9, box["y"] + 9)
+    page.evaluate("() => { document.querySelector('.lav-answers').style.visibility = ''; }")
+    page.wait_for_timeout(500)  # longer than a chip must be pointed at
+    assert viewer.drawn("token") == [str(FIRST)] * 3
+    page.mouse.move(box["x"] + 12, box["y"] + 9)
+    page.wait_for_function(f"document.querySelector('.lav-canvas').dataset.token === '{FIRST + 1}'")
+
+
+def test_changes_that_do_not_come_are_said_and_asked_for_again_by_a_click_alone(several: Opened) -> None:
+    page = several.page
+    page.evaluate(
+        """() => { window.count = 0; window.whole = source.changes;
+        source.changes = () => { count++; return Promise.reject({ message: 'The line was cut.' }); }; }"""
+    )
+    several.choose(adapter="find-red", against="7")
+    again = page.get_by_role("button", name="try again")
+    expect(again).to_be_visible()
+    expect(page.get_by_text("The line was cut.")).to_be_visible()
+    page.evaluate("() => { for (const layer of [0, 1, 2]) viewer.choose({ layer }); }")
+    settle(page)
+    assert page.evaluate("count") == 1
+    several.choose(against="base")
+    page.evaluate("() => { source.changes = whole; }")
+    several.choose(adapter="find-red", against="counts")
+    expect(page.locator(".lav-matrix-field")).to_have_attribute("aria-label", re.compile("find-red against counts;"))
+
+
+def test_a_set_of_heads_has_its_own_numbers_in_a_box_and_its_own_name_among_the_shares(several: Opened) -> None:
+    page, shown = several.page, several.server.comparison
+    box = (0.0, 0.0, 1.0, 2.0)
+    several.choose(adapter="find-red", against="base", token=FIRST, head="L3H1,L0H2", boxes=[list(map(int, box))])
+    row = np.mean([shown.recording("find-red").by_head[at].astype(float) for at in ((3, 1), (0, 2))], axis=0)
+    in_box = page.locator(".lav-box-one[data-variant='find-red'] b")
+    expect(in_box).to_have_text(f"{number(float(box_share(row, (box,), shown.image_size)), 'share')} %")
+    expect(page.locator(".lav-share-line b")).to_have_text("mean of 2 heads: L3H1, L0H2")
+    several.choose(head=1)
+    scores = box_scores(shown, box)
+    assert scores.heads
+    expect(in_box).to_have_text(f"{number(scores.heads.share[1, several.choice('layer'), 1], 'share')} %")
+
+
+def test_the_canvas_of_a_set_of_heads_shows_what_python_draws(browser: Browser) -> None:
+    height, width = size = (300, 97)
+    shown, few = comparison(with_sinks(seed=3), with_sinks("find-red", seed=4), image=photo(size)), ((3, 1), (0, 2))
+    for visit in opened(browser, shown):
+        frame = f"width: {width}px; height: {height}px; aspect-ratio: auto;"
+        visit.page.add_style_tag(content=f".lav-viewer .lav-frame {{ {frame} }}")
+        for view in ("raw", "sink-masked"):
+            visit.choose(token=FIRST, head="L3H1,L0H2", view=view, layer=1, marks=False, fade=False)
+            expect(visit.page.locator(".lav-where")).to_contain_text(f"L3H1, L0H2 · {view} view")
+            settle(visit.page)
+            numbers = stack(shown, FIRST, head=few, view=view, layers=(1,))
+            for index in range(3):
+                truth = drawn_by_python(shown, numbers, index, opacity=0.6, smooth=True, fade=False)
+                assert np.abs(visit.pixels(index) - truth).max() <= 2
 
 
 def test_few_heads_of_all_layers_are_offered_as_one_map(several: Opened) -> None:

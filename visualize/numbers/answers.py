@@ -40,8 +40,10 @@ def own_words(recording: Recording, comparison: Comparison) -> tuple[tuple[str, 
     """
     replayed = [token.id for token in comparison.tokens if token.role in ("answer", "end")]
     last = len(recording.answer_pieces) - 1
+    ends = {token.id: token.text for token in comparison.tokens if token.role == "end"}
     labels = [
-        label_of(piece, "end" if index == last else "answer") for index, piece in enumerate(recording.answer_pieces)
+        label_of(piece or ends.get(token, ""), "end" if index == last else "answer")
+        for index, (token, piece) in enumerate(zip(recording.answer_ids, recording.answer_pieces, strict=False))
     ]
     differing = (index for index, token in enumerate(recording.answer_ids) if [token] != replayed[index : index + 1])
     return tuple(labels), next(differing, None)

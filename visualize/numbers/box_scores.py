@@ -20,7 +20,7 @@ from inference.errors import SelectionError
 from inference.measures import Measure, attention_ratio, box_share, cell_coverage, pointing_game
 from inference.records import Comparison, Recording
 from visualize.numbers.caption import variant_name
-from visualize.numbers.reduce import around
+from visualize.numbers.reduce import Selection, around, select
 from visualize.numbers.side_by_side import recordings_of
 from visualize.numbers.token_choice import TokenChoice, heads_recorded, token_indices
 
@@ -70,6 +70,7 @@ class BoxScores:
         tokens: indices of the tokens whose rows' mean is measured.
         mean: of the mean of all heads, `(variants, layers)`.
         heads: of single heads, `(variants, layers, heads)`; None where these tokens' heads were not recorded.
+        few: of the mean of the `few` heads that were asked for, `(variants, layers)`, the same in every layer; or None.
     """
 
     boxes: tuple[Box, ...]
@@ -79,6 +80,7 @@ class BoxScores:
     tokens: tuple[int, ...]
     mean: InBox
     heads: InBox | None
+    few: InBox | None = None
 
     def ranked(self, variant: str, by: BoxOrder = "share") -> tuple[HeadInBox, ...]:
         """All heads of all layers, the largest score first; the lower layer and head first where scores are equal.
@@ -116,6 +118,7 @@ def box_scores(
     *,
     window: int = 0,
     variants: Sequence[str | None] | None = None,
+    few: tuple[tuple[int, int], ...] = (),
 ) -> BoxScores:
     """How much each variant looks into a box: attention share, attention ratio and pointing hit.
 
@@ -126,6 +129,7 @@ def box_scores(
         token: whose rows; of several tokens, the mean row. The default is the tokens whose heads were recorded.
         window: each layer stands for the mean of the layers `layer − window … layer + window` that exist.
         variants: None is all, in the order recorded; see `Comparison.recording`.
+        few: heads `(layer, head)` whose mean row is measured, too; see `Selection`.
 
     Returns:
         Scores per variant and layer of the mean of the heads, and per head where these were recorded.
@@ -137,12 +141,15 @@ def box_scores(
     recordings = recordings_of(comparison, variants)
     inside, notes = on_photo(boxes, comparison.image_size)
     cover = cell_coverage(inside, comparison.image_size, comparison.grid)
-    means, heads = [], []
+    means, heads, sets = [], [], []
     for recording in recordings:
         rows = recording.by_token[list(token_indices(recording, token))].mean(axis=0, dtype=np.float64)
         means.append(_in_box(_windowed(rows, window), inside, comparison.image_size))
         if heads_recorded(recording, token):
             heads.append(_heads_in_box(recording, window, inside, comparison.image_size))
+            if few:
+                row = select(recording, Selection(0, token, few)).astype(np.float64)
+                sets.append(_in_box(np.stack([row] * len(rows)), inside, comparison.image_size))
     return BoxScores(
         boxes=inside,
         notes=notes,
@@ -151,6 +158,7 @@ def box_scores(
         tokens=token_indices(recordings[0], token),
         mean=_stacked(means),
         heads=_stacked(heads) if len(heads) == len(recordings) else None,
+        few=_stacked(sets) if len(sets) == len(recordings) else None,
     )
 
 

@@ -11,7 +11,7 @@ Head = int | Literal["mean", "max"] | tuple[tuple[int, int], ...]
 #: So many heads a set may have.
 MOST_HEADS = 64
 
-_ONE = re.compile(r"L(\d{1,4})H(\d{1,4})", re.ASCII)
+_ONE = re.compile(r"L(0|[1-9]\d{0,3})H(0|[1-9]\d{0,3})", re.ASCII)
 
 
 def read_head(value: object) -> object:
@@ -44,8 +44,9 @@ def check_head_choice(head: Any) -> None:
     if isinstance(head, tuple):
         pairs = all(isinstance(one, tuple) and len(one) == 2 and all(map(is_index, one)) for one in head)
         if not pairs or not 1 <= len(head) <= MOST_HEADS or len(set(head)) < len(head):
+            written = head_text(head) if pairs else repr(head)
             raise SelectionError(
-                f"A set of heads is 1 to {MOST_HEADS} different pairs (layer, head), 0-based; not {head!r:.80}."
+                f"A set of heads is 1 to {MOST_HEADS} different ones, 0-based, such as L1H3,L0H2; not {written:.80}."
             )
     elif not is_index(head) and not (isinstance(head, str) and head in ("mean", "max")):
         raise SelectionError(

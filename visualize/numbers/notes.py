@@ -1,8 +1,11 @@
 """Decide what a careful colleague would say of a layer's numbers: what a view leaves out, what a number is not."""
 
+from collections.abc import Sequence
+
 import numpy as np
 from numpy.typing import NDArray
 
+from visualize.numbers.caption import plain
 from visualize.numbers.reduce import Selection
 from visualize.numbers.scale import ColourLimits
 
@@ -15,6 +18,7 @@ def stack_notes(
     log: bool,
     own_answers: bool,
     equal: bool,
+    empty: Sequence[str] = (),
 ) -> tuple[str, ...]:
     """The notes of one layer, each a sentence.
 
@@ -25,6 +29,7 @@ def stack_notes(
         log: whether a logarithmic scale was asked for.
         own_answers: whether several variants each replayed their own answer.
         equal: whether the difference is 0 everywhere.
+        empty: the variants whose map is 0 everywhere.
     """
     notes = []
     if own_answers:
@@ -37,6 +42,10 @@ def stack_notes(
         notes.append("Image share, entropy and divergence are those of the raw row.")
     if limits.empty:
         notes.append("All values are 0: there is nothing to colour.")
+    elif empty:
+        notes.append(f"All values of {' and '.join(map(plain, empty))} are 0.")
+    if empty and selection.view == "relative":
+        notes.append("Where the general prompt's row puts nothing on the image there is no ratio, and 0 is shown.")
     if log and limits.signed:
         notes.append("Signed values are drawn on a linear scale.")
     if selection.head == "max":

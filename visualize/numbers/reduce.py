@@ -98,7 +98,8 @@ def select(recording: Recording, selection: Selection, *, sinks: NDArray[np.bool
 
     Returns:
         `(grid_h, grid_w)` float32, shares of one row's attention: 0–1, in the contrast view −1–1; ratios or logits from
-        0 up in the views that count these (`VIEWS`). Cells left out of the sink-masked view are 0.
+        0 up in the views that count these (`VIEWS`). Cells left out of the sink-masked view are 0, and so is a relative
+        view whose general row puts nothing on the image.
 
     Raises:
         SelectionError: a layer, head or token this recording does not have, a view that was not recorded, sinks that
@@ -108,7 +109,8 @@ def select(recording: Recording, selection: Selection, *, sinks: NDArray[np.bool
         return _recorded(recording, selection)
     raw = _raw(recording, selection)
     if selection.view == "relative":
-        return np.asarray(raw / _general(recording, selection), dtype=np.float32)
+        general = _general(recording, selection)
+        return np.divide(raw, general, out=np.zeros_like(raw), where=general > 0).astype(np.float32)
     if selection.view == "contrast":
         return np.asarray(raw - _background(recording, selection), dtype=np.float32)
     if selection.view == "sink-masked":
@@ -217,11 +219,6 @@ def _general(recording: Recording, selection: Selection) -> NDArray[np.float64]:
     _check_view(recording, selection)
     assert recording.general is not None
     row = _of_heads(recording.general, selection)
-    if not row.any():
-        raise SelectionError(
-            "The general prompt's row puts nothing on the image here: there is nothing to divide by.",
-            "Choose another view.",
-        )
     return np.asarray(np.maximum(row, FLOOR * row.mean()))
 
 

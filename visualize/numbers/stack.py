@@ -134,6 +134,7 @@ class Stack:
                 log=log,
                 own_answers=len(self.variants) > 1 and not self.differences,
                 equal=bool(signed) and signed[index].empty,
+                empty=[pane.variant for pane in self.variants if not pane.maps[index].any()],
             )
             for index, selection in enumerate(self.selections)
         ]

@@ -18,7 +18,7 @@ def top_heads(scores: ArrayLike, count: int = TOP) -> tuple[tuple[int, int], ...
 
     Args:
         scores: `(layers, heads)`, larger is better: `localization` of a recording's `by_head`, `shift_matrix`, one
-            variant's `BoxScores.heads.share`, `Attribution.by_head`, or one's own.
+            variant's `BoxScores.heads.share`, `Attribution.by_head` (minus it, where its total is negative), or any.
         count: at most so many.
 
     Returns:

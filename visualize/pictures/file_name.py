@@ -2,12 +2,14 @@
 
 import re
 from collections.abc import Sequence
+from hashlib import sha256
 
 from inference.records import Comparison
 from visualize.numbers.caption import variant_name
 from visualize.numbers.head_choice import head_text
 from visualize.numbers.reduce import Selection
 from visualize.numbers.token_choice import token_indices
+from visualize.numbers.top_heads import TOP
 
 _LONGEST = 64  # letters of one part, as many as an adapter's name may have
 
@@ -39,12 +41,17 @@ def file_name(comparison: Comparison, selection: Selection, ending: str, *, vari
         parts += [f"token-{indices[0]}", "end" if token.role == "end" else token.text]
     layer = selection.layer
     if isinstance(selection.head, tuple):
-        parts.append(f"heads-{head_text(selection.head)}")
+        parts.append(_heads(str(head_text(selection.head)), len(selection.head)))
     else:
         parts.append(f"layers-{layer[0]}-{layer[1]}" if isinstance(layer, tuple) else f"layer-{layer}")
         parts += [] if selection.head == "mean" else [f"head-{selection.head}"]
     parts += [] if selection.view == "raw" else [selection.view]
     return "-".join(filter(None, map(_safe, parts))) + f".{ending}"
+
+
+def _heads(text: str, count: int) -> str:
+    """A set of heads by name; a larger one, whose names would be cut, by their number and a sign of which."""
+    return f"heads-{text}" if count <= TOP else f"{count}-heads-{sha256(text.encode()).hexdigest()[:8]}"
 
 
 def _safe(part: str) -> str:

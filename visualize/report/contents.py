@@ -161,7 +161,8 @@ class _Filling:
 
     def _box_key(self, boxes: Sequence[Box], choice: StackChoice) -> str:
         whole = choice.json(self._comparison)
-        return json.dumps({"box": text_of(boxes)} | {name: whole[name] for name in ("token", "window", "against")})
+        names = ("token", "window", "against", *(("head",) if isinstance(choice.head, tuple) else ()))
+        return json.dumps({"box": text_of(boxes)} | {name: whole[name] for name in names})
 
     def _packed(self, choice: StackChoice) -> str:
         return base64.b64encode(packed(stack_body(self._comparison, choice))).decode()

@@ -32,24 +32,26 @@ def box_body(comparison: Comparison, boxes: object, choice: StackChoice) -> dict
     Args:
         comparison: what was recorded.
         boxes: one or several, see `inference.boxes.as_boxes`.
-        choice: tokens, window and variants; its head and view are not looked at: all heads that were recorded are in
-            it, and the numbers are of the attention itself.
+        choice: tokens, window and variants, and a set of heads where one is chosen; its view is not looked at, nor
+            another head: all heads that were recorded are in it, and the numbers are of the attention itself.
 
     Returns:
         `boxes` as measured, `notes`, `about` (a line that says of what the numbers are), `of_maximum` (what to say
         where the maximum over heads is shown), and per variant `numbers`: `share`, `ratio` and `hit` by head (`mean`,
-        and each head where these tokens' heads were recorded), one text per layer; and, against the first, `change`.
+        and each head and the set where these tokens' heads were recorded), one text per layer; and, against the first,
+        `change`.
 
     Raises:
         SelectionError: what `box_scores` refuses.
     """
     variants = choice.variants(comparison)
-    scores = box_scores(comparison, boxes, choice.token, window=choice.window, variants=variants)
+    few = choice.head if isinstance(choice.head, tuple) else ()
+    scores = box_scores(comparison, boxes, choice.token, window=choice.window, variants=variants, few=few)
     numbers: dict[str, Json] = {}
     for index, name in enumerate(scores.variants):
-        parts: dict[str, Json] = dict(_texts(scores, index))
+        parts: dict[str, Json] = dict(_texts(scores, index, str(head_text(few))))
         if index and comparison.tokens:
-            parts["change"] = _changes(scores, index)
+            parts["change"] = _changes(scores, index, str(head_text(few)))
         numbers[name] = parts
     return {
         "boxes": _boxes(scores.boxes),
@@ -157,8 +159,10 @@ def _about(comparison: Comparison, scores: BoxScores, token: TokenChoice) -> str
     )
 
 
-def _texts(scores: BoxScores, index: int) -> dict[str, Json]:
+def _texts(scores: BoxScores, index: int, few: str) -> dict[str, Json]:
     found = {"mean": (scores.mean.share[index], scores.mean.ratio[index], scores.mean.hit[index])}
+    if scores.few is not None:
+        found[few] = scores.few.share[index], scores.few.ratio[index], scores.few.hit[index]
     if scores.heads is not None:
         of_heads = scores.heads.share[index].T, scores.heads.ratio[index].T, scores.heads.hit[index].T
         found |= {str(head): parts for head, parts in enumerate(zip(*of_heads, strict=True))}
@@ -174,8 +178,10 @@ def _texts(scores: BoxScores, index: int) -> dict[str, Json]:
     }
 
 
-def _changes(scores: BoxScores, index: int) -> dict[str, Json]:
+def _changes(scores: BoxScores, index: int, few: str) -> dict[str, Json]:
     deltas = {"mean": scores.mean.share[index] - scores.mean.share[0]}
+    if scores.few is not None:
+        deltas[few] = scores.few.share[index] - scores.few.share[0]
     if scores.heads is not None:
         deltas |= {str(head): each for head, each in enumerate((scores.heads.share[index] - scores.heads.share[0]).T)}
     return {head: [_points(each) for each in values.tolist()] for head, values in deltas.items()}

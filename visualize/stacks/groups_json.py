@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from inference.measures import Measure
 from inference.records import GROUPS, Comparison
 from visualize.json_values import Json
-from visualize.numbers.caption import variant_name
+from visualize.numbers.caption import variant_name, where
 from visualize.numbers.group_shares import group_shares
 from visualize.numbers.head_choice import head_words
 from visualize.numbers.reduce import Selection
@@ -23,9 +23,9 @@ def groups_json(
         variants: adapters, the one compared against first; None is the base model.
 
     Returns:
-        `names` of the groups; per variant and layer `values` (0–1, four digits) and `texts`, one per group; per later
-        variant `changes`, variant − the first in percentage points, none where each replayed its own answer; `about`,
-        of which heads they are.
+        `names` of the groups; `labels`, of which layer (or heads) each entry is; per variant and layer `values` (0–1,
+        four digits) and `texts`, one per group; per later variant `changes`, variant − the first in percentage points,
+        none where each replayed its own answer; `about`, of which heads they are.
 
     Raises:
         SelectionError: what `group_shares` refuses.
@@ -39,6 +39,7 @@ def groups_json(
     more = "; a maximum over heads has no shares" if head == "max" else ""
     return {
         "names": list(GROUPS),
+        "labels": [where(selection)[0] for selection in selections],
         "values": {name: [[round(each, 4) for each in row.tolist()] for row in rows] for name, rows in shares.items()},
         "texts": {name: [_texts(row) for row in rows] for name, rows in shares.items()},
         "changes": {

@@ -3,9 +3,10 @@
 /**
  * @param {Scene} scene whose own changes are against the variant it opens with
  * @param {Source} source
+ * @param {(problem: unknown, choice: Choice) => void} failed
  * @param {() => void} arrived
  */
-export function createChanges(scene, source, arrived) {
+export function createChanges(scene, source, failed, arrived) {
   /** @type {Map<string, Changes | null>} null: on its way, or refused */
   const kept = new Map([[scene.changed.against, scene.changed]]);
 
@@ -22,9 +23,13 @@ export function createChanges(scene, source, arrived) {
         source.changes(choice, scene.recorded).then((changes) => {
           kept.set(against, changes);
           arrived();
-        }, () => kept.delete(against)); // asked for again with the next step
+        }, (problem) => failed(problem, choice));
       }
       return kept.get(against) ?? null;
+    },
+    /** Ask again for what was refused. */
+    retry() {
+      for (const [against, changes] of kept) if (!changes) kept.delete(against);
     },
   };
 }

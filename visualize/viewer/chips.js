@@ -24,6 +24,7 @@ export function createChips(acts) {
   /** @type {Choice | null} */
   let choice = null;
   let lingering = 0;
+  let pointed = -1; // the token that the mouse was moved to
   let pinned = "";
   let adapter = "";
   /** @type {Changes | null} */
@@ -47,9 +48,11 @@ export function createChips(acts) {
     const button = make("button", {
       type: "button", class: `lav-chip lav-${token.role}`, "aria-pressed": "false", "data-token": token.index,
       onclick: (/** @type {MouseEvent} */ event) => pin(token.index, event.shiftKey),
-      onpointerenter: (/** @type {PointerEvent} */ event) => {
-        if (event.pointerType !== "mouse") return;
+      onpointermove: (/** @type {PointerEvent} */ event) => {
+        // a chip that comes to lie under a resting mouse is not pointed at
+        if (event.pointerType !== "mouse" || pointed === token.index || !(event.movementX || event.movementY)) return;
         clearTimeout(lingering);
+        pointed = token.index;
         lingering = setTimeout(() => acts.preview(token.index), LINGER);
       },
     }, make("span", { class: "lav-text" }, words(token.label), star && make("span", { class: "lav-star", title: "the token that changed most" }, "★")),
@@ -63,6 +66,7 @@ export function createChips(acts) {
     const row = make("div", { class: "lav-chips" }, ...tokens.map((token) => chipOf(scene, token, variants)));
     row.addEventListener("pointerleave", () => {
       clearTimeout(lingering);
+      pointed = -1;
       acts.preview(null);
     });
     return row;
@@ -106,7 +110,7 @@ export function createChips(acts) {
       const title = at === parts ? (here ? `here it parts: “${here.label}” is replayed` : "here it goes on beyond the replayed answer")
         : here ? "the same word is replayed" : `not looked at: ${canReplay ? "a click replays" : "it needs"} the answer of ${variant}`;
       const act = () => (here ? pin(here.index, false) : acts.replay({ variant }, at));
-      return make("button", { type: "button", class: `lav-chip lav-own-chip${at === parts ? " lav-parts" : here ? " lav-same" : ""}`, title, disabled: !here && !canReplay, onclick: act }, make("span", { class: "lav-text" }, words(word)));
+      return make("button", { type: "button", class: `lav-chip lav-own-chip${at === parts ? " lav-parts" : here ? " lav-same" : ""}`, title, disabled: !here && !canReplay, onclick: act }, make("span", { class: "lav-text" }, at === parts && make("span", { class: "lav-unlike", "aria-hidden": "true" }, "≠ "), words(word)));
     }));
   }
 

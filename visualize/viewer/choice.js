@@ -37,10 +37,10 @@ export function settle(choice, change, kinds) {
 export const stackKey = ({ token, head, view, window, against }) => JSON.stringify({ token, head, view, window, against });
 
 /**
- * The key of the numbers in a choice's boxes; those of the head are among them.
+ * The key of the numbers in a choice's boxes; those of a single head are among them, those of a set are its own.
  * @param {Choice} choice
  */
-export const boxKey = ({ boxes, token, window, against }) => JSON.stringify({ box: boxesText(boxes), token, window, against });
+export const boxKey = ({ boxes, token, window, against, head }) => JSON.stringify({ box: boxesText(boxes), token, window, against, ...(isSet(head) ? { head } : {}) });
 
 /**
  * @param {TokenChoice} token
@@ -85,7 +85,7 @@ export function isThere({ token, head, view }, scene) {
 function isHeadSet(value, layers, heads) {
   const parts = typeof value === "string" ? value.split(",") : [];
   const known = parts.every((part) => {
-    const [, layer, head] = /^L(\d{1,4})H(\d{1,4})$/.exec(part) ?? [null, layers, heads];
+    const [, layer, head] = /^L(0|[1-9]\d{0,3})H(0|[1-9]\d{0,3})$/.exec(part) ?? [null, layers, heads];
     return Number(layer) < layers && Number(head) < heads;
   });
   return known && parts.length > 0 && parts.length <= MOST_HEADS && new Set(parts).size === parts.length;
@@ -121,6 +121,7 @@ export function fitted(scene, wanted) {
     fade: (value) => typeof value === "boolean",
     marks: (value) => typeof value === "boolean",
     boxes: (value) => areBoxes(value, scene.image_size),
+    aside: (value) => value === null || may.head(value),
   };
   const kept = Object.fromEntries(Object.entries(wanted).filter(([name, value]) => may[name]?.(value)));
   const next = { ...scene.opening, ...kept };

@@ -38,7 +38,7 @@ export function createBar(className) {
       write(line, limits.line);
       mark(element, "aria-label", `Colour scale: ${limits.words}`);
       sides.hidden = !named;
-      if (!named || low.textContent === `← ${named[0]}`) return;
+      if (!named || (low.textContent === `← ${named[0]}` && high.textContent === `${named[1]} →`)) return;
       low.replaceChildren("← ", words(named[0]));
       high.replaceChildren(words(named[1]), " →");
     },

@@ -25,7 +25,7 @@ interface Choice {
   readonly marks: boolean;
   /** What a person drew: boxes in whole pixels of the photo, whose union is measured. */
   readonly boxes: readonly Box[];
-  /** The head that the contrast view has put aside: it has none of its own. */
+  /** What was put aside of the heads by a view that has no single ones. */
   readonly aside?: Head | null;
 }
 type Change = Partial<Choice>;
@@ -90,6 +90,8 @@ interface StackHeader {
   /** Shares of attention: per variant and layer one entry per name. */
   groups: {
     names: string[];
+    /** Of which layer, or of which heads, each entry is. */
+    labels: string[];
     values: Record<string, number[][]>;
     texts: Record<string, string[][]>;
     changes: Record<string, string[][]>;

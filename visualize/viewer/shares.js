@@ -47,7 +47,7 @@ export function createShares(choose) {
 
   /** @param {Drawn} of */
   function paint(of) {
-    const { names, values, texts } = of.stack.header.groups;
+    const { names, labels, values, texts } = of.stack.header.groups;
     const shown = shownOf(of);
     legend.replaceChildren(...names.map((name, group) => make("li", {}, make("i", { class: `lav-group-${group}`, "aria-hidden": "true" }), name)).reverse());
     charts.forEach((chart, at) => {
@@ -58,7 +58,7 @@ export function createShares(choose) {
       mark(chart.row, "aria-label", `${variant}, a column per layer`);
       chart.columns.forEach(({ button, parts }, layer) => {
         parts.forEach((part, group) => (part.style.height = `${100 * values[variant][layer][group]}%`));
-        mark(button, "aria-label", `layer ${layer}: ${names.map((name, group) => `${name} ${texts[variant][layer][group]}`).join(", ")}`);
+        mark(button, "aria-label", `${labels[layer]}: ${names.map((name, group) => `${name} ${texts[variant][layer][group]}`).join(", ")}`);
         mark(button, "title", button.getAttribute("aria-label") ?? "");
       });
     });
@@ -81,10 +81,10 @@ export function createShares(choose) {
   /** @param {Drawn} of */
   function showLayer(of) {
     const { stack, frame, choice } = of;
-    const { names, texts, changes } = stack.header.groups;
+    const { names, labels, texts, changes } = stack.header.groups;
     const shown = shownOf(of);
     const change = shown.length > 1 ? changes[choice.adapter]?.[frame] : undefined;
-    line.replaceChildren(make("b", {}, `layer ${frame}`), ...names.map((name, group) => make("span", {}, `${name} ${shown.map((variant) => texts[variant][frame][group]).join(" → ")}${change ? ` (${change[group]})` : ""}`)));
+    line.replaceChildren(make("b", {}, labels[frame]), ...names.map((name, group) => make("span", {}, `${name} ${shown.map((variant) => texts[variant][frame][group]).join(" → ")}${change ? ` (${change[group]})` : ""}`)));
     if (current === frame) return;
     for (const { columns } of charts) {
       if (columns[current]) mark(columns[current].button, "aria-pressed", "false");

@@ -53,13 +53,14 @@ export function createViewer(root, { auto = false } = {}) {
   let drawn = null;
   let queued = 0;
   let following = 0;
-  let around = () => {};
+  /** @type {(() => void) | null} draws what stands around the pictures, where that is not done yet */
+  let around = null;
   let resting = 0;
   let waiting = 0;
   let recording = "";
   /** @type {[string, Changes | null] | null} the adapter and the changes that the chips show */
   let chipped = null;
-  /** @type {number | null} the word of an answer that was sent to be replayed */
+  /** @type {{ variant: string, word: number } | null} the word of a variant's answer that was sent to be replayed */
   let expected = null;
   let noted = ""; // the place that the address names
   /** @type {"layers" | "checkpoints"} */
@@ -147,7 +148,7 @@ export function createViewer(root, { auto = false } = {}) {
 
   /** Replay another answer, and look at one of its words once it is here. @param {{ text: string } | { variant: string }} answer @param {number} [word] */
   function replay(answer, word) {
-    expected = word ?? null;
+    expected = word !== undefined && "variant" in answer ? { variant: answer.variant, word } : null;
     look?.source.replay?.(answer);
   }
 
@@ -180,7 +181,7 @@ export function createViewer(root, { auto = false } = {}) {
     const shown = wanted();
     const stack = shelf.take(shown);
     wait(!stack);
-    if (!stack || !photo.loaded() || !panes.hasSize()) return;
+    if (!stack || !photo.loaded() || !panes.hasSize()) return settleAround(); // of what stands there
     const now = { key, scene, choice: shown, stack, frame: shown.layer };
     const same = drawn?.stack === stack && drawn.frame === now.frame;
     drawn = now;
@@ -209,6 +210,7 @@ export function createViewer(root, { auto = false } = {}) {
       chips.draw(now, chosen);
       shares.draw(now);
       if (changed) matrix.draw(now, changed, boxed); // until they are here, it shows and names the ones before
+      matrix.element.classList.toggle("lav-waiting", !changed);
       matrix.offer(effect, chance);
       heads.draw(now);
       strip.draw(now); // last: it scrolls to its layer, which costs a layout of all that was written before
@@ -221,8 +223,12 @@ export function createViewer(root, { auto = false } = {}) {
 
   /** What stands around the pictures, a frame after them: whoever drags sees these first, and the rest once there is time. */
   function drawAround() {
-    if (queued) return; // the next picture comes in this frame, and brings its own
-    around();
+    if (!queued) settleAround(); // else the next picture comes in this frame, and brings its own
+  }
+
+  function settleAround() {
+    around?.();
+    around = null;
   }
 
   /**
@@ -304,6 +310,7 @@ export function createViewer(root, { auto = false } = {}) {
       status.append(make("button", { type: "button", class: "lav-small", onclick: () => {
         write(status, "");
         from.shelf.retry();
+        from.changes.retry();
         queue();
       } }, "try again"));
     }
@@ -313,11 +320,12 @@ export function createViewer(root, { auto = false } = {}) {
   function turnTo(scene, source, key, before) {
     const photo = before?.source.photo === source.photo ? before.photo : createPhoto(source.photo);
     /** @type {Look} */
-    const next = { scene, source, key, photo, shelf: createShelf(source, (problem, asked) => failed(problem, asked, next), queue), changes: createChanges(scene, source, queue) };
+    const next = { scene, source, key, photo, shelf: createShelf(source, (problem, asked) => failed(problem, asked, next), queue), changes: createChanges(scene, source, (problem, asked) => failed(problem, asked, next), queue) };
     look = next;
     photo.ready.then(queue, (/** @type {unknown} */ problem) => look === next && write(status, isSaid(problem) ? problem.message : ""));
     chipped = null;
     drawn = null;
+    around = null;
     previewed = null;
     root.hidden = false;
     keepingFocus(() => {
@@ -349,13 +357,14 @@ export function createViewer(root, { auto = false } = {}) {
       const first = look === null;
       const still = keep && look && choice ? kept(look.scene, choice, scene) : {};
       const named = first && source.address ? addressed(source) : {};
-      const word = expected === null ? {} : { token: scene.tokens.findIndex((token) => token.role === "answer" || token.role === "end") + expected };
+      const word = expected && scene.answers.some(({ variant, replayed }) => replayed && variant === expected?.variant)
+        ? { token: scene.tokens.findIndex((token) => token.role === "answer" || token.role === "end") + expected.word } : {};
       expected = null;
       choice = fitted(scene, { ...opening, ...still, ...named, ...word });
       if (!isThere(choice, scene) && !("head" in named)) choice = settle(choice, { head: "mean", view: isThere({ ...choice, head: "mean" }, scene) ? choice.view : "raw" }, scene.view_kinds);
       zoom.whole();
       write(status, "");
-      noted = "";
+      if (!keep) noted = "";
       turnTo(scene, source, key, look);
       listeners.forEach((listener) => listener(/** @type {Choice} */ (choice)));
     },
@@ -375,6 +384,7 @@ export function createViewer(root, { auto = false } = {}) {
       root.setAttribute("aria-busy", String(on));
     },
     stale(on, words = "") {
+      if (on) expected = null; // another question is asked
       root.classList.toggle("lav-stale", on);
       write(staleLine, on ? words : "");
     },

@@ -134,7 +134,7 @@ def test_adapter_name_is_another_word_for_adapter(client: TestClient):
 def test_a_few_heads_of_any_layers_as_one_map(client: TestClient):
     (only,) = ask(client, head="L1H2,L0H0", token=2).json()["maps"]
     one, other = (ask(client, layer=layer, head=head, token=2).json()["maps"][0] for layer, head in ((1, 2), (0, 0)))
-    assert (only["head"], only["token"]) == ("L1H2,L0H0", 2)
+    assert (only["head"], only["token"], only["layer"]) == ("L1H2,L0H0", 2, None)
     np.testing.assert_allclose(only["heatmap"], np.add(one["heatmap"], other["heatmap"]) / 2, rtol=1e-5)
     assert only["image_share"] == pytest.approx((one["image_share"] + other["image_share"]) / 2, rel=1e-5)
 

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 
 from inference.errors import SelectionError
-from tests.visualize.factory import HEADS, LAYERS, recording, tokens
-from visualize import Selection, answer_indices, difference, select
+from tests.visualize.factory import HEADS, LAYERS, comparison, recording, tokens
+from visualize import Selection, answer_indices, difference, select, stack
 from visualize.numbers.head_choice import head_words
 
 
@@ -245,10 +245,20 @@ def test_relative_never_divides_by_less_than_a_hundredth_of_the_rows_mean():
     assert found[0, 1] == pytest.approx(one.by_token[7, 2, 0, 1] / 0.5, rel=1e-5)
 
 
-def test_relative_to_a_row_that_sees_nothing_of_the_image_is_refused():
+def test_relative_to_a_row_that_sees_nothing_of_the_image_is_0_and_the_other_layers_stay():
     one = with_views()
-    with pytest.raises(SelectionError, match="nothing to divide by"):
-        select(replace(one, general=np.zeros_like(one.general)), Selection(2, 7, view="relative"))
+    general = one.general.copy()
+    general[2, 1] = 0
+    dark = replace(one, general=general)
+    assert not select(dark, Selection(2, 7, 1, view="relative")).any()
+    np.testing.assert_array_equal(
+        select(dark, Selection(3, 7, 1, view="relative")), select(one, Selection(3, 7, 1, view="relative"))
+    )
+    base = replace(with_views(), adapter=None)
+    made = stack(comparison(base, dark), 7, head=1, view="relative")
+    assert "All values of find-red are 0." in made.notes[2]
+    assert any("there is no ratio, and 0 is shown" in note for note in made.notes[2])
+    assert not any("are 0" in note or "no ratio" in note for note in made.notes[3])
 
 
 def test_gradient_is_what_was_recorded_of_heads_and_named_is_the_same_for_every_layer():

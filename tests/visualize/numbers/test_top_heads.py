@@ -59,12 +59,12 @@ def test_every_word_and_number_of_a_stack_is_that_of_the_set():
     [
         (((4, 0),), "layer 4 does not exist"),
         (((0, 3),), "head 3 does not exist"),
-        ((), "1 to 64 different pairs"),
-        (((0, 1), (0, 1)), "1 to 64 different pairs"),
-        (((0, -1),), "1 to 64 different pairs"),
-        (((0,),), "1 to 64 different pairs"),
-        ((3,), "1 to 64 different pairs"),
-        (tuple((0, head) for head in range(65)), "1 to 64 different pairs"),
+        ((), "1 to 64 different ones, 0-based, such as L1H3,L0H2; not "),
+        (((0, 1), (0, 1)), "1 to 64 different ones, 0-based, such as L1H3,L0H2; not L0H1,L0H1"),
+        (((0, -1),), "1 to 64 different ones, 0-based, such as L1H3,L0H2; not "),
+        (((0,),), "1 to 64 different ones, 0-based, such as L1H3,L0H2; not "),
+        ((3,), "1 to 64 different ones, 0-based, such as L1H3,L0H2; not "),
+        (tuple((0, head) for head in range(65)), "1 to 64 different ones, 0-based, such as L1H3,L0H2; not "),
         ("L1H2", "head must be 'mean', 'max', a 0-based index or a set"),
         ([(0, 1)], "head must be"),
         (None, "head must be"),
@@ -87,7 +87,8 @@ def test_sets_are_written_and_read_and_nothing_else_is_taken_for_one():
         assert head_text(head) == text
         assert read_head(text) == head
     assert read_head("L3H1, L0H2") == ((3, 1), (0, 2))
-    for text in ("", "L1", "L1H", "H1L1", "L1H1;L2H2", "L1H1,", "L-1H1", "L1H1.5", "l1h1", "L٣H1", "L12345H1"):
+    others = ["", "L1", "L1H", "H1L1", "L1H1;L2H2", "L1H1,", "L-1H1", "L1H1.5", "l1h1", "L٣H1", "L12345H1", "L01H1"]
+    for text in others:
         assert read_head(text) == text
     assert [head_words(head) for head in ("mean", "max", 3, ((1, 2),), SET)] == [
         "mean of all heads",

@@ -1,3 +1,4 @@
+import hashlib
 import re
 
 import pytest
@@ -21,6 +22,12 @@ def pair():
         (Selection(0, "answer"), "attention-base-find-red-tokens-7-8-layer-0.png"),
         (Selection(0, (2, 5)), "attention-base-find-red-tokens-2-5-layer-0.png"),
         (Selection(0, 7, head=((1, 2), (3, 0))), "attention-base-find-red-token-7-red-heads-L1H2-L3H0.png"),
+        (
+            Selection(0, 7, head=tuple((layer, head) for layer in range(3) for head in range(2))),
+            "attention-base-find-red-token-7-red-6-heads-"
+            + hashlib.sha256(b"L0H0,L0H1,L1H0,L1H1,L2H0,L2H1").hexdigest()[:8]
+            + ".png",
+        ),
         (Selection(0, "focus", head=2), "attention-base-find-red-tokens-7-8-layer-0-head-2.png"),
         (Selection(0, "focus", head="max"), "attention-base-find-red-tokens-7-8-layer-0-head-max.png"),
         (Selection(1, 7, view="sink-masked"), "attention-base-find-red-token-7-red-layer-1-sink-masked.png"),

@@ -5,6 +5,8 @@ import json
 import numpy as np
 import pytest
 
+from inference.boxes import as_boxes
+from inference.measures import attention_ratio, box_share
 from tests.visualize.factory import HEADS, LAYERS, comparison, photo, recording
 from visualize import StackChoice, box_scores
 from visualize.stacks.box_body import NAMED_HEADS, box_body, box_json, box_matrix
@@ -84,6 +86,27 @@ def test_the_matrix_is_the_scores_of_the_recorded_tokens(several):
         best = [(each.layer, each.head) for each in scores.ranked(name)[:NAMED_HEADS]]
         assert [(each["layer"], each["head"]) for each in made["heads"][name]] == best
         assert made["top"][name] == ",".join(f"L{layer}H{head}" for layer, head in best)
+
+
+def test_a_set_of_heads_has_numbers_of_its_own(several):
+    few = ((3, 1), (0, 2))
+    made = box_body(several, BOXES, StackChoice(7, head=few, against="counts"))
+    for index, name in enumerate(("counts", "base", "find-red")):
+        row = np.mean(
+            [several.recording(None if name == "base" else name).by_head[at].astype(float) for at in few], axis=0
+        )
+        expected = box_share(row, as_boxes(BOXES), several.image_size)
+        numbers = made["numbers"][name]
+        shown = [percent(text, " %") for text in numbers["share"]["L3H1,L0H2"]]
+        np.testing.assert_allclose(shown, [100 * expected] * LAYERS, rtol=6e-3)
+        ratio = attention_ratio(row, as_boxes(BOXES), several.image_size)
+        np.testing.assert_allclose(list(map(float, numbers["ratio"]["L3H1,L0H2"])), float(ratio), rtol=6e-3)
+        assert set(numbers["hit"]["L3H1,L0H2"]) <= {"peak inside", "peak outside"}
+        assert ("change" in numbers) == bool(index)
+        if index:
+            assert len(numbers["change"]["L3H1,L0H2"]) == LAYERS
+    assert "L3H1,L0H2" not in box_body(several, BOXES, StackChoice(7))["numbers"]["base"]["share"]
+    assert "L3H1,L0H2" not in box_body(several, BOXES, StackChoice(8, head=few))["numbers"]["base"]["share"]
 
 
 def test_the_matrix_can_be_against_any_variant(several):
