@@ -531,6 +531,7 @@ def test_words_of_an_answer_that_is_not_replayed_lead_to_their_rows_or_to_its_re
         assert page.evaluate("told") == [["replay", {"variant": "base"}]]
         assert visit.choice("token") == FIRST + 1
         page.evaluate("viewer.show(scene, source, { key: 'second', keep: true })")  # another one than was asked for
+        settle(page)  # the chips are made anew
         assert visit.choice("token") == FIRST + 1
         chips.nth(2).click()
         answers = "scene.answers.map((one) => ({ ...one, replayed: one.variant === 'base' }))"
@@ -538,10 +539,12 @@ def test_words_of_an_answer_that_is_not_replayed_lead_to_their_rows_or_to_its_re
         assert visit.choice("token") == FIRST + 2
         page.evaluate("viewer.show(scene, source, { key: 'again', keep: true })")
         page.evaluate("viewer.show(scene, source, { key: 'third', choice: { token: 3 } })")  # of something else
+        settle(page)
         assert visit.choice("token") == 3
         chips.nth(3).click()
         page.evaluate("viewer.stale(true, 'asked anew')")  # another question, whose answer is another result
         page.evaluate("() => { viewer.show(scene, source, { key: 'other' }); viewer.stale(false); }")
+        settle(page)
         assert visit.choice("token") == page.evaluate("scene.opening.token")
         chips.nth(3).click()
         visit.choose(token=FIRST)  # goes elsewhere meanwhile
