@@ -775,6 +775,13 @@ def test_few_heads_of_all_layers_are_offered_as_one_map(several: Opened) -> None
     peak = np.unravel_index(int(expected.argmax()), expected.shape)
     numbers = stack(shown, FIRST, head=tuple(heads), variants=[None, "find-red"])
     assert numbers.variants[1].peaks[0] == peak
+    page.keyboard.press("Escape")
+    page.locator(".lav-frame").first.focus()
+    page.keyboard.press("ArrowUp")
+    assert several.choice("head") != "mean"  # the one above it in the menu: another set, or the maximum
+    page.keyboard.press("ArrowDown")
+    assert several.choice("head") == chosen
+    settle(page)
     before = several.pixels(1)
     several.choose(layer=0)
     several.choose(layer=3)

@@ -26,6 +26,8 @@ export function createControls({ choose, play, speed, through }) {
   let say = {};
   /** @type {[number, string][] | null} */
   let ranked = null;
+  /** @type {[HeadSet, string][]} */
+  let few = [];
   let offered = "";
   let heads = 0;
 
@@ -61,6 +63,7 @@ export function createControls({ choose, play, speed, through }) {
     fields.clear();
     ranked = null;
     offered = "";
+    few = [];
     heads = scene.heads;
     const last = scene.layers - 1;
     say = { layer: (layer) => `${layer} of 0–${last}`, opacity: (part) => `${Math.round(part * 100)} %` };
@@ -93,7 +96,7 @@ export function createControls({ choose, play, speed, through }) {
     const now = JSON.stringify([order, known]);
     if (now === offered) return;
     offered = now;
-    ranked = order;
+    [ranked, few] = [order, known];
     const field = fields.get("head");
     const plain = Array.from({ length: heads }, (_, head) => /** @type {[number, string]} */ ([head, `head ${head}`]));
     const option = (/** @type {readonly [string | number, string]} */ [value, word]) => make("option", { value }, word);
@@ -120,7 +123,7 @@ export function createControls({ choose, play, speed, through }) {
     },
     offerHeads,
     /** The heads in the order in which they are offered. @returns {Head[]} */
-    order: () => ["mean", "max", ...(ranked?.length ? ranked.map(([head]) => head) : Array.from({ length: heads }, (_, head) => head))],
+    order: () => ["mean", "max", ...few.map(([set]) => set), ...(ranked?.length ? ranked.map(([head]) => head) : Array.from({ length: heads }, (_, head) => head))],
     /** @param {boolean} on */
     playing(on) {
       button.textContent = on ? "❚❚" : "▶";
