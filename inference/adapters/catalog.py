@@ -166,6 +166,9 @@ class AdapterCatalog:
             files = read_adapter(source)
         except AdapterRefusedError as error:
             return without_files(source, "unusable", str(error))
+        except Exception as error:
+            _logger.exception("adapter %r cannot be described", source.name)
+            return without_files(source, "unusable", f"Its files cannot be read ({type(error).__name__}).")
         info = replace(files.info, stamp=self._stamp(files))
         own = self._model.id.rpartition("/")[2].lower()
         if info.base_model and info.base_model.rstrip("/").rpartition("/")[2].lower() != own:

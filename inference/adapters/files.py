@@ -5,6 +5,7 @@ Files are input from strangers: nothing is unpickled, and of the weights only th
 
 import hashlib
 import json
+import stat
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
@@ -21,6 +22,9 @@ from inference.adapters.layout import current_keys, module_of, note
 from inference.adapters.search import ADAPTER_PICKLES, CONFIG_FILE, WEIGHTS_FILE
 from inference.errors import AdapterRefusedError
 from inference.records import AdapterInfo
+
+#: Of an adapter's config, and of its weights: rank 256 on every matrix of a 32B model takes 8 GB in float32.
+MOST_CONFIG_BYTES, MOST_WEIGHTS_BYTES = 2**20, 16 * 2**30
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,6 +65,7 @@ def read_adapter(source: AdapterSource) -> AdapterFiles:
     state = file_state(folder)
     config = _config(source.name, folder)
     weights = folder / WEIGHTS_FILE
+    _check_file(source.name, weights, MOST_WEIGHTS_BYTES)
     if not weights.is_file():
         pickled = next((name for name in ADAPTER_PICKLES if (folder / name).is_file()), None)
         if pickled:
@@ -85,6 +90,36 @@ def read_adapter(source: AdapterSource) -> AdapterFiles:
             "Load it with the tool that made it and save it with PEFT's save_pretrained.",
         ) from error
     return AdapterFiles(weights, config, keys, _describe(source, config, shapes, keys), state)
+
+
+def _check_file(name: str, path: Path, most: int) -> None:
+    """Pass a regular file that lies in its folder and is not too large; a missing one is another matter.
+
+    A pipe would be waited for, a device read for ever, a link would read what the folder's owner does not own. The
+    Hub's cache links a snapshot's files to `blobs` beside `snapshots`.
+
+    Raises:
+        AdapterRefusedError: anything else.
+    """
+    try:
+        found = path.stat()
+        target, folder = path.resolve(), path.parent.resolve()
+    except FileNotFoundError:
+        return
+    except (OSError, RuntimeError) as error:  # a link to itself
+        raise AdapterRefusedError(
+            f"Adapter {name!r}: {path.name} cannot be read ({type(error).__name__}).", "Copy it again."
+        ) from error
+    blobs = folder.parent.parent / "blobs"
+    if not stat.S_ISREG(found.st_mode) or not (target.is_relative_to(folder) or target.parent == blobs):
+        raise AdapterRefusedError(
+            f"Adapter {name!r}: {path.name} is no plain file of its folder.", "Copy the file itself, not a link to it."
+        )
+    if found.st_size > most:
+        raise AdapterRefusedError(
+            f"Adapter {name!r}: {path.name} has {found.st_size:,} bytes; at most {most:,} are read.",
+            "Is this the folder PEFT saved?",
+        )
 
 
 def folder_of(source: AdapterSource) -> Path:
@@ -151,6 +186,7 @@ def _from_hub(identifier: str) -> Path:
 
 
 def _config(name: str, folder: Path) -> dict[str, Any]:
+    _check_file(name, folder / CONFIG_FILE, MOST_CONFIG_BYTES)
     try:
         config = json.loads((folder / CONFIG_FILE).read_text(encoding="utf-8"))
     except FileNotFoundError as error:

@@ -14,7 +14,8 @@ from peft.utils.other import ModulesToSaveWrapper
 
 from inference.adapters.attach import add, fill
 from inference.adapters.files import AdapterFiles
-from inference.adapters.layout import current_config
+from inference.adapters.layout import current_config, module_of
+from inference.adapters.patterns import check_patterns
 from inference.errors import AdapterRefusedError
 
 #: What PEFT and torch throw at files that do not fit, or at a config that makes no sense.
@@ -71,6 +72,7 @@ def check_fit(
     Raises:
         AdapterRefusedError: it does not fit, or carries weights of the base model itself.
     """
+    check_patterns(name, files.config, [*_module_names(skeleton), *map(module_of, files.keys)])
     before = list(skeleton.parameters())  # held: a tensor's id is given away again with its last reference
     try:
         config = _lora_config(current_config(files.config, files.keys))
@@ -89,6 +91,10 @@ def check_fit(
     adapted = frozenset(path for path, module in wrapped.items() if isinstance(module, LoraLayer))
     replaced = frozenset(path for path, module in wrapped.items() if isinstance(module, ModulesToSaveWrapper))
     return config, Places(adapted, replaced, frozenset(config.target_parameters or ()))
+
+
+def _module_names(skeleton: torch.nn.Module) -> list[str]:
+    return [path for path, _ in skeleton.named_modules()]
 
 
 def _does_not_fit(name: str, what: str) -> AdapterRefusedError:

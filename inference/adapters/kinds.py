@@ -11,6 +11,8 @@ from inference.errors import AdapterRefusedError
 
 #: Only shape what A and B begin with; the file replaces both. EVA and MiCA leave the base's weights alone, too.
 _HARMLESS_INITS = (True, False, "gaussian", "orthogonal", "eva", "mica")
+#: Wider than any matrix of the family: more is no low rank, and takes memory before it is compared with the file.
+MOST_RANK = 65_536
 _PLAIN = "Train or convert it as plain LoRA, rsLoRA or DoRA."
 _CONVERT = "Save it again with save_pretrained(path_initial_model_for_weight_conversion=…), which makes it plain LoRA."
 #: Trained on weights that the initialisation had changed: A and B of the file belong to those, not to the base model.
@@ -74,8 +76,9 @@ def refuse_untrue_kinds(name: str, config: Mapping[str, Any]) -> None:
     if unknown:
         refuse(f"uses options that are not known here: {', '.join(key[:40] for key in unknown[:5])}")
     rank, alpha = config.get("r"), config.get("lora_alpha")
-    if not (_is_number(rank) and isinstance(rank, int) and rank > 0 and _is_number(alpha)):
-        refuse(f"has rank {str(rank)[:40]!r} and alpha {str(alpha)[:40]!r}", "Both must be numbers, the rank positive.")
+    if not (_is_rank(rank) and _is_number(alpha)):
+        words = f"Both must be numbers, the rank a whole one from 1 to {MOST_RANK:,}."
+        refuse(f"has rank {str(rank)[:40]!r} and alpha {str(alpha)[:40]!r}", words)
     for option in ("modules_to_save", "target_parameters"):
         names = config.get(option)
         if names and not (isinstance(names, list) and all(isinstance(entry, str) for entry in names)):
@@ -84,6 +87,12 @@ def refuse_untrue_kinds(name: str, config: Mapping[str, Any]) -> None:
         pattern = config.get(option)
         if pattern and not (isinstance(pattern, dict) and all(map(_is_number, pattern.values()))):
             refuse(f"has {option} that does not map names to numbers", "Copy its config again.")
+        if option == "rank_pattern" and not all(map(_is_rank, (pattern or {}).values())):
+            refuse(f"has a rank in rank_pattern that is none: whole numbers from 1 to {MOST_RANK:,} are", _PLAIN)
+
+
+def _is_rank(value: object) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and 0 < value <= MOST_RANK
 
 
 def _is_number(value: object) -> bool:
