@@ -293,6 +293,7 @@ def test_shift_and_a_click_shows_the_mean_over_a_range_and_says_so(viewer: Opene
 def test_a_chip_that_is_hovered_is_previewed_and_left_again(viewer: Opened) -> None:
     page = viewer.page
     page.locator(f'.lav-chip[data-token="{FIRST}"]').click()
+    page.locator("h2").first.hover()
     page.locator(f'.lav-chip[data-token="{FIRST + 1}"]').hover()
     expect(viewer.canvases().first).to_have_attribute("data-token", str(FIRST + 1))
     assert viewer.choice("token") == FIRST
@@ -560,6 +561,25 @@ def test_an_old_result_is_dimmed_and_says_so(viewer: Opened) -> None:
     assert float(viewer.page.locator(".lav-pictures").evaluate("(one) => getComputedStyle(one).opacity")) == 1
 
 
+def test_a_refusal_that_a_preview_met_is_said_again_when_its_token_is_chosen(viewer: Opened) -> None:
+    page = viewer.page
+    page.evaluate(
+        """(refused) => { const whole = source.stack;
+        source.stack = (choice) => choice.token === refused && choice.window === 1
+          ? Promise.reject({ message: 'Not here.', code: 'not_in_report' }) : whole(choice); }""",
+        FIRST + 1,
+    )
+    viewer.choose(token=FIRST, window=1)
+    expect(page.locator(".lav-where")).to_contain_text("(mean)")
+    chip = page.locator(f".lav-rows [data-token='{FIRST + 1}']")
+    page.locator(".lav-where").hover()
+    chip.hover()
+    expect(page.get_by_text("Not here.")).to_be_visible()  # of what is previewed
+    chip.click()
+    settle(page)
+    expect(page.get_by_text("Not here.")).to_be_visible()  # of what is chosen
+
+
 def test_numbers_that_do_not_come_can_be_asked_for_again(viewer: Opened) -> None:
     page = viewer.page
     cut = "source.stack = () => Promise.reject({ message: 'The line was cut.' })"
@@ -764,8 +784,9 @@ def test_few_heads_of_all_layers_are_offered_as_one_map(several: Opened) -> None
     several.choose(adapter="find-red", token=FIRST)
     made: Any = scene_json(shown)
     options = page.locator("select[data-choice=head] option")
+    top = made["changed"]["top"]["find-red"]
+    expect(options.filter(has_text="5 that changed most")).to_have_attribute("value", top)
     few = {text: value for value, text in options.evaluate_all("(all) => all.map((one) => [one.value, one.label])")}
-    assert few["5 that changed most"] == made["changed"]["top"]["find-red"]
     assert few["5 that look at the image, at few cells"] == made["localizing"]["find-red"]
     chosen = few["5 that changed most"]
     page.locator("select[data-choice=head]").select_option(chosen)

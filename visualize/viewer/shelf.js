@@ -8,7 +8,7 @@ const STACKS_ROOM = 24;
 
 /**
  * @param {Source} source
- * @param {(problem: unknown, choice: Choice) => void} failed
+ * @param {(problem: unknown, choice: Choice, again: boolean) => void} failed again: it was said before
  * @param {() => void} arrived
  */
 export function createShelf(source, failed, arrived) {
@@ -16,8 +16,8 @@ export function createShelf(source, failed, arrived) {
   const kept = new Map();
   /** @type {Set<string>} */
   const asked = new Set();
-  /** @type {Set<string>} */
-  const refused = new Set();
+  /** @type {Map<string, unknown>} why, by key */
+  const refused = new Map();
 
   /** @param {Choice} choice */
   async function ask(choice) {
@@ -32,8 +32,8 @@ export function createShelf(source, failed, arrived) {
         kept.delete(oldest);
       }
     } catch (problem) {
-      refused.add(key);
-      failed(problem, choice);
+      refused.set(key, problem);
+      failed(problem, choice, false);
     } finally {
       asked.delete(key);
     }
@@ -42,7 +42,7 @@ export function createShelf(source, failed, arrived) {
 
   return {
     /**
-     * The stack of a choice, if it is here; if not, it is asked for once.
+     * The stack of a choice, if it is here; if not, it is asked for once, and a refusal is said each time.
      * @param {Choice} choice
      * @returns {Stack | undefined}
      */
@@ -52,7 +52,8 @@ export function createShelf(source, failed, arrived) {
       if (stack) {
         kept.delete(key);
         kept.set(key, stack); // now the most recently used
-      } else if (!asked.has(key) && !refused.has(key)) void ask(choice);
+      } else if (refused.has(key)) failed(refused.get(key), choice, true);
+      else if (!asked.has(key)) void ask(choice);
       return stack;
     },
     /**

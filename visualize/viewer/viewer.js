@@ -299,12 +299,13 @@ export function createViewer(root, { auto = false } = {}) {
     return true;
   }
 
-  /** @param {unknown} problem @param {Choice} asked @param {Look} from */
-  function failed(problem, asked, from) {
+  /** @param {unknown} problem @param {Choice} asked @param {Look} from @param {boolean} again whether it was refused before */
+  function failed(problem, asked, from, again) {
     if (look !== from) return;
     const code = typeof problem === "object" && problem !== null && "code" in problem ? problem.code : "";
-    if (code === "not_recorded") return queue();
+    if (code === "not_recorded") return again ? undefined : queue();
     if (JSON.stringify(wanted().token) !== JSON.stringify(asked.token)) return; // a neighbour that nobody looks at
+    if (status.hasChildNodes()) return; // it is said already
     status.replaceChildren(isSaid(problem) ? String(problem.message) : "These numbers did not come.", " ");
     if (code !== "not_in_report") { // what a file does not hold does not come by asking again
       status.append(make("button", { type: "button", class: "lav-small", onclick: () => {
@@ -320,7 +321,7 @@ export function createViewer(root, { auto = false } = {}) {
   function turnTo(scene, source, key, before) {
     const photo = before?.source.photo === source.photo ? before.photo : createPhoto(source.photo);
     /** @type {Look} */
-    const next = { scene, source, key, photo, shelf: createShelf(source, (problem, asked) => failed(problem, asked, next), queue), changes: createChanges(scene, source, (problem, asked) => failed(problem, asked, next), queue) };
+    const next = { scene, source, key, photo, shelf: createShelf(source, (problem, asked, again) => failed(problem, asked, next, again), queue), changes: createChanges(scene, source, (problem, asked) => failed(problem, asked, next, false), queue) };
     look = next;
     photo.ready.then(queue, (/** @type {unknown} */ problem) => look === next && write(status, isSaid(problem) ? problem.message : ""));
     chipped = null;
