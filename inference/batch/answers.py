@@ -10,6 +10,7 @@ import json
 import os
 import re
 import threading
+import unicodedata
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -33,8 +34,10 @@ _NOTES = ".measured.jsonl"
 #: To be raised when a measure begins to mean something else: notes with another number are made again.
 _MEASURES = 3
 _LINE_ENDS = re.compile("[\x7f-\x9f\u2028\u2029]")
-#: A spreadsheet reads a cell that begins so as a formula.
-_FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n")
+#: A spreadsheet reads a cell that begins so as a formula; some skip what is blank before it.
+_FORMULA = ("=", "+", "-", "@")
+_BLANKS = " \t\r\n\v\f\x00\u200b\u2060\ufeff"
+_CONTROLS = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f]")  # all but the tab and the line's end, which cells may hold
 
 
 class Answers:
@@ -220,7 +223,16 @@ def _json_line(row: Row) -> str:
 
 
 def _harmless(cell: Cell) -> Cell:
-    return f"'{cell}" if isinstance(cell, str) and cell.startswith(_FORMULA) else cell
+    """A stranger's text as a cell that no spreadsheet runs and no terminal obeys.
+
+    A formula is one also behind blanks or a byte order mark, and in fullwidth letters, which some programs read as
+    plain ones; such a cell begins with an apostrophe. Control characters are written as escapes.
+    """
+    if not isinstance(cell, str):
+        return cell
+    text = _CONTROLS.sub(lambda found: f"\\x{ord(found[0]):02x}", cell)
+    start = unicodedata.normalize("NFKC", cell).lstrip(_BLANKS)
+    return f"'{text}" if start.startswith(_FORMULA) or cell.startswith(("\t", "\r", "\n")) else text
 
 
 def _cannot_write(folder: Path, error: OSError) -> InputError:

@@ -18,7 +18,7 @@ from PIL import Image
 
 from inference import Comparison, Request
 from inference.batch.__main__ import main
-from inference.batch.answers import Answers, only_run
+from inference.batch.answers import Answers, only_run, write_summary
 from inference.batch.items import items_of, list_images, read_lines, safe_stem
 from inference.batch.progress import ProgressBar
 from inference.batch.run import ENOUGH, UNSAVED
@@ -599,11 +599,35 @@ def test_hostile_names_and_words_stay_text(tmp_path):
     assert {row["prompt"] for row in rows} == set(WORDS)
     for row, cells in zip(rows, table(out), strict=True):
         for name in ("image", "prompt", "id", "answer", "notes"):
-            text, cell = row[name] or "", cells[name]
+            text, cell = (row[name] or "").replace("\r", "\\x0d").replace("\x1b", "\\x1b"), cells[name]
             assert cell in (text, f"'{text}")
             assert not cell.startswith(("=", "+", "-", "@", "\t", "\r", "\n"))
         assert cells["logprob"] in ("", str(row["logprob"]))  # numbers stay numbers: no apostrophe
     assert any(cells["logprob"].startswith("-") for cells in table(out))
+
+
+@pytest.mark.parametrize(
+    ("words", "cell"),
+    [
+        ("plain", "plain"),
+        ("a = b", "a = b"),
+        (" =1+1", "' =1+1"),
+        ("\ufeff=1+1", "'\ufeff=1+1"),
+        ("\u200b\u00a0@SUM(A1)", "'\u200b\u00a0@SUM(A1)"),
+        ("＝1+1", "'＝1+1"),
+        ("＋1", "'＋1"),
+        ("\x00=1", "'\\x00=1"),
+        ("\x1b[31mred\x07", "\\x1b[31mred\\x07"),
+        ("\x9b31m", "\\x9b31m"),
+        ("two\nlines\tand a tab", "two\nlines\tand a tab"),
+        ("\ttab", "'\ttab"),
+    ],
+)
+def test_a_cell_of_the_table_is_no_formula_and_commands_no_terminal(tmp_path, words, cell):
+    write_summary(tmp_path, [{"prompt": words, "logprob": -1.5}])
+    (row,) = table(tmp_path)
+    assert (row["prompt"], row["logprob"]) == (cell, "-1.5")
+    assert summary(tmp_path)[0]["prompt"] == words  # the lines hold the words themselves
 
 
 def test_names_are_made_safe():
