@@ -5,6 +5,7 @@ A message says what was wrong, what was got and what was expected; `hint` says w
     VisualizerError
     ├── NotFoundError               no route of that name and method
     ├── NotAuthenticatedError       no user name and password where the server asks for them
+    ├── ForeignOriginError          a browser asks in another page's name, or for a name that is not this server's
     ├── InputError                  the request itself
     │   ├── ImageError              … its image
     │   │   ├── NotAnImageError         bytes that are no image, or a truncated one
@@ -77,6 +78,13 @@ class NotAuthenticatedError(VisualizerError):
 
     code = "not_authenticated"
     status = 401
+
+
+class ForeignOriginError(VisualizerError):
+    """The request is of another server's page, or asks for a name that is not this server's."""
+
+    code = "foreign_origin"
+    status = 403
 
 
 class InputError(VisualizerError):

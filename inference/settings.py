@@ -117,6 +117,9 @@ class Settings:
     port: int = _setting(7860, "port to listen on", flag=True)
     share: bool = _setting(False, "also open a public gradio.live link", flag=True)
     auth: str = _setting("", "USER:PASSWORD that guards the page and every route", flag=True, secret=True)
+    allowed_host: tuple[str, ...] = _setting(
+        (), "a name under which browsers may ask for this server, such as viz.example.org; repeatable", flag=True
+    )
     attention: AttentionMode = _setting(
         "auto",
         "how attention is read: upstream's eager matrices, or only the asked rows; auto decides by bytes",

@@ -1,6 +1,7 @@
 """`python app.py` in a process of its own: what it says, and whom it believes."""
 
 import contextlib
+import http.client
 import os
 import re
 import socket
@@ -66,6 +67,38 @@ def test_in_whose_name_a_request_comes_is_believed_of_the_operators_proxies_alon
     said = (tmp_path / "log").read_text()
     assert "share=True" not in said
     assert "Running on" not in said
+
+
+def test_pages_of_other_servers_are_refused_everywhere_and_get_no_leave_to_read(tmp_path: Path):
+    """Gradio's own routes too, whose middleware allows every origin on a public host."""
+
+    def ask(path: str, headers: dict[str, str], method: str = "GET") -> tuple[int, dict[str, str]]:
+        connection = http.client.HTTPConnection(host, port, timeout=PATIENCE)
+        body = b"--x\r\n\r\n--x--" if method == "POST" else None
+        more = {"Content-Type": "multipart/form-data; boundary=x"} if method == "POST" else {}
+        connection.request(method, path, body, headers | more)
+        with contextlib.closing(connection), connection.getresponse() as answer:
+            answer.read()
+            return answer.status, {name.lower(): value for name, value in answer.getheaders()}
+
+    with started(tmp_path / "log") as address:
+        host, port = re.findall(r"//([^:/]+):(\d+)", address)[0]
+        own = f"http://{host}:{port}"
+        for path in ("/", "/config", "/gradio_api/info", "/api/adapters", "/viewer/viewer.js", "/docs"):
+            assert ask(path, {})[0] == 200
+            assert ask(path, {"Origin": own})[0] == 200
+            for headers in ({"Origin": "https://evil.com"}, {"Host": "evil.com"}, {"Origin": "null"}):
+                code, answer = ask(path, headers)
+                assert code == 403
+                assert not [name for name in answer if name.startswith("access-control")]
+        for path in ("/api/analyze", "/gradio_api/upload", "/gradio_api/queue/join", "/gradio_api/run/predict"):
+            assert ask(path, {"Origin": "https://evil.com"}, "POST")[0] == 403
+        preflight = {"Origin": "https://evil.com", "Access-Control-Request-Method": "POST"}
+        assert ask("/gradio_api/queue/join", preflight, "OPTIONS")[0] == 403
+    with started(tmp_path / "log", VISUALIZER_ALLOWED_HOST="viz.example.org") as address:
+        host, port = re.findall(r"//([^:/]+):(\d+)", address)[0]
+        assert ask("/config", {"Host": "viz.example.org", "Origin": "https://viz.example.org"})[0] == 200
+        assert ask("/config", {"Host": "evil.com"})[0] == 403
 
 
 @pytest.mark.slow

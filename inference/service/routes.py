@@ -24,6 +24,7 @@ from inference.service.documentation import documentation
 from inference.service.endpoints import answered, question_of, shown
 from inference.service.looking import Looking
 from inference.service.middleware import RouteGuard, error_json
+from inference.service.origins import guarded_lifespan
 from inference.service.schema import AnalyzeFields, ExplainFields, parse
 from inference.settings import Limits
 from visualize.analysis_json import adapter_json, model_json
@@ -57,7 +58,12 @@ def app_kwargs(service: AnalysisService) -> dict[str, Any]:
     settings = service.settings
     guarded = RouteGuard(_api(service), settings.auth, settings.limits.max_upload_bytes)
     paths = ("/api", "/api/{rest:path}", "/docs", "/openapi.json", "/visits/{rest:path}", "/viewer/{rest:path}")
-    return {"routes": [Route(path, guarded) for path in paths], "openapi_url": None, "docs_url": None}
+    return {
+        "routes": [Route(path, guarded) for path in paths],
+        "lifespan": guarded_lifespan(settings),
+        "openapi_url": None,
+        "docs_url": None,
+    }
 
 
 def _api(service: AnalysisService) -> FastAPI:
