@@ -253,7 +253,7 @@ class _Watch:
 
     def note(self, frame, event, argument):
         code = frame.f_code
-        if code.co_filename.startswith(str(ROOT / "visualize")):
+        if code.co_filename.startswith((str(ROOT / "visualize"), str(MEASURES))):
             self.calls.setdefault(f"{code.co_filename}:{code.co_name}", set()).add(self.test)
 
 
@@ -330,8 +330,8 @@ def _run(path: Path, source: str, position: int, fault: int, callers: dict[str, 
 def _files() -> list[Path]:
     """All files of tests, the quick ones before the slow."""
     slow = ("test_resize", "test_overlay", "test_sheet", "test_marks")
-    files = (file for file in TESTS.rglob("test_*.py") if file.name not in LEFT_OUT)
-    return sorted(files, key=lambda file: (file.stem in slow, file.name))
+    files = [file for file in TESTS.rglob("test_*.py") if file.name not in LEFT_OUT]
+    return sorted([MEASURES_TESTS, *files], key=lambda file: (file.stem in slow, file.name))
 
 
 def _pytest(files: list[Path], *plugins: object) -> int:

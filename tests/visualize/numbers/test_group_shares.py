@@ -4,6 +4,7 @@ import math
 
 import numpy as np
 import pytest
+from matplotlib.figure import Figure
 
 from inference.errors import SelectionError
 from inference.records import GROUPS
@@ -77,6 +78,45 @@ def test_the_picture_shows_each_layers_image_share_as_a_height():
     found = sorted({int(height) for height in heights if (heights == height).sum() > 20 and height})
     assert len(found) == LAYERS
     np.testing.assert_allclose(np.array(found) / found[-1], np.array([0.1, 0.3, 0.5, 0.7]) / 0.7, atol=0.03)
+
+
+def test_every_word_and_part_of_the_picture_is_there(monkeypatch):
+    """What matplotlib was asked to draw: bars, their heights, looks and words."""
+    drawn = []
+
+    class Kept(Figure):
+        def __init__(self, *given, **more):
+            super().__init__(*given, **more)
+            drawn.append(self)
+
+    monkeypatch.setattr("visualize.pictures.shares.Figure", Kept)
+    shown = comparison(recording(), recording("a$b_{c}", seed=1))
+    named = {"mean": "mean of all heads", "max": "mean of all heads", 2: "head 2", ((1, 0),): "head L1H0"}
+    for head, words in named.items():
+        shares_picture(shown, 7, head=head, dots_per_inch=50)
+        (figure,) = drawn
+        assert tuple(figure.get_size_inches()) == (9.2, 3)
+        assert figure.get_suptitle() == f"token 7 “ red”, row 26 · {words}"
+        left, right = figure.axes
+        assert (left.get_title(), right.get_title()) == ("base", "a$b_{c}")
+        assert right.get_shared_y_axes().joined(left, right)
+        assert (left.get_ylabel(), right.get_ylabel()) == ("% of the attention", "")
+        for axes, own in zip((left, right), shown.recordings, strict=True):
+            assert axes.get_xlabel() == "layer"
+            assert (axes.get_xlim(), axes.get_ylim()) == ((-0.5, LAYERS - 0.5), (0, 100))
+            bottoms = np.zeros(LAYERS)
+            looks = set()
+            for group, bars in enumerate(axes.containers):
+                of_layers = [100 * group_shares(own, Selection(layer, 7, head))[group] for layer in range(LAYERS)]
+                np.testing.assert_allclose([bar.get_height() for bar in bars], of_layers)
+                np.testing.assert_allclose([bar.get_y() for bar in bars], bottoms, atol=1e-9)
+                np.testing.assert_allclose([bar.get_x() + bar.get_width() / 2 for bar in bars], range(LAYERS))
+                looks.add((bars[0].get_facecolor(), bars[0].get_hatch()))
+                bottoms += of_layers
+            assert len(looks) == 4
+        (legend,) = figure.legends
+        assert [text.get_text() for text in legend.get_texts()] == list(GROUPS)[::-1]
+        drawn.clear()
 
 
 def test_a_picture_of_one_variant_is_narrower():
