@@ -6,10 +6,8 @@ is meant is written down, read over in the difference and committed:
     python -m tests.visualize.findings.what_is_said
 """
 
-import json
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
@@ -17,6 +15,7 @@ from inference.explanations import Attribution, Chance, Explanation, Knockout, P
 from inference.records import Token
 from tests.visualize.factory import HEADS, LAYERS, comparison, recording, tokens
 from tests.visualize.findings.explained import ABOUT, attribution, chance, knockout, parts
+from tests.visualize.kept import Kept, keep, plain
 from visualize.findings.cards_json import QUESTIONS, Way, findings_json, offers_json, price_words
 from visualize.findings.explanation_json import explanation_json
 
@@ -100,41 +99,24 @@ def _parts(rng: np.random.Generator) -> Parts:
     )
 
 
-def what_is_said() -> dict[str, dict[str, Any]]:
-    """All of it, as plain values; numbers to nine digits, which every processor agrees on."""
+def what_is_said() -> Kept:
+    """All of it, as plain values."""
     way = Way({"question": "attribution", "by": "head"}, "every head", 48, 12.3)
     shown = comparison(recording(), recording("find-red", seed=1))
     prices = [(1, None), (1_200, 0.01), (8, 9.96), (8, 10.4), (8, 89.0), (8, 90.0), (8, 3_000.0)]
-    said: dict[str, dict[str, Any]] = {
-        "cards": {
-            name: findings_json(each, shown, about="these cells" if isinstance(each, Knockout) else "", more=[way])
-            for name, each in explanations().items()
-        },
-        "without a result": {"few heads": findings_json(explanations()["few heads"])},
-        "for programs": {name: explanation_json(each) for name, each in explanations().items()},
-        "offers": {"all": offers_json({card: [way, Way({}, "", 1, None)] for card in QUESTIONS})},
-        "prices": {"all": [price_words(*price) for price in prices]},
-    }
-    rounded: dict[str, dict[str, Any]] = _rounded(json.loads(json.dumps(said, allow_nan=False)))
-    return rounded
-
-
-def _rounded(value: Any) -> Any:
-    if isinstance(value, dict):
-        return {name: _rounded(each) for name, each in value.items()}
-    if isinstance(value, list):
-        return [_rounded(each) for each in value]
-    return float(f"{value:.9g}") if isinstance(value, float) else value
-
-
-def written(said: dict[str, dict[str, Any]]) -> str:
-    """As JSON, a line for each thing that is said."""
-    parts = []
-    for part, each in said.items():
-        lines = [f"{json.dumps(name)}: {json.dumps(value, ensure_ascii=False)}" for name, value in each.items()]
-        parts.append(f"{json.dumps(part)}: {{\n" + ",\n".join(lines) + "\n}")
-    return "{\n" + ",\n".join(parts) + "\n}\n"
+    return plain(
+        {
+            "cards": {
+                name: findings_json(each, shown, about="these cells" if isinstance(each, Knockout) else "", more=[way])
+                for name, each in explanations().items()
+            },
+            "without a result": {"few heads": findings_json(explanations()["few heads"])},
+            "for programs": {name: explanation_json(each) for name, each in explanations().items()},
+            "offers": {"all": offers_json({card: [way, Way({}, "", 1, None)] for card in QUESTIONS})},
+            "prices": {"all": [price_words(*price) for price in prices]},
+        }
+    )
 
 
 if __name__ == "__main__":
-    KNOWN.write_text(written(what_is_said()), encoding="utf-8")
+    keep(KNOWN, what_is_said())

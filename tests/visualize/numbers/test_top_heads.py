@@ -107,6 +107,7 @@ def test_the_top_heads_are_the_largest_scores_of_all_layers():
     assert top_heads(scores, 3) == tuple(expected[:3])
     assert top_heads(scores, 99) == tuple(expected)
     assert top_heads(scores) == tuple(expected[:5])
+    assert top_heads(scores, 1) == (expected[0],)
     assert top_heads([[1, 2], [2, math.nan]], 9) == ((0, 1), (1, 0), (0, 0))
     assert top_heads(np.zeros((2, 2))) == ()
     assert all(type(index) is int for place in top_heads(scores) for index in place)

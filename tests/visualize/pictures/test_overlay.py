@@ -132,6 +132,12 @@ def test_a_signed_scale_refuses_a_sequential_map_and_the_reverse():
         overlay(photo(), heat, UNIT, colormap="jet")
 
 
+@pytest.mark.parametrize("shape", [(2, 3, 4), (6,), (0, 3), (3, 0)])
+def test_what_is_no_map_is_refused(shape):
+    with pytest.raises(SelectionError, match="a map must be"):
+        overlay(np.zeros((8, 8, 3), np.uint8), np.zeros(shape, np.float32), UNIT)
+
+
 def test_a_value_that_is_no_number_is_refused_not_drawn():
     heat = np.zeros((3, 5), np.float32)
     heat[1, 1] = np.nan
