@@ -125,6 +125,14 @@ class Tab:
     def _add(self, count: int) -> None:
         self.bytes += count
 
+    def memory(self) -> float:
+        """Bytes that live objects and their buffers take, after what nobody holds any more is gone."""
+        self.page.wait_for_timeout(1_500)  # what is fetched ahead is here
+        for _ in range(3):
+            self.wire.send("HeapProfiler.collectGarbage")
+        usage = self.wire.send("Runtime.getHeapUsage")
+        return float(usage["usedSize"] + usage.get("backingStorageSize", 0))
+
     def analyze(self, prompt: str) -> None:
         """Ask, and wait until the result is painted."""
         self.page.fill("#prompt textarea", prompt)
@@ -237,8 +245,7 @@ def memory(browser: Browser, root: Path, folder: Path, photo: Path, analyses: in
             tab.page.evaluate("probe.shown = attentionPage.shown")
             tab.page.evaluate("probe.until('layer')")
             if count in (1, 2, 5) or count % 20 == 0:
-                tab.page.evaluate("gc()")
-                heap = tab.page.evaluate("performance.memory.usedJSHeapSize")
+                heap = tab.memory()
                 used = process.memory_info().rss
                 sys.stdout.write(f"{count:10d}{heap / 1e6:10.1f}{used / 1e6:12.0f}\n")
                 sys.stdout.flush()
