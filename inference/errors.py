@@ -269,10 +269,20 @@ class NoGpuError(DeadlineError):
 
 
 class BusyError(VisualizerError):
-    """Too many requests at once."""
+    """Too many requests at once.
+
+    Args:
+        message, hint: see `VisualizerError`.
+        after: seconds after which another try may succeed.
+    """
 
     code = "too_many_requests"
     status = 429
+
+    def __init__(self, message: str, hint: str = "", after: float = 60.0) -> None:
+        super().__init__(message, hint)
+        self.args = (message, hint, after)
+        self.after = after
 
 
 class CancelledError(VisualizerError):

@@ -37,6 +37,7 @@ class RateLimit:
                 raise BusyError(
                     f"This address asked for {len(times)} analyses within a minute; the limit is {self._per_minute}.",
                     f"Try again in {wait:.0f} s.",
+                    wait,
                 )
             times.append(now)
 

@@ -51,6 +51,16 @@ class RequestQueue:
         with self._moved:
             return max(0, len(self._tickets) - self._at_once)
 
+    @property
+    def capacity(self) -> int:
+        """How many may be served or wait at the same time."""
+        with self._moved:
+            return self._at_once + self._longest
+
+    def full(self) -> BusyError:
+        """What whoever comes too late is told."""
+        return BusyError(f"{self._longest} analyses are waiting already; that is the limit.", "Try again in a minute.")
+
     def ahead(self, ticket: Ticket) -> int:
         """How many must finish before it is this ticket's turn."""
         with self._moved:
@@ -64,9 +74,7 @@ class RequestQueue:
         """
         with self._moved:
             if len(self._tickets) - self._at_once >= self._longest:
-                raise BusyError(
-                    f"{self._longest} analyses are waiting already; that is the limit.", "Try again in a minute."
-                )
+                raise self.full()
 
     @contextmanager
     def place(self) -> Iterator[Ticket]:

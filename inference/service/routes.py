@@ -6,8 +6,12 @@ What they take is `AnalyzeFields` and `ExplainFields`, which their OpenAPI is ma
 
 import asyncio
 import json
+import math
 import threading
-from collections.abc import Callable
+from collections import Counter
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from typing import Any, TypeVar
 
 from fastapi import FastAPI
@@ -18,7 +22,7 @@ from starlette.responses import HTMLResponse, JSONResponse, Response
 from starlette.routing import Route
 from starlette.staticfiles import StaticFiles
 
-from inference.errors import BadBodyError, NotFoundError, UnexpectedError, VisualizerError
+from inference.errors import BadBodyError, BusyError, NotFoundError, UnexpectedError, VisualizerError
 from inference.service.analysis import AnalysisService
 from inference.service.documentation import documentation
 from inference.service.endpoints import answered, question_of, shown
@@ -32,7 +36,11 @@ from visualize.findings.explanation_json import explanation_json
 from visualize.page import VIEWER
 
 TITLE = "LoRA Attention Visualizer"
+#: Requests for the engine that this process works on at most, whatever its queue holds: each has a thread.
+MOST_WAITING = 256
+BODY_SECONDS = 120.0  # that a body may take to come: who sends it drop by drop holds a place meanwhile
 Value = TypeVar("Value")
+Fields = TypeVar("Fields", bound=BaseModel)
 
 
 class ErrorDetail(BaseModel):
@@ -113,10 +121,17 @@ def _api(service: AnalysisService) -> FastAPI:
 
 
 class _Routes:
-    """The routes as functions of a request; whatever waits, waits in a thread of its own."""
+    """The routes as functions of a request; whatever waits, waits in a thread of its own.
+
+    Analyses have threads apart from everything else, as many as the queue holds: a full queue is said at once, before a
+    body is read, and looking around never waits behind those who wait for the engine. One address has at most half of
+    the places.
+    """
 
     def __init__(self, service: AnalysisService) -> None:
         self._service = service
+        self._asked: Counter[str] = Counter()
+        self._threads = ThreadPoolExecutor(MOST_WAITING, thread_name_prefix="asked")
 
     async def health(self) -> JSONResponse:
         settings, backend = self._service.settings, self._service.backend
@@ -133,32 +148,70 @@ class _Routes:
         return JSONResponse(model_json(await asyncio.to_thread(self._service.model_info)))
 
     async def analyze(self, request: Request) -> JSONResponse:
-        sent = await _body(request, self._service.settings.limits)
-        fields = await asyncio.to_thread(parse, AnalyzeFields, sent)
-        address = request.client.host if request.client else "unknown"
-        result = await _while_there(request, lambda stop: answered(self._service, fields, address=address, stop=stop))
-        return JSONResponse(await _while_there(request, lambda stop: shown(self._service, fields, result, stop)))
+        service, address = self._service, _address(request)
+        with self._place(address):
+            fields = await self._fields(request, AnalyzeFields)
+            result = await self._while_there(
+                request, lambda stop: answered(service, fields, address=address, stop=stop)
+            )
+            return JSONResponse(await self._while_there(request, lambda stop: shown(service, fields, result, stop)))
 
     async def explain(self, request: Request) -> JSONResponse:
-        sent = await _body(request, self._service.settings.limits)
-        fields = await asyncio.to_thread(parse, ExplainFields, sent)
-        address = request.client.host if request.client else "unknown"
-        asked = await _while_there(request, lambda stop: question_of(self._service, fields, address=address, stop=stop))
-        answer = await _while_there(request, lambda stop: self._service.explained(*asked, address=None, cancelled=stop))
-        return JSONResponse(explanation_json(answer))
+        service, address = self._service, _address(request)
+        with self._place(address):
+            fields = await self._fields(request, ExplainFields)
+            asked = await self._while_there(
+                request, lambda stop: question_of(service, fields, address=address, stop=stop)
+            )
+            answer = await self._while_there(
+                request, lambda stop: service.explained(*asked, address=None, cancelled=stop)
+            )
+            return JSONResponse(explanation_json(answer))
+
+    @contextmanager
+    def _place(self, address: str) -> Iterator[None]:
+        """Count a request that is worked on; called in the event loop alone.
+
+        Raises:
+            BusyError: as many are worked on as the queue holds, or half as many for this address.
+        """
+        most = min(self._service.queue.capacity, MOST_WAITING)
+        if self._asked.total() >= most:
+            raise self._service.queue.full()
+        own = max(2, most // 2)
+        if self._asked[address] >= own:
+            raise BusyError(
+                f"{own} requests of this address are worked on already; that is the limit.", "Wait for one."
+            )
+        self._asked[address] += 1
+        try:
+            yield
+        finally:
+            self._asked[address] -= 1
+            self._asked += Counter()  # forgets whom nothing is counted of
+
+    async def _fields(self, request: Request, model: type[Fields]) -> Fields:
+        try:
+            sent = await asyncio.wait_for(_body(request, self._service.settings.limits), BODY_SECONDS)
+        except TimeoutError:
+            raise BadBodyError(f"The body did not come within {BODY_SECONDS:.0f} seconds.", "Send it again.") from None
+        return await asyncio.to_thread(parse, model, sent)
+
+    async def _while_there(self, request: Request, work: Callable[[threading.Event], Value]) -> Value:
+        """Work in a thread of its own, which is told to stop when whoever asked has left."""
+        stop = threading.Event()
+        running = asyncio.ensure_future(asyncio.get_running_loop().run_in_executor(self._threads, work, stop))
+        try:
+            while not (await asyncio.wait({running}, timeout=0.5))[0]:
+                if await request.is_disconnected():
+                    break
+        finally:
+            stop.set()
+        return await running
 
 
-async def _while_there(request: Request, work: Callable[[threading.Event], Value]) -> Value:
-    """Work in a thread of its own, which is told to stop when whoever asked has left."""
-    stop = threading.Event()
-    running = asyncio.create_task(asyncio.to_thread(work, stop))
-    try:
-        while not (await asyncio.wait({running}, timeout=0.5))[0]:
-            if await request.is_disconnected():
-                break
-    finally:
-        stop.set()
-    return await running
+def _address(request: Request) -> str:
+    return request.client.host if request.client else "unknown"
 
 
 async def _body(request: Request, limits: Limits) -> dict[str, Any]:
@@ -198,7 +251,8 @@ async def _body(request: Request, limits: Limits) -> dict[str, Any]:
 
 async def _refused(request: Request, error: Exception) -> Response:
     assert isinstance(error, VisualizerError)
-    return JSONResponse(error_json(error), status_code=error.status)
+    headers = {"Retry-After": str(math.ceil(error.after))} if isinstance(error, BusyError) else None
+    return JSONResponse(error_json(error), status_code=error.status, headers=headers)
 
 
 async def _nothing_there(request: Request, error: Exception) -> Response:

@@ -1,12 +1,16 @@
 """The HTTP routes: what they answer, every refusal, who gets in."""
 
+import asyncio
 import base64
+import contextlib
 import io
 import threading
-from collections.abc import Iterator
+import time
+from collections.abc import AsyncIterator, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
+import httpx
 import numpy as np
 import pytest
 from PIL import Image
@@ -406,6 +410,78 @@ def test_a_full_line_answers_429():
         for thread in threads:
             thread.join()
     assert sorted(codes) == [200, 200, 429, 429]
+
+
+def test_a_flood_is_refused_at_once_and_nobody_else_waits_behind_it():
+    """200 at once from 8 addresses: as many as the queue holds are answered, the others told when to come again."""
+    gate = threading.Event()
+    limits = Limits(queue_length=9, requests_per_minute=10_000)
+
+    async def flood(app: Any) -> list[httpx.Response]:
+        async with contextlib.AsyncExitStack() as stack:
+            clients = []
+            for number in range(8):
+                transport = httpx.ASGITransport(app, client=(f"192.0.2.{number}", 1))
+                client = httpx.AsyncClient(transport=transport, base_url="http://test", timeout=60)
+                clients.append(await stack.enter_async_context(client))
+            send = [clients[number % 8].post("/api/analyze", data={}, files={"image": png()}) for number in range(200)]
+            asked = [asyncio.ensure_future(each) for each in send]
+            while sum(each.done() for each in asked) < 190:
+                await asyncio.sleep(0.01)
+            begun = time.monotonic()
+            for path in ("/api/health", "/api/layers", "/visits/nobody/scene"):  # beside those who wait
+                assert (await clients[0].get(path)).status_code in (200, 404)
+            assert time.monotonic() - begun < 5
+            assert not any(each.done() and each.result().status_code == 200 for each in asked)
+            gate.set()
+            return await asyncio.gather(*asked)
+
+    with client_for(ScriptedBackend(gate=gate), limits=limits) as client:
+        answers = asyncio.run(flood(client.app))
+        assert ask(client).status_code == 200  # every place was given back
+    codes = [answer.status_code for answer in answers]
+    assert (codes.count(200), codes.count(429)) == (10, 190)
+    for answer in answers:
+        if answer.status_code == 429:
+            assert 1 <= int(answer.headers["retry-after"]) <= 60
+            assert answer.json()["error"]["code"] == "too_many_requests"
+
+
+def test_one_address_has_at_most_half_of_the_places():
+    gate = threading.Event()
+    backend = ScriptedBackend(gate=gate)
+    with client_for(backend, limits=Limits(queue_length=7, requests_per_minute=10_000)) as client:
+        codes: list[int] = []
+        threads = [threading.Thread(target=lambda: codes.append(ask(client).status_code)) for _ in range(12)]
+        for thread in threads:
+            thread.start()
+        while len(codes) < 8:
+            time.sleep(0.01)
+        gate.set()
+        for thread in threads:
+            thread.join()
+    assert (codes.count(200), codes.count(429)) == (4, 8)
+
+
+def test_a_body_that_does_not_come_is_not_waited_for(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr("inference.service.routes.BODY_SECONDS", 0.2)
+
+    async def dripping() -> AsyncIterator[bytes]:
+        yield b"{"
+        await asyncio.sleep(5)
+        yield b"}"
+
+    async def send(app: Any) -> httpx.Response:
+        transport = httpx.ASGITransport(app)
+        async with httpx.AsyncClient(transport=transport, base_url="http://test") as client:
+            return await client.post("/api/analyze", content=dripping(), headers={"content-type": "application/json"})
+
+    with client_for() as client:
+        begun = time.monotonic()
+        answer = asyncio.run(send(client.app))
+        assert time.monotonic() - begun < 4
+    assert answer.status_code == 400
+    assert "did not come within 0 seconds" in answer.json()["error"]["message"]
 
 
 GUARDED = ("/api/health", "/api/adapters", "/api/layers", "/docs", "/openapi.json")
