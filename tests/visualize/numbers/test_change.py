@@ -134,3 +134,10 @@ def test_a_head_without_attention_on_the_image_has_no_divergence_and_no_entropy(
 def test_variants_whose_heads_follow_different_tokens_have_no_matrix():
     with pytest.raises(SelectionError, match=r"different tokens: \(7,\) and \(8,\)"):
         shift_matrix(comparison(recording(), recording("a", focus=(8,))), None, "a")
+
+
+def test_rows_of_other_words_are_not_compared_also_where_they_are_as_many():
+    other = recording("a", row=tokens(answer=(" blue", " square")))
+    assert other.by_token.shape == recording().by_token.shape
+    with pytest.raises(SelectionError, match="replayed different tokens"):
+        row_changes(recording(), other)

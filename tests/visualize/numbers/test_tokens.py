@@ -5,6 +5,7 @@ import pytest
 from inference.errors import SelectionError
 from tests.visualize.factory import recording, tokens
 from visualize import chips
+from visualize.numbers.caption import plain
 
 
 def test_chips_say_share_and_probability_of_each_answer_token():
@@ -35,3 +36,11 @@ def test_a_layer_that_does_not_exist_has_no_chips():
 def test_a_label_is_never_empty_and_shows_what_cannot_be_seen():
     row = chips(recording(row=tokens(answer=("", "  ", "\n", "\u202ex"))))
     assert [chip.label for chip in row] == ["…", "␣␣", "\\n", "\\u202ex", "end"]
+
+
+def test_a_line_as_long_as_it_may_be_is_not_cut():
+    assert plain("a" * 40) == "a" * 40
+    assert plain("a" * 41) == "a" * 39 + "…"
+    assert plain("abc", most=3) == "abc"
+    assert plain("abcd", most=3) == "ab…"
+    assert plain("\n", most=2) == "\\n"

@@ -57,8 +57,8 @@ def test_every_word_and_number_of_a_stack_is_that_of_the_set():
 @pytest.mark.parametrize(
     ("head", "words"),
     [
-        (((4, 0),), "layer 4 does not exist"),
-        (((0, 3),), "head 3 does not exist"),
+        (((4, 0),), "^layer 4 does not exist: this result has layers 0–3"),
+        (((0, 3),), "^head 3 does not exist: this result has heads 0–2"),
         ((), "1 to 64 different ones, 0-based, such as L1H3,L0H2; not "),
         (((0, 1), (0, 1)), "1 to 64 different ones, 0-based, such as L1H3,L0H2; not L0H1,L0H1"),
         (((0, -1),), "1 to 64 different ones, 0-based, such as L1H3,L0H2; not "),

@@ -40,3 +40,5 @@ def test_an_adapter_is_said_in_a_few_lines():
     assert adapter_lines(plain) == ["LoRA · rank 8 · α 16 · q_proj · 1 numbers"]
     bad = AdapterInfo("a", "Names red.", "unusable", 0, 0.0, (), False, 0, "", ("Its file is missing.",))
     assert adapter_lines(bad) == ["Its file is missing."]
+    assert adapter_lines(info, named=True) == ["a: Names red.", f"a: {facts}", "a: A note."]
+    assert adapter_lines(bad, named=True) == ["a: Its file is missing."]

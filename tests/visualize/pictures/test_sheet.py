@@ -221,3 +221,8 @@ def test_numbers_that_do_not_exist_are_dashes():
     top = panes(comparison(), Selection(2, 7, head="max"), adapter="find-red")
     assert numbers_line(top, top.base).startswith("image share – · entropy ")
     assert numbers_line(top, top.difference).startswith("Δ image share – · JS divergence ")
+
+
+def test_names_are_bold_and_the_rest_is_not():
+    assert typeface(14).getname() == ("DejaVu Sans", "Book")
+    assert typeface(14, bold=True).getname() == ("DejaVu Sans", "Bold")
