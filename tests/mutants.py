@@ -67,6 +67,7 @@ def main() -> int:
     parser.add_argument("--jobs", type=int, default=1)
     parser.add_argument("--all", action="store_true", help="every mutant, not a sample")
     parser.add_argument("--only", nargs="*", default=[], help="files, e.g. visualize/numbers/scale.py")
+    parser.add_argument("--again", type=Path, help="an earlier run's output: of the same draw, those that survived")
     arguments = parser.parse_args()
     found = [
         (path, *place)
@@ -76,6 +77,10 @@ def main() -> int:
     ]
     chosen = found if arguments.all else random.Random(arguments.seed).sample(found, min(arguments.count, len(found)))
     print(f"{len(chosen)} of {len(found)} mutants, seed {arguments.seed}", flush=True)
+    if arguments.again:
+        survived = set(re.findall(r"SURVIVED (.*)", arguments.again.read_text(encoding="utf-8")))
+        chosen = [each for each in chosen if f"{each[0].relative_to(ROOT)}:{each[3]}" in survived]
+        print(f"again: {len(chosen)} that survived before", flush=True)
     _warm()
     callers = _callers()
     if callers is None:
