@@ -69,6 +69,7 @@ def test_in_whose_name_a_request_comes_is_believed_of_the_operators_proxies_alon
     assert "Running on" not in said
 
 
+@pytest.mark.slow
 def test_pages_of_other_servers_are_refused_everywhere_and_get_no_leave_to_read(tmp_path: Path):
     """Gradio's own routes too, whose middleware allows every origin on a public host."""
 
