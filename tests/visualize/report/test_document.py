@@ -12,8 +12,10 @@ from PIL import Image
 
 from inference.errors import SelectionError
 from tests.visualize.factory import HEADS, LAYERS, MODEL, comparison, photo, recording, tokens, with_sinks
+from tests.visualize.findings.explained import attribution
 from tests.visualize.report_read import Page, header_of, inflated, unpacked
 from visualize import StackChoice, heads_body, notebook_html, report_html, scene_json, stack_body
+from visualize.findings.cards_json import findings_json
 from visualize.report.contents import MOST_TOKENS
 
 HOSTILE = "</script><script>alert(1)</script>\"' onmouseover='x' <img src=x onerror=y> <!-- \u2028\u202e"
@@ -245,3 +247,10 @@ def test_a_notebook_gets_a_smaller_report(monkeypatch):
     monkeypatch.setattr(sys.modules["visualize.report.notebook"], "LARGEST", 1_000)
     document = dict(Page(notebook_html(pair())).attributes)["srcdoc"]
     assert document == report_html(pair(), largest=1_000)
+
+
+def test_what_was_found_out_is_inside_and_nothing_where_nothing_was():
+    given, found = pair(), attribution(notes=("One note.",))
+    page = Page(report_html(given, explanations=[found]))
+    assert page.about()["findings"] == json.loads(json.dumps(findings_json(found, given)))
+    assert Page(report_html(given)).about()["findings"] == []
