@@ -83,7 +83,7 @@ def _in_time(patterns: list[str], names: list[str]) -> bool:
     command = [sys.executable, "-I", "-S", "-c", _WORK]
     work = json.dumps([patterns, names]).encode()
     try:
-        subprocess.run(command, input=work, timeout=SECONDS, capture_output=True, check=False)
+        done = subprocess.run(command, input=work, timeout=SECONDS, capture_output=True, check=False)
     except subprocess.TimeoutExpired:
         return False
-    return True
+    return done.returncode == 0  # one that breaks the process is not matched in this one
