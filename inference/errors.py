@@ -10,7 +10,8 @@ A message says what was wrong, what was got and what was expected; `hint` says w
     │   ├── ImageError              … its image
     │   │   ├── NotAnImageError         bytes that are no image, or a truncated one
     │   │   ├── ImageTooLargeError      too many bytes, pixels or image tokens
-    │   │   └── ImageTooThinError       more than 200 : 1
+    │   │   ├── ImageTooThinError       more than 200 : 1
+    │   │   └── ImageStructureError     takes too many parts, too much time or memory to decode
     │   ├── PromptError             … its words (empty, too long)
     │   ├── SelectionError          … a layer, head, token, view or option that does not exist
     │   │   └── NotRecordedError        … exists, but a replay must record it first
@@ -118,6 +119,12 @@ class ImageTooThinError(ImageError):
     """One side is more than 200 times the other: Qwen's image processor refuses it."""
 
     code = "image_too_thin"
+
+
+class ImageStructureError(ImageError):
+    """The file makes a decoder do more than a photo is worth: too many parts, too long, too much memory."""
+
+    code = "image_structure"
 
 
 class PromptError(InputError):

@@ -7,6 +7,7 @@ frame. What was done is said in notes.
 
 import hashlib
 import io
+import math
 import struct
 import warnings
 import zlib
@@ -19,6 +20,7 @@ from numpy.typing import NDArray
 from PIL import Image, ImageCms, ImageOps
 
 from inference.errors import ImageError, ImageTooLargeError, ImageTooThinError, NotAnImageError
+from inference.image_structure import check_density, count_frames
 from inference.settings import Limits
 
 #: What a visitor's bytes are read as: no format that needs another program (EPS) or is rarely exercised.
@@ -39,6 +41,8 @@ _DAMAGE = (
     zlib.error,
 )
 _ORIENTATION = 0x0112
+#: Pixels that Qwen3-VL's processor leaves at most (its `longest_edge`): of more, a JPEG is decoded reduced.
+MOST_SEEN = 16_777_216
 
 
 @dataclass(frozen=True, eq=False)
@@ -109,12 +113,14 @@ def decode_photo(content: bytes, limits: Limits) -> Photo:
         NotAnImageError: not an image, or a truncated one.
         ImageTooLargeError: too many bytes or pixels.
         ImageTooThinError: beyond the aspect ratio.
+        ImageStructureError: more scans, frames or parts than a photo has, or fewer bytes than its pixels need.
     """
     if len(content) > limits.max_upload_bytes:
         raise ImageTooLargeError(
             f"The image file has {len(content):,} bytes; the limit is {limits.max_upload_bytes:,}.",
             "Save it smaller, or as JPEG.",
         )
+    frames = count_frames(content)
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # our own limit of pixels is stricter, and damage is said below
@@ -128,7 +134,10 @@ def decode_photo(content: bytes, limits: Limits) -> Photo:
             "The file is not an image that can be read.", "Use a PNG, JPEG, WebP, GIF, TIFF or BMP file."
         ) from error
     check_size((opened.height, opened.width), limits)
-    return upright_rgb(opened)
+    check_density(opened.height * opened.width, content)
+    size, notes = (opened.height, opened.width), list[str]()
+    _reduce(opened, notes)
+    return _photo(opened, frames, size, notes)
 
 
 def check_size(size: tuple[int, int], limits: Limits) -> None:
@@ -172,25 +181,34 @@ def upright_rgb(source: Image.Image | NDArray[np.uint8]) -> Photo:
         source = Image.fromarray(np.ascontiguousarray(source))
     if not isinstance(source, Image.Image):
         raise ImageError(f"An image must be a PIL image or a uint8 array; got {type(source).__name__}.")
-    width, height = source.size
-    if width == 0 or height == 0:
-        raise NotAnImageError(f"The image has no pixels ({width} × {height}).")
-    notes: list[str] = []
+    return _photo(source, getattr(source, "n_frames", 1), (source.height, source.width), [])
+
+
+def _photo(source: Image.Image, frames: int, size: tuple[int, int], notes: list[str]) -> Photo:
+    if 0 in size:
+        raise NotAnImageError(f"The image has no pixels ({size[1]} × {size[0]}).")
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # of damaged EXIF, which is then as good as none
-            upright = _upright(source, notes)
+            upright = _upright(source, frames, notes)
     except _DAMAGE as error:
         raise NotAnImageError(
             "The image file is damaged or cut short: its pixels cannot be read to the end.", "Save or upload it again."
         ) from error
     rgb = _to_rgb(upright, notes)
     pixels = np.frombuffer(rgb.tobytes(), dtype=np.uint8).reshape(rgb.height, rgb.width, 3)  # of bytes: read-only
-    return Photo(pixels, tuple(notes), (height, width))
+    return Photo(pixels, tuple(notes), size)
 
 
-def _upright(source: Image.Image, notes: list[str]) -> Image.Image:
-    frames: int = getattr(source, "n_frames", 1)
+def _reduce(source: Image.Image, notes: list[str]) -> None:
+    """Have a JPEG decoded at half its size, or less, where that leaves more pixels than any model sees."""
+    width, height = source.size
+    shrink = math.isqrt(width * height // MOST_SEEN)
+    if shrink > 1 and source.draft(None, (width // shrink, height // shrink)) is not None and source.width < width:
+        notes.append(f"The photo of {width:,} × {height:,} pixels was decoded at {source.width:,} × {source.height:,}.")
+
+
+def _upright(source: Image.Image, frames: int, notes: list[str]) -> Image.Image:
     if frames > 1:
         notes.append(f"The image is an animation of {frames} frames; the first one is shown.")
     source.load()
@@ -215,8 +233,8 @@ def _to_rgb(image: Image.Image, notes: list[str]) -> Image.Image:
 
 def _grey_by_value(image: Image.Image, notes: list[str]) -> Image.Image:
     """Scale 16-bit grey by its full range (65,535), 32-bit and float grey by their own extremes."""
-    values: NDArray[np.float64] = np.asarray(image, dtype=np.float64)
-    if not np.isfinite(values).all():
+    values = np.asarray(image)
+    if not all(np.isfinite(rows).all() for rows in _bands(values)):
         raise ImageError("The image has pixels that are not finite numbers.", "Save it as 8-bit RGB.")
     low, high = float(values.min()), float(values.max())
     if image.mode.startswith("I;16"):
@@ -224,8 +242,15 @@ def _grey_by_value(image: Image.Image, notes: list[str]) -> Image.Image:
         notes.append("16-bit grey was scaled to 8 bits by value.")
     else:
         notes.append(f"Grey values {low:g} … {high:g} were scaled to black … white.")
-    grey = np.round((values - low) / max(high - low, 1e-12) * 255).astype(np.uint8)
+    grey = np.empty(values.shape, dtype=np.uint8)
+    for rows, scaled in zip(_bands(values), _bands(grey), strict=True):
+        scaled[:] = np.round((rows.astype(np.float64) - low) / max(high - low, 1e-12) * 255)
     return Image.fromarray(grey).convert("RGB")
+
+
+def _bands(values: NDArray[Any]) -> list[NDArray[Any]]:
+    """Views of some rows each: float64 of all of them at once takes eight times a picture's memory."""
+    return np.array_split(values, max(1, values.size // 2**20))
 
 
 def _to_srgb(image: Image.Image, notes: list[str]) -> Image.Image:
