@@ -75,6 +75,7 @@ class Visualizer(gr.Blocks):
         elif settings.share:
             _log.warning("there is no share link: gradio.live cannot be reached from here; the local address works")
         self.service.backend.warm()
+        self.service.decoder.warm()
         self.block_thread()
         return 0
 

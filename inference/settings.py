@@ -42,6 +42,7 @@ class Limits:
     max_variants: int = _setting(8, "most variants in one request")
     queue_length: int = _setting(32, "analyses waiting at once")
     pictures_at_once: int = _setting(2, "pictures decoded or drawn for visitors at the same time")
+    decode_seconds: float = _setting(15.0, "longest that one picture may take to decode, in seconds")
     requests_per_minute: int = _setting(60, "analyses per address and minute, of the page and over HTTP together")
     sessions: int = _setting(10_000, "open pages remembered at once; beyond, the one idle longest is forgotten")
 

@@ -12,7 +12,7 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")  # the same sums on every machine
 
 import time
 import zlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -72,6 +72,21 @@ def picture(height: int, width: int, seed: int = 0) -> Image.Image:
     rng = np.random.default_rng(seed)
     coarse = rng.integers(0, 256, (max(height // 16, 1), max(width // 16, 1), 3), dtype=np.uint8)
     return Image.fromarray(coarse).resize((width, height), Image.Resampling.BILINEAR)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def decoding_processes() -> Iterator[None]:
+    """Pictures are decoded in the same processes in all tests: each takes half a second to start."""
+    from inference.service import analysis
+    from inference.service.decoder import Decoder
+    from inference.settings import Limits
+
+    shared: dict[Limits, Decoder] = {}
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(analysis, "Decoder", lambda limits: shared.setdefault(limits, Decoder(limits)))
+        yield
+    for decoder in shared.values():
+        decoder.close()
 
 
 @pytest.fixture

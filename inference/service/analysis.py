@@ -22,11 +22,12 @@ from inference.errors import (
 )
 from inference.explanations import Explanation
 from inference.limits import check_limits
-from inference.photo import Photo, decode_photo
+from inference.photo import Photo
 from inference.questions import Question
 from inference.records import AdapterInfo, AnswerToken, Comparison, ExtraView, ModelInfo, Progress
 from inference.request import Request, digest
 from inference.serialization import pack_question
+from inference.service.decoder import Decoder
 from inference.service.lazy_backend import LazyBackend
 from inference.service.rate_limit import RateLimit
 from inference.service.request_queue import RequestQueue
@@ -57,6 +58,7 @@ class AnalysisService:
         self.tickets = Tickets()
         self.queue = RequestQueue(settings.limits.queue_length)
         self.backend = LazyBackend(lambda: self._serving(open_()))
+        self.decoder = Decoder(settings.limits)
         self.slots = Slots(settings.limits.pictures_at_once)
         #: Seconds of one replay, as the last explanation took them; 0 before the first.
         self.pace = 0.0
@@ -99,31 +101,37 @@ class AnalysisService:
         """Delete an uploaded file when the session ends."""
         self.results.own_file(session.id, path)
 
-    def photo(self, session: Session, path: Path) -> Photo:
+    def photo(self, session: Session, path: Path, address: str) -> Photo:
         """The photo in an uploaded file, decoded when it is first asked for and kept for the session.
 
+        Args:
+            session: that it is kept for.
+            path: of the file.
+            address: who asks.
+
         Raises:
-            ImageError: see `decode_photo`.
+            ImageError: see `Decoder.decode`.
         """
         photo = self.results.photo(session.id, path)
         if photo is None:
-            photo = self.decode(path.read_bytes())
+            photo = self.decode(path.read_bytes(), address)
             self.results.put_photo(session.id, path, photo)
         return photo
 
-    def decode(self, content: bytes, stop: threading.Event | None = None) -> Photo:
+    def decode(self, content: bytes, address: str, stop: threading.Event | None = None) -> Photo:
         """The photo in a file's bytes, decoded when it is its turn.
 
         Args:
             content: the file's bytes.
-            stop: ends the waiting when it is set.
+            address: who asks; pictures of one address are not decoded in all places at once.
+            stop: ends the waiting and the decoding when it is set.
 
         Raises:
-            ImageError: see `decode_photo`.
+            ImageError: see `Decoder.decode`.
             CancelledError: `stop` was set.
         """
-        with self.slots.one(stop):
-            return decode_photo(content, self.settings.limits)
+        with self.slots.one(address, stop):
+            return self.decoder.decode(content, stop)
 
     def admit(self, address: str) -> None:
         """Count an analysis that an address asks for, before any work is done for it.

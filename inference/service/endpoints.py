@@ -70,7 +70,9 @@ class Endpoints:
         try:
             content = uploaded(image).read_bytes()  # left to Gradio's cleaning: others may have sent the same file
             fields = parse(AnalyzeFields, {"image": content, **sent})
-            return shown(self._service, fields, answered(self._service, fields, address=address_of(request)))
+            address = address_of(request)
+            result = answered(self._service, fields, address=address)
+            return shown(self._service, fields, result, address=address)
         except VisualizerError as error:
             raise _gradio_error(error) from error
 
@@ -163,7 +165,7 @@ def answered(
         VisualizerError: whatever went wrong.
     """
     service.admit(address)
-    request = fields.request(service.decode(fields.image, stop))
+    request = fields.request(service.decode(fields.image, address, stop))
     return service.result(request, address=None, cancelled=stop)
 
 
@@ -182,7 +184,7 @@ def question_of(
         VisualizerError: whatever went wrong.
     """
     service.admit(address)
-    request = fields.request(service.decode(fields.image, stop))
+    request = fields.request(service.decode(fields.image, address, stop))
     token = fields.token if isinstance(fields.token, int) else None
     if fields.top is None and not fields.box:
         return request, fields.asked(token, fields.cells)
@@ -198,7 +200,12 @@ def question_of(
 
 
 def shown(
-    service: AnalysisService, fields: AnalyzeFields, result: Result, stop: threading.Event | None = None
+    service: AnalysisService,
+    fields: AnalyzeFields,
+    result: Result,
+    *,
+    address: str,
+    stop: threading.Event | None = None,
 ) -> dict[str, Any]:
     """What a program gets of the answer; pictures are drawn when it is their turn.
 
@@ -206,13 +213,14 @@ def shown(
         service: where analyses happen.
         fields: what is asked.
         result: its answer.
+        address: who asks.
         stop: ends the waiting and the drawing when it is set.
 
     Raises:
         SelectionError: a layer, head, token or view that the answer does not have.
         CancelledError: `stop` was set.
     """
-    with service.slots.one(stop) if fields.overlay else nullcontext():
+    with service.slots.one(address, stop) if fields.overlay else nullcontext():
         return analysis_json(
             result.comparison,
             layer=fields.layer,

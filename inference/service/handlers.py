@@ -96,7 +96,7 @@ class Handlers:
         try:
             path = uploaded(image)
             try:
-                photo = self.service.photo(session, path)
+                photo = self.service.photo(session, path, address_of(request))
             except ImageError:
                 self.service.own_file(session, path)
                 raise
@@ -128,7 +128,7 @@ class Handlers:
         """Answer the question of the input column (`PageForm`), and show what is happening meanwhile."""
         session = self._session(request)
         try:
-            asked = self._read(session, sent)
+            asked = self._read(session, sent, address_of(request))
         except VisualizerError as error:
             yield View(notice=refusal(error))
             return
@@ -148,7 +148,7 @@ class Handlers:
             yield View()
             return
         try:
-            asked = self._read(session, sent)
+            asked = self._read(session, sent, address_of(request))
         except VisualizerError as error:
             yield View(notice=refusal(error))
             return
@@ -200,9 +200,9 @@ class Handlers:
             return
         yield from self._answer(session, asked, address_of(request))
 
-    def _read(self, session: Session, sent: Sequence[object]) -> Request:
+    def _read(self, session: Session, sent: Sequence[object], address: str) -> Request:
         form = PageForm.of(sent)
-        return form.request(self.service.photo(session, uploaded(form.image)))
+        return form.request(self.service.photo(session, uploaded(form.image), address))
 
     def _answer(self, session: Session, asked: Request, address: str) -> Iterator[View]:
         """Answer a request, and say what happens meanwhile."""

@@ -154,7 +154,11 @@ class _Routes:
             result = await self._while_there(
                 request, lambda stop: answered(service, fields, address=address, stop=stop)
             )
-            return JSONResponse(await self._while_there(request, lambda stop: shown(service, fields, result, stop)))
+            return JSONResponse(
+                await self._while_there(
+                    request, lambda stop: shown(service, fields, result, address=address, stop=stop)
+                )
+            )
 
     async def explain(self, request: Request) -> JSONResponse:
         service, address = self._service, _address(request)

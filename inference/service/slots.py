@@ -1,6 +1,7 @@
 """How many pictures are decoded or drawn at once: each may take seconds and hundreds of MB. It knows no page."""
 
 import threading
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -10,31 +11,42 @@ _POLL = 0.15  # seconds between looks at whether the person who waits is still t
 
 
 class Slots:
-    """So many at once; the others wait.
+    """So many at once, and one less for one address; the others wait.
 
     Args:
         at_once: how many.
     """
 
     def __init__(self, at_once: int) -> None:
-        self._free = threading.Semaphore(at_once)
+        self._at_once = at_once
+        self._taken: Counter[str] = Counter()
+        self._moved = threading.Condition()
 
     @contextmanager
-    def one(self, stop: threading.Event | None = None) -> Iterator[None]:
+    def one(self, address: str, stop: threading.Event | None = None) -> Iterator[None]:
         """Have a slot for as long as the context lasts.
 
         Args:
+            address: for whom.
             stop: ends the waiting when it is set.
 
         Raises:
             CancelledError: it was set.
         """
-        while not self._free.acquire(timeout=_POLL):
-            check_stop(stop)
+        own = max(1, self._at_once - 1)
+        with self._moved:
+            while not self._moved.wait_for(
+                lambda: self._taken.total() < self._at_once and self._taken[address] < own, _POLL
+            ):
+                check_stop(stop)
+            self._taken[address] += 1
         try:
             yield
         finally:
-            self._free.release()
+            with self._moved:
+                self._taken[address] -= 1
+                self._taken += Counter()  # forgets whom nothing is counted of
+                self._moved.notify_all()
 
 
 def check_stop(stop: threading.Event | None) -> None:

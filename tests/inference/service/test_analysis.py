@@ -12,8 +12,8 @@ from inference.errors import BackendError, BusyError, CancelledError, InputError
 from inference.photo import Photo, upright_rgb
 from inference.records import AdapterInfo, AnswerToken, Progress
 from inference.request import Request
-from inference.service import analysis
 from inference.service.analysis import LONGEST_NAME, AnalysisService
+from inference.service.decoder import Decoder
 from inference.service.rate_limit import RateLimit
 from inference.service.request_queue import RequestQueue
 from inference.service.results import Result
@@ -220,11 +220,14 @@ def test_few_photos_are_decoded_at_once(monkeypatch: pytest.MonkeyPatch):
             now -= 1
         return upright_rgb(picture(64, 96))
 
-    monkeypatch.setattr(analysis, "decode_photo", slow)
+    monkeypatch.setattr(Decoder, "decode", slow)
     service = service_over(ScriptedBackend(), pictures_at_once=2)
     with ThreadPoolExecutor(8) as threads:
-        assert len(list(threads.map(service.decode, [b""] * 16))) == 16
-    assert most == 2
+        assert len(list(threads.map(service.decode, [b""] * 16, map(str, range(16))))) == 16
+        assert most == 2
+        most = 0
+        assert len(list(threads.map(service.decode, [b""] * 8, ["one"] * 8))) == 8
+    assert most == 1  # an address leaves a place to others
 
 
 def test_the_line_is_first_come_first_served_and_bounded():

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from inference.service import analysis
+from inference.service.decoder import Decoder
 from inference.settings import Limits
 from tests.conftest import picture
 from tests.inference.service.events import (
@@ -73,8 +73,8 @@ def test_a_photo_is_decoded_once_from_its_arrival_to_its_last_question(
     page: Any, backend: ScriptedBackend, uploads: Path, monkeypatch: pytest.MonkeyPatch
 ):
     decoded: list[int] = []
-    real = analysis.decode_photo
-    monkeypatch.setattr(analysis, "decode_photo", lambda *given: decoded.append(1) or real(*given))
+    real = Decoder.decode
+    monkeypatch.setattr(Decoder, "decode", lambda *given: decoded.append(1) or real(*given))
     image = upload(uploads)
     page.receive(image, visitor())
     analyze(page, image)

@@ -17,7 +17,8 @@ from PIL import Image
 from starlette.testclient import TestClient
 
 from inference.errors import BackendError, CancelledError, DeadlineError, OutOfMemoryError
-from inference.service import analysis, endpoints
+from inference.service import endpoints
+from inference.service.decoder import Decoder
 from inference.service.schema import AnalyzeFields, parse
 from inference.settings import Limits, Settings
 from tests.built_page import build_server
@@ -361,8 +362,8 @@ def test_the_rate_limit_is_per_minute():
 
 def test_who_is_refused_costs_no_decoding(monkeypatch: pytest.MonkeyPatch):
     decoded: list[int] = []
-    real = analysis.decode_photo
-    monkeypatch.setattr(analysis, "decode_photo", lambda *given: decoded.append(1) or real(*given))
+    real = Decoder.decode
+    monkeypatch.setattr(Decoder, "decode", lambda *given: decoded.append(1) or real(*given))
     with client_for(limits=Limits(requests_per_minute=1)) as client:
         ask(client)
         refused(ask(client), 429, "too_many_requests")
@@ -383,15 +384,15 @@ def test_pictures_wait_for_their_turn_and_numbers_do_not():
         fields = parse(AnalyzeFields, {"image": png(), "overlay": True})
         result = endpoints.answered(service, fields, address="a")
         stop = threading.Event()
-        with service.slots.one():
-            numbers = endpoints.shown(service, fields.model_copy(update={"overlay": False}), result)
-            waiting = ThreadPoolExecutor(1).submit(endpoints.shown, service, fields, result, stop)
+        with service.slots.one("another"):
+            numbers = endpoints.shown(service, fields.model_copy(update={"overlay": False}), result, address="a")
+            waiting = ThreadPoolExecutor(1).submit(endpoints.shown, service, fields, result, address="a", stop=stop)
             with pytest.raises(TimeoutError):
                 waiting.result(0.3)
             stop.set()
             with pytest.raises(CancelledError):
                 waiting.result(5)
-        drawn = endpoints.shown(service, fields, result)
+        drawn = endpoints.shown(service, fields, result, address="a")
     assert [each["heatmap"] for each in drawn["maps"]] == [each["heatmap"] for each in numbers["maps"]]
     assert "overlay" in drawn["maps"][0]
 
