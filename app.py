@@ -11,6 +11,7 @@ import socket
 import sys
 from collections.abc import Callable
 from functools import cache, partial
+from pathlib import Path
 from typing import Any, NamedTuple
 
 os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"  # Gradio reads it when a page is built
@@ -33,6 +34,7 @@ from inference.service.exports import Exports
 from inference.service.handlers import Handlers
 from inference.service.routes import TITLE, app_kwargs
 from inference.service.schema import BASE, MOST_ADAPTERS, PROMPT, PageForm
+from inference.service.uploads import use_own_folder
 from inference.service.view import View
 from inference.settings import Limits
 from visualize.page import FOLDER, Json
@@ -98,6 +100,7 @@ class Visualizer(gr.Blocks):
             "max_file_size": 2 * settings.limits.max_upload_bytes,  # up to there the refusal is our own sentence
             "max_threads": settings.limits.queue_length + 40,
             "run_history": False,
+            "state_session_capacity": settings.limits.sessions,
             "enable_monitoring": False,
             "ssr_mode": False,
             "footer_links": [],
@@ -118,6 +121,7 @@ def build(settings: Settings, open_: Callable[[], Backend] | None = None) -> Vis
     demo.exports, demo.cards, demo.endpoints = Exports(demo.service), Cards(demo.service), Endpoints(demo.service)
     with demo:
         _lay_out(demo)
+    demo.service.uploads.ship(Path(file) for block in demo.blocks.values() for file in block.keep_in_cache)
     demo.queue(max_size=None, default_concurrency_limit=16)
     return demo
 
@@ -161,6 +165,8 @@ def _lay_out_input(handlers: Handlers, limits: Limits) -> InputColumn:
     names = [recording.adapter for recording in first.comparison.recordings if recording.adapter] if first else []
     words = first.comparison.prompt if first else PROMPT
     image = gr.Image(shown, label="photo", format="png", height=220, buttons=[], elem_id="photo")
+    for example in handlers.examples:  # the files that choosing one gives: they stay, and are everybody's
+        image.keep_in_cache.add(getattr(image.postprocess(example.image), "path", ""))
     prompt = gr.Textbox(words, label="prompt", info=_KEYS, lines=1, max_lines=8, elem_id="prompt")
     adapter = gr.Dropdown(
         names, value=names[:1], multiselect=True, max_choices=MOST_ADAPTERS, label="adapter", elem_id="adapter"
@@ -302,6 +308,8 @@ _HEADER = """<h1>LoRA Attention Visualizer</h1><p>Where Qwen3-VL looks, before a
 _PROGRAMS = '<p class="lav-programs">For programs: <a href="docs" target="_blank">HTTP routes</a></p>'
 _EXAMPLES_HEAD = '<p class="lav-group">examples</p>'
 
+if __name__ == "__main__":
+    use_own_folder()
 demo = build(parse(sys.argv[1:], os.environ) if __name__ == "__main__" else Settings.from_environment(os.environ))
 
 if __name__ == "__main__":

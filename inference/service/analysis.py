@@ -28,6 +28,7 @@ from inference.records import AdapterInfo, AnswerToken, Comparison, ExtraView, M
 from inference.request import Request, digest
 from inference.serialization import pack_question
 from inference.service.decoder import Decoder
+from inference.service.gradio_guard import LONGEST_NAME
 from inference.service.lazy_backend import LazyBackend
 from inference.service.rate_limit import RateLimit
 from inference.service.request_queue import RequestQueue
@@ -35,11 +36,10 @@ from inference.service.results import Explained, Result, ResultCache
 from inference.service.session import Session
 from inference.service.slots import Slots
 from inference.service.tickets import EVERYONE, Tickets
+from inference.service.uploads import Uploads
 from inference.service.worker import Worker
 from inference.settings import Settings
 from visualize.numbers.views import VIEWS, View
-
-LONGEST_NAME = 64  # characters of a session's name; Gradio's own have 11
 
 _log = logging.getLogger(__name__)
 
@@ -55,6 +55,7 @@ class AnalysisService:
     def __init__(self, settings: Settings, open_: Callable[[], Backend]) -> None:
         self.settings = settings
         self.results = ResultCache(settings.result_cache_bytes)
+        self.uploads = Uploads(settings.limits)
         self.tickets = Tickets()
         self.queue = RequestQueue(settings.limits.queue_length)
         self.backend = LazyBackend(lambda: self._serving(open_()))
@@ -98,8 +99,9 @@ class AnalysisService:
         self.results.end(name)
 
     def own_file(self, session: Session, path: Path) -> None:
-        """Delete an uploaded file when the session ends."""
-        self.results.own_file(session.id, path)
+        """Delete a file when the session ends, if it came by an upload: no other is anybody's."""
+        if path in self.uploads:
+            self.results.own_file(session.id, path)
 
     def photo(self, session: Session, path: Path, address: str) -> Photo:
         """The photo in an uploaded file, decoded when it is first asked for and kept for the session.

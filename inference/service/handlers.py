@@ -12,8 +12,7 @@ from typing import Any
 
 import gradio as gr
 
-from inference.errors import CancelledError, ImageError, SelectionError, UnexpectedError, VisualizerError
-from inference.photo import upright_rgb
+from inference.errors import CancelledError, SelectionError, UnexpectedError, VisualizerError
 from inference.records import AdapterInfo
 from inference.request import Request, digest
 from inference.service.analysis import AnalysisService, extra_views
@@ -53,9 +52,7 @@ class Handlers:
         self.service = service
         self.examples = tuple(examples)
         self.first = first
-        self._shipped = {upright_rgb(example.image).digest for example in self.examples}
         if first is not None:
-            self._shipped.add(first.request.image.digest)
             service.results.share(first)
 
     def opening(self) -> View:
@@ -95,15 +92,10 @@ class Handlers:
         session = self._session(request)
         try:
             path = uploaded(image)
-            try:
-                photo = self.service.photo(session, path, address_of(request))
-            except ImageError:
-                self.service.own_file(session, path)
-                raise
+            self.service.own_file(session, path)
+            photo = self.service.photo(session, path, address_of(request))
         except VisualizerError as error:
             return None, refusal(error)
-        if photo.digest not in self._shipped:  # our own pictures' files are every session's
-            self.service.own_file(session, path)
         self.service.expect()
         return gr.skip(), notice("info", " ".join(photo.notes)) if photo.notes else None
 

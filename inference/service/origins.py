@@ -10,8 +10,7 @@ import ipaddress
 import logging
 import os
 import socket
-from collections.abc import AsyncIterator, Callable, Iterable
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from collections.abc import Iterable
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -93,21 +92,6 @@ def names_of(settings: Settings, environ: Any = os.environ) -> frozenset[str]:
     if settings.share:
         found.add(_SHARED)
     return frozenset(name.lower() for name in found if name)
-
-
-def guarded_lifespan(settings: Settings) -> Callable[[Any], AbstractAsyncContextManager[None]]:
-    """A lifespan that puts the guard around all that Gradio put around its application.
-
-    Gradio's CORS middleware, which allows every origin on a public host, stands around whatever `app_kwargs` adds; only
-    once the application starts is the whole stack there to be wrapped.
-    """
-
-    @asynccontextmanager
-    async def lifespan(app: Any) -> AsyncIterator[None]:
-        app.middleware_stack = OriginGuard(app.middleware_stack, names_of(settings))
-        yield
-
-    return lifespan
 
 
 def _name(netloc: str) -> str:

@@ -9,33 +9,42 @@ from inference.errors import BusyError
 
 
 class RateLimit:
-    """At most `per_minute` admissions per address within any 60 seconds.
+    """At most so many admissions per address within any stretch of time.
 
     Args:
-        per_minute: admissions per address.
+        most: admissions per address.
         clock: seconds, never going back; tests pass their own.
+        seconds: the stretch.
+        asked: what is admitted, for the words of a refusal.
     """
 
-    def __init__(self, per_minute: int, clock: Callable[[], float] = time.monotonic) -> None:
-        self._per_minute = per_minute
+    def __init__(
+        self,
+        most: int,
+        clock: Callable[[], float] = time.monotonic,
+        *,
+        seconds: float = 60.0,
+        asked: str = "analyses within a minute",
+    ) -> None:
+        self._most, self._seconds, self._asked = most, seconds, asked
         self._clock = clock
         self._admitted: dict[str, deque[float]] = {}
         self._lock = threading.Lock()
 
     def admit(self, address: str) -> None:
-        """Count one analysis.
+        """Count one more.
 
         Raises:
-            BusyError: `address` has used up its minute.
+            BusyError: `address` has used up its share.
         """
         with self._lock:
             now = self._clock()
-            self._forget(now - 60.0)
+            self._forget(now - self._seconds)
             times = self._admitted.setdefault(address, deque())
-            if len(times) >= self._per_minute:
-                wait = times[0] + 60.0 - now
+            if len(times) >= self._most:
+                wait = times[0] + self._seconds - now
                 raise BusyError(
-                    f"This address asked for {len(times)} analyses within a minute; the limit is {self._per_minute}.",
+                    f"This address asked for {len(times)} {self._asked}; the limit is {self._most}.",
                     f"Try again in {wait:.0f} s.",
                     wait,
                 )

@@ -9,9 +9,9 @@ import json
 import math
 import threading
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, contextmanager
 from typing import Any, TypeVar
 
 from fastapi import FastAPI
@@ -26,9 +26,10 @@ from inference.errors import BadBodyError, BusyError, NotFoundError, UnexpectedE
 from inference.service.analysis import AnalysisService
 from inference.service.documentation import documentation
 from inference.service.endpoints import answered, question_of, shown
+from inference.service.gradio_guard import GradioGuard
 from inference.service.looking import Looking
 from inference.service.middleware import RouteGuard, error_json
-from inference.service.origins import guarded_lifespan
+from inference.service.origins import OriginGuard, names_of
 from inference.service.schema import AnalyzeFields, ExplainFields, parse
 from inference.settings import Limits
 from visualize.analysis_json import adapter_json, model_json
@@ -68,10 +69,26 @@ def app_kwargs(service: AnalysisService) -> dict[str, Any]:
     paths = ("/api", "/api/{rest:path}", "/docs", "/openapi.json", "/visits/{rest:path}", "/viewer/{rest:path}")
     return {
         "routes": [Route(path, guarded) for path in paths],
-        "lifespan": guarded_lifespan(settings),
+        "lifespan": guarded_lifespan(service),
         "openapi_url": None,
         "docs_url": None,
     }
+
+
+def guarded_lifespan(service: AnalysisService) -> Callable[[Any], AbstractAsyncContextManager[None]]:
+    """A lifespan that puts guards around all that Gradio put around its application.
+
+    Gradio's CORS middleware, which allows every origin on a public host, stands around whatever `app_kwargs` adds; only
+    once the application starts is the whole stack there to be wrapped.
+    """
+
+    @asynccontextmanager
+    async def lifespan(app: Any) -> AsyncIterator[None]:
+        inner = GradioGuard(app.middleware_stack, service.settings.limits, service.uploads)
+        app.middleware_stack = OriginGuard(inner, names_of(service.settings))
+        yield
+
+    return lifespan
 
 
 def _api(service: AnalysisService) -> FastAPI:

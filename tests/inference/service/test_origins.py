@@ -7,8 +7,11 @@ from typing import Any
 
 import pytest
 
-from inference.service.origins import OriginGuard, guarded_lifespan, names_of
+from inference.service.analysis import AnalysisService
+from inference.service.origins import OriginGuard, names_of
+from inference.service.routes import guarded_lifespan
 from inference.settings import Settings
+from tests.scripted_backend import ScriptedBackend
 
 OPERATORS = ("viz.example.org",)
 
@@ -138,7 +141,7 @@ def test_what_starts_and_ends_the_application_passes():
     async def start() -> None:
         holder = Holder()
         holder.middleware_stack = application  # type: ignore[method-assign, assignment]
-        async with guarded_lifespan(Settings())(holder):
+        async with guarded_lifespan(AnalysisService(Settings(), ScriptedBackend))(holder):
             assert isinstance(holder.middleware_stack, OriginGuard)
             await holder.middleware_stack({"type": "lifespan"}, None, None)  # type: ignore[arg-type]
 

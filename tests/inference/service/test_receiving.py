@@ -40,12 +40,15 @@ def test_a_good_picture_stays(page: Any, uploads: Path):
     assert notice is None
 
 
-def test_our_own_pictures_stay_when_a_visit_ends(page: Any, uploads: Path):
-    path = uploads / "example.png"
-    page.examples[0].image.save(path)
-    page.receive({"path": str(path)}, visitor())
+def test_an_uploaded_picture_goes_with_its_visit_and_no_other_file_does(page: Any, uploads: Path):
+    own, others = upload(uploads, "own.png"), upload(uploads, "others.png")
+    broken, shipped = upload(uploads, "broken.png", content=b"no image"), upload(uploads, "shipped.png")
+    page.service.uploads.ship([Path(shipped["path"])])
+    page.service.uploads.add("192.0.2.1", [Path(each["path"]) for each in (own, broken, shipped)])
+    for image in (own, others, broken, shipped):  # a visitor may name any file that lies here
+        page.receive(image, visitor())
     page.leave(visitor())
-    assert path.exists()
+    assert sorted(path.name for path in uploads.iterdir()) == ["others.png", "shipped.png"]
 
 
 def test_what_was_done_to_a_picture_is_said(page: Any, uploads: Path):
