@@ -48,6 +48,9 @@ REPLAYS = [
 #: Of every event of ours: seen by the page alone, its values as the browser sent them.
 _OURS: dict[str, Any] = {"show_progress": "hidden", "api_visibility": "private", "preprocess": False}
 
+TOLD = 16  # events at once that find the queue full and are told so
+EVENTS = 500  # that wait in Gradio's own queue at most
+
 _log = logging.getLogger(__name__)
 
 
@@ -82,8 +85,11 @@ class Visualizer(gr.Blocks):
         return 0
 
     def engine_queue(self) -> dict[str, Any]:
-        """Arguments of every event that may wait for the engine: they share one of Gradio's pools."""
-        return {"concurrency_limit": self.service.settings.limits.queue_length + 1, "concurrency_id": "engine"}
+        """Arguments of every event that may wait for the engine: they share one of Gradio's pools.
+
+        It holds more than our own queue: who comes too late is told so by that, and does not wait in silence.
+        """
+        return {"concurrency_limit": self.service.queue.capacity + TOLD, "concurrency_id": "engine"}
 
     def launch_options(self) -> dict[str, Any]:
         """Arguments of `launch`; Gradio's own variables, which a Space sets, count where ours say nothing."""
@@ -98,7 +104,7 @@ class Visualizer(gr.Blocks):
             "css_paths": FOLDER / "page.css",
             "app_kwargs": app_kwargs(self.service),
             "max_file_size": 2 * settings.limits.max_upload_bytes,  # up to there the refusal is our own sentence
-            "max_threads": settings.limits.queue_length + 40,
+            "max_threads": self.service.queue.capacity + TOLD + 40,
             "run_history": False,
             "state_session_capacity": settings.limits.sessions,
             "enable_monitoring": False,
@@ -122,7 +128,7 @@ def build(settings: Settings, open_: Callable[[], Backend] | None = None) -> Vis
     with demo:
         _lay_out(demo)
     demo.service.uploads.ship(Path(file) for block in demo.blocks.values() for file in block.keep_in_cache)
-    demo.queue(max_size=None, default_concurrency_limit=16)
+    demo.queue(max_size=EVENTS, default_concurrency_limit=16)
     return demo
 
 

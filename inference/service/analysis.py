@@ -141,7 +141,7 @@ class AnalysisService:
         Raises:
             BusyError: too many wait already, or `address` has used up its minute.
         """
-        self.queue.check_room()
+        self.queue.check_room(address)
         self._rate.admit(address)
 
     def expect(self) -> None:
@@ -169,7 +169,8 @@ class AnalysisService:
         self,
         request: Request,
         *,
-        address: str | None,
+        address: str,
+        admitted: bool = False,
         session: Session | None = None,
         cancelled: threading.Event | None = None,
     ) -> Generator[Progress | AnswerToken | Result, None, None]:
@@ -177,7 +178,8 @@ class AnalysisService:
 
         Args:
             request: what is asked.
-            address: who asks, for the rate limit; an answer from the cache does not count. None was admitted before.
+            address: who asks, for rate limit and turn; an answer from the cache does not count.
+            admitted: it was counted before, by `admit`.
             session: whose cache to look in and to keep the result in; None keeps nothing.
             cancelled: stops the work when it is set.
 
@@ -194,13 +196,13 @@ class AnalysisService:
             stop.set()
             yield kept
             return
-        if address is not None:
+        if not admitted:
             self.admit(address)
 
         def keep(comparison: Comparison, stamps: Mapping[str, str]) -> Result:
             return Result(key, request, comparison, stamps)
 
-        for event in self._worker.run(request, lambda backend: backend.stream(request), keep, stop):
+        for event in self._worker.run(request, lambda backend: backend.stream(request), keep, stop, address):
             if isinstance(event, Result) and session is not None:
                 self.results.put(session.id, event)
             yield event
@@ -210,7 +212,8 @@ class AnalysisService:
         request: Request,
         question: Question[Explanation],
         *,
-        address: str | None,
+        address: str,
+        admitted: bool = False,
         session: Session | None = None,
         of: str = "",
         about: str = "",
@@ -221,7 +224,7 @@ class AnalysisService:
         Args:
             request: of the variants that are asked about.
             question: what is asked.
-            address: see `answer`.
+            address, admitted: see `answer`.
             session: see `answer`.
             of: the key of the result that it is asked about.
             about: see `Explained`.
@@ -240,14 +243,14 @@ class AnalysisService:
                 stop.set()
                 yield kept
                 return
-        if address is not None:
+        if not admitted:
             self.admit(address)
 
         def keep(explanation: Explanation, stamps: Mapping[str, str]) -> Explained:
             return Explained(key, of, explanation, about, stamps)
 
         for event in self._worker.run(
-            request, lambda backend: backend.stream_explanation(request, question), keep, stop
+            request, lambda backend: backend.stream_explanation(request, question), keep, stop, address
         ):
             if isinstance(event, Explained):
                 self.pace = event.explanation.timings.get("replays", 0.0) / max(event.explanation.replays, 1)
@@ -260,7 +263,8 @@ class AnalysisService:
         request: Request,
         question: Question[Explanation],
         *,
-        address: str | None,
+        address: str,
+        admitted: bool = False,
         cancelled: threading.Event | None = None,
     ) -> Explanation:
         """Answer a question without saying what happens meanwhile.
@@ -268,7 +272,7 @@ class AnalysisService:
         Raises:
             VisualizerError: whatever `explain` raises.
         """
-        *_, last = self.explain(request, question, address=address, cancelled=cancelled)
+        *_, last = self.explain(request, question, address=address, admitted=admitted, cancelled=cancelled)
         assert isinstance(last, Explained)
         return last.explanation
 
@@ -276,7 +280,8 @@ class AnalysisService:
         self,
         request: Request,
         *,
-        address: str | None,
+        address: str,
+        admitted: bool = False,
         session: Session | None = None,
         cancelled: threading.Event | None = None,
     ) -> Result:
@@ -285,7 +290,7 @@ class AnalysisService:
         Raises:
             VisualizerError: whatever `answer` raises.
         """
-        *_, last = self.answer(request, address=address, session=session, cancelled=cancelled)
+        *_, last = self.answer(request, address=address, admitted=admitted, session=session, cancelled=cancelled)
         assert isinstance(last, Result)
         return last
 

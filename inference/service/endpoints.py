@@ -130,8 +130,9 @@ class Endpoints:
         }
         try:
             fields = parse(ExplainFields, {"image": uploaded(image).read_bytes(), **sent})
-            asked = question_of(self._service, fields, address=address_of(request))
-            return dict(explanation_json(self._service.explained(*asked, address=None)))
+            address = address_of(request)
+            asked = question_of(self._service, fields, address=address)
+            return dict(explanation_json(self._service.explained(*asked, address=address, admitted=True)))
         except VisualizerError as error:
             raise _gradio_error(error) from error
 
@@ -166,7 +167,7 @@ def answered(
     """
     service.admit(address)
     request = fields.request(service.decode(fields.image, address, stop))
-    return service.result(request, address=None, cancelled=stop)
+    return service.result(request, address=address, admitted=True, cancelled=stop)
 
 
 def question_of(
@@ -189,7 +190,7 @@ def question_of(
     if fields.top is None and not fields.box:
         return request, fields.asked(token, fields.cells)
     focus = None if fields.head == "mean" or token is None else (token,)
-    result = service.result(replace(request, focus=focus), address=None, cancelled=stop)
+    result = service.result(replace(request, focus=focus), address=address, admitted=True, cancelled=stop)
     first = result.comparison.recordings[0]
     token = next(iter(answer_indices(first.tokens))) if token is None else token
     selection = Selection(

@@ -1,4 +1,8 @@
-"""Whose turn it is in front of the engine, and how many may wait; it knows neither model nor page."""
+"""Whose turn it is in front of the engine, and how many may wait; it knows neither model nor page.
+
+The order is start-time fair queueing (Goyal, Vin and Cheng, 1996) with every request of equal cost: the second one of
+an address waits behind the first one of everybody else, and the requests of one address stay in their order.
+"""
 
 import threading
 from collections.abc import Iterator
@@ -8,19 +12,25 @@ from inference.errors import BusyError
 
 
 class Ticket:
-    """One place in a `RequestQueue`."""
+    """One place in a `RequestQueue`.
 
-    def __init__(self, queue: "RequestQueue") -> None:
-        self._queue = queue
+    Args:
+        queue: that it is a place in.
+        address: who waits.
+        round: its turn comes after those of all earlier rounds.
+    """
+
+    def __init__(self, queue: "RequestQueue", address: str, round: int) -> None:
+        self._queue, self.address, self.round = queue, address, round
 
     @property
     def ahead(self) -> int:
-        """How many must finish before this ticket's turn; 0 when it has come."""
+        """How many must finish before this ticket's turn, as things stand; 0 when it has come."""
         return self._queue.ahead(self)
 
 
 class RequestQueue:
-    """First come, first served in front of the engine, with a bound on how many may wait.
+    """Fair turns in front of the engine, with a bound on how many may wait, and on how many of one address.
 
     Args:
         longest: how many may wait.
@@ -30,71 +40,103 @@ class RequestQueue:
     def __init__(self, longest: int, at_once: int = 1) -> None:
         self._longest = longest
         self._at_once = at_once
-        self._tickets: list[Ticket] = []
-        self._moved = threading.Condition()
+        self._serving: list[Ticket] = []
+        self._waiting: list[Ticket] = []  # in the order of their turns
+        self._round = 0
+        self._moved = threading.Condition(threading.RLock())
 
     def serve(self, at_once: int) -> None:
         """Serve so many at the same time from now on."""
         with self._moved:
             self._at_once = at_once
-            self._moved.notify_all()
+            self._advance()
 
     @property
     def running(self) -> int:
         """How many are served now."""
-        with self._moved:
-            return min(len(self._tickets), self._at_once)
+        return len(self._serving)
 
     @property
     def waiting(self) -> int:
         """How many wait now."""
-        with self._moved:
-            return max(0, len(self._tickets) - self._at_once)
+        return len(self._waiting)
 
     @property
     def capacity(self) -> int:
         """How many may be served or wait at the same time."""
-        with self._moved:
-            return self._at_once + self._longest
+        return self._at_once + self._longest
+
+    @property
+    def share(self) -> int:
+        """How many of these one address may have."""
+        return max(2, self.capacity // 2)
 
     def full(self) -> BusyError:
         """What whoever comes too late is told."""
         return BusyError(f"{self._longest} analyses are waiting already; that is the limit.", "Try again in a minute.")
 
+    def used_up(self) -> BusyError:
+        """What an address that has its share already is told."""
+        return BusyError(
+            f"{self.share} requests of this address are worked on already; that is the limit.", "Wait for one."
+        )
+
     def ahead(self, ticket: Ticket) -> int:
         """How many must finish before it is this ticket's turn."""
         with self._moved:
-            return max(0, self._tickets.index(ticket) - self._at_once + 1)
+            return 0 if ticket in self._serving else self._waiting.index(ticket) + 1
 
-    def check_room(self) -> None:
+    def check_room(self, address: str) -> None:
         """Refuse early, before anything is done for a request that would be refused at the end of the line.
 
+        Args:
+            address: who asks.
+
         Raises:
-            BusyError: too many wait already.
+            BusyError: too many wait already, or too many of this address.
         """
         with self._moved:
-            if len(self._tickets) - self._at_once >= self._longest:
+            if len(self._waiting) >= self._longest and len(self._serving) >= self._at_once:
                 raise self.full()
+            if len(self._of(address)) >= self.share:
+                raise self.used_up()
 
     @contextmanager
-    def place(self) -> Iterator[Ticket]:
+    def place(self, address: str) -> Iterator[Ticket]:
         """Stand in line for as long as the context lasts, before and during the work.
 
+        Args:
+            address: who waits.
+
         Raises:
-            BusyError: too many wait already.
+            BusyError: see `check_room`.
         """
-        ticket = Ticket(self)
         with self._moved:
-            self.check_room()
-            self._tickets.append(ticket)
+            self.check_room(address)
+            after = max((ticket.round for ticket in self._of(address)), default=-1)
+            ticket = Ticket(self, address, max(self._round, after + 1))
+            self._waiting.append(ticket)
+            self._waiting.sort(key=lambda each: each.round)  # stable: first come, first served within a round
+            self._advance()
         try:
             yield ticket
         finally:
             with self._moved:
-                self._tickets.remove(ticket)
-                self._moved.notify_all()
+                (self._serving if ticket in self._serving else self._waiting).remove(ticket)
+                self._advance()
 
     def wait(self, ticket: Ticket, seconds: float) -> bool:
         """Block until it is this ticket's turn, at most `seconds`; return whether it is."""
         with self._moved:
-            return self._moved.wait_for(lambda: self._tickets.index(ticket) < self._at_once, seconds)
+            return self._moved.wait_for(lambda: ticket in self._serving, seconds)
+
+    def _of(self, address: str) -> list[Ticket]:
+        return [ticket for ticket in (*self._serving, *self._waiting) if ticket.address == address]
+
+    def _advance(self) -> None:
+        """Serve those whose turn it is; the lock is held."""
+        while self._waiting and len(self._serving) < self._at_once:
+            ticket = self._waiting.pop(0)
+            self._round = ticket.round
+            self._serving.append(ticket)
+        self._moved.notify_all()

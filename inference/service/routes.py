@@ -185,7 +185,7 @@ class _Routes:
                 request, lambda stop: question_of(service, fields, address=address, stop=stop)
             )
             answer = await self._while_there(
-                request, lambda stop: service.explained(*asked, address=None, cancelled=stop)
+                request, lambda stop: service.explained(*asked, address=address, admitted=True, cancelled=stop)
             )
             return JSONResponse(explanation_json(answer))
 
@@ -199,11 +199,8 @@ class _Routes:
         most = min(self._service.queue.capacity, MOST_WAITING)
         if self._asked.total() >= most:
             raise self._service.queue.full()
-        own = max(2, most // 2)
-        if self._asked[address] >= own:
-            raise BusyError(
-                f"{own} requests of this address are worked on already; that is the limit.", "Wait for one."
-            )
+        if self._asked[address] >= min(self._service.queue.share, most):
+            raise self._service.queue.used_up()
         self._asked[address] += 1
         try:
             yield

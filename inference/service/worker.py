@@ -55,7 +55,7 @@ class Worker:
         self._queue, self._backend, self._stamps_of, self._kind = waiting, backend, stamps_of, kind
 
     def run(
-        self, request: Request, ask: Ask, keep: Keep[Kept], stop: threading.Event
+        self, request: Request, ask: Ask, keep: Keep[Kept], stop: threading.Event, address: str
     ) -> Generator[Progress | AnswerToken | Kept, None, None]:
         """Have something done when it is its turn, in a thread of its own; what is kept comes last.
 
@@ -64,13 +64,14 @@ class Worker:
             ask: asks the backend.
             keep: makes of its record what is kept.
             stop: stops the work when it is set; it is set when the work is over, too.
+            address: for whom, which decides when it is its turn.
 
         Raises:
             CancelledError: `stop` was set.
             VisualizerError: whatever else went wrong.
         """
         events: _Events = queue.SimpleQueue()
-        work = (request, ask, keep, events, stop)
+        work = (request, ask, keep, events, stop, address)
         threading.Thread(target=self._work, args=work, name="analysis", daemon=True).start()
         try:
             while True:
@@ -81,9 +82,11 @@ class Worker:
         finally:
             stop.set()
 
-    def _work(self, request: Request, ask: Ask, keep: Keep[Kept], events: _Events, stop: threading.Event) -> None:
+    def _work(
+        self, request: Request, ask: Ask, keep: Keep[Kept], events: _Events, stop: threading.Event, address: str
+    ) -> None:
         try:
-            for event in self._events(request, ask, keep, stop):
+            for event in self._events(request, ask, keep, stop, address):
                 events.put(event)
         except VisualizerError as error:
             events.put(error)
@@ -91,9 +94,11 @@ class Worker:
             _log.error("an analysis failed", exc_info=error)
             events.put(UnexpectedError())
 
-    def _events(self, request: Request, ask: Ask, keep: Keep[Kept], stop: threading.Event) -> Iterator[_Said]:
+    def _events(
+        self, request: Request, ask: Ask, keep: Keep[Kept], stop: threading.Event, address: str
+    ) -> Iterator[_Said]:
         started, answer = time.monotonic(), None
-        with self._queue.place() as ticket:
+        with self._queue.place(address) as ticket:
             told = 0
             while not self._queue.wait(ticket, POLL):
                 check_stop(stop)

@@ -3,6 +3,7 @@
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
 from dataclasses import replace
 from typing import Any
 
@@ -232,20 +233,62 @@ def test_few_photos_are_decoded_at_once(monkeypatch: pytest.MonkeyPatch):
 
 def test_the_line_is_first_come_first_served_and_bounded():
     line = RequestQueue(longest=2)
-    with line.place() as first, line.place() as second, line.place() as third:
+    with line.place("a") as first, line.place("b") as second, line.place("c") as third:
         assert [ticket.ahead for ticket in (first, second, third)] == [0, 1, 2]
-        assert line.waiting == 2
+        assert (line.running, line.waiting) == (1, 2)
         assert line.wait(first, 0.01)
         assert not line.wait(second, 0.01)
-        with pytest.raises(BusyError, match="2 analyses are waiting"), line.place():
+        with pytest.raises(BusyError, match="2 analyses are waiting"), line.place("d"):
             pass
-    assert line.waiting == 0
+    assert (line.running, line.waiting) == (0, 0)
 
 
 def test_several_may_be_served_at_once():
     line = RequestQueue(longest=1, at_once=2)
-    with line.place() as first, line.place() as second, line.place() as third:
+    with line.place("a") as first, line.place("a") as second, line.place("b") as third:
         assert [ticket.ahead for ticket in (first, second, third)] == [0, 0, 1]
+        line.serve(3)
+        assert third.ahead == 0
+
+
+def order(line: RequestQueue, *addresses: str) -> list[str]:
+    """In which order the requests of these addresses, which come while another one runs, get their turns."""
+    with ExitStack() as stack:
+        running = stack.enter_context(ExitStack())
+        running.enter_context(line.place("running"))
+        places = {}
+        for at, address in enumerate(addresses):
+            place = stack.enter_context(ExitStack())
+            places[f"{address}{at}"] = (place, place.enter_context(line.place(address)))
+        assert sorted(ticket.ahead for _, ticket in places.values()) == list(range(1, len(addresses) + 1))
+        running.close()
+        turns = []
+        while places:
+            (turn,) = [name for name, (_, ticket) in places.items() if ticket.ahead == 0]
+            turns.append(turn)
+            places.pop(turn)[0].close()
+    return turns
+
+
+def test_who_asks_much_waits_behind_everybody_elses_first():
+    assert order(RequestQueue(20), *"aaab") == ["a0", "b3", "a1", "a2"]
+    assert order(RequestQueue(20), *"aaabbc") == ["a0", "b3", "c5", "a1", "b4", "a2"]
+    assert order(RequestQueue(20), *"abcd") == ["a0", "b1", "c2", "d3"]
+
+
+def test_who_comes_late_is_no_earlier_than_whoever_is_served():
+    line = RequestQueue(20)
+    assert order(line, *"aaaa") == ["a0", "a1", "a2", "a3"]
+    assert order(line, *"ba") == ["b0", "a1"]  # what an address had is no debt
+
+
+def test_one_address_has_half_of_the_places():
+    line = RequestQueue(longest=5)
+    with line.place("a"), line.place("a"), line.place("a"):
+        with pytest.raises(BusyError, match="3 requests of this address"), line.place("a"):
+            pass
+        with line.place("b") as other:
+            assert other.ahead == 1
 
 
 def test_the_rate_limit_slides_and_is_per_address():

@@ -11,7 +11,7 @@ import pytest
 from inference.errors import BackendError, OutOfMemoryError
 from inference.service.exports import Exports
 from inference.settings import Limits, Settings
-from tests.built_page import build_handlers
+from tests.built_page import build, build_handlers
 from tests.inference.service.events import (
     analyze,
     fields,
@@ -251,6 +251,7 @@ def test_visits_do_not_see_each_other(page: Any, uploads: Path):
 
 def test_a_visit_that_ends_leaves_nothing(page: Any, uploads: Path):
     image = upload(uploads)
+    page.service.uploads.add("192.0.2.1", [Path(image["path"])])
     page.receive(image, visitor())
     analyze(page, image)
     assert page.service.results.nbytes > 0
@@ -281,3 +282,14 @@ def test_hostile_words_travel_as_plain_values(page: Any, uploads: Path):
     shown = scene(page, views[-1])
     assert f" {HOSTILE}" in [token["text"] for token in shown["tokens"]]
     assert shown["prompt"] == f"{HOSTILE} {TEMPLATE}"
+
+
+def test_a_page_that_comes_too_late_is_told_so_and_waits_for_nothing(uploads: Path):
+    page = page_over(ScriptedBackend(), limits=Limits(queue_length=1))
+    with page.service.queue.place("a"), page.service.queue.place("b"):
+        (view, *_) = analyze(page, upload(uploads))[-1:]
+    assert "1 analyses are waiting already" in view.notice["sentence"]
+    whole = build(Settings(model="scripted", limits=Limits(queue_length=3)), ScriptedBackend)
+    events = [fn for fn in whole.fns.values() if fn.concurrency_id == "engine"]
+    assert events
+    assert all(fn.concurrency_limit > whole.service.queue.capacity for fn in events)  # not unheard

@@ -230,7 +230,7 @@ def test_looking_waits_for_nobodys_analysis(uploads: Path):
     backend = ScriptedBackend()
     page = page_over(backend)
     done = analyze(page, upload(uploads))[-1]
-    with TestClient(build_server_of(page.service)) as client, page.service.queue.place():
+    with TestClient(build_server_of(page.service)) as client, page.service.queue.place("another"):
         assert ask(client, done, "stack", token="6").status_code == 200
     assert look(page, done)
 

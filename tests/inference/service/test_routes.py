@@ -371,7 +371,7 @@ def test_who_is_refused_costs_no_decoding(monkeypatch: pytest.MonkeyPatch):
     gate = threading.Event()
     with client_for(ScriptedBackend(gate=gate), limits=Limits(queue_length=1)) as client:
         service = client.app.get_blocks().service  # type: ignore[attr-defined]
-        with service.queue.place(), service.queue.place():
+        with service.queue.place("a"), service.queue.place("b"):
             assert "waiting already" in refused(ask(client), 429, "too_many_requests")["message"]
         gate.set()
         assert ask(client).status_code == 200  # refused for the line's length, it was not counted for the rate either
