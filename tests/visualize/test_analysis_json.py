@@ -11,7 +11,7 @@ from PIL import Image
 from inference.errors import SelectionError
 from inference.records import AdapterInfo
 from tests.visualize import written_out
-from tests.visualize.factory import MODEL, comparison, recording, tokens, with_sinks
+from tests.visualize.factory import MODEL, comparison, photo, recording, tokens, with_sinks
 from visualize import Marks, overlay
 from visualize.analysis_json import adapter_json, analysis_json, model_json
 
@@ -153,6 +153,23 @@ def test_pictures_of_a_large_photo_are_smaller_and_its_map_is_laid_on_in_the_sam
         small = Image.fromarray(pair.image).resize((50, 30), Image.Resampling.LANCZOS, reducing_gap=2.0)
         peak = written_out.largest(heat, None)
         expected = overlay(small, heat, _limits(pair, "raw"), marks=Marks(peak, np.zeros((3, 5), bool)))
+        np.testing.assert_array_equal(np.asarray(picture), np.asarray(expected))
+
+
+@pytest.mark.parametrize("size", [(100, 60), (60, 100)])
+def test_boxes_on_a_smaller_picture_stand_where_they_stood_on_the_photo(monkeypatch, size):
+    monkeypatch.setattr("visualize.analysis_json.PICTURE_SIDE", 50)
+    pair = comparison(image=photo(size))
+    height, width = size
+    drawn = ((0.2 * height, 0.1 * width, 0.7 * height, 0.5 * width), (0.5 * height, 0.6 * width, height, width + 9.0))
+    made = analysis_json(pair, pictures=True, boxes=drawn)
+    small = Image.fromarray(pair.image).resize((width // 2, height // 2), Image.Resampling.LANCZOS, reducing_gap=2.0)
+    halved = tuple(tuple(edge / 2 for edge in box) for box in (drawn[0], (*drawn[1][:3], width)))
+    for entry in made["maps"]:
+        heat = np.array(entry["heatmap"], np.float32)
+        marks = Marks(written_out.largest(heat, None), np.zeros((3, 5), bool), halved)
+        expected = overlay(small, heat, _limits(pair, "raw"), marks=marks)
+        picture = Image.open(io.BytesIO(base64.b64decode(entry["overlay"].partition(",")[2])))
         np.testing.assert_array_equal(np.asarray(picture), np.asarray(expected))
 
 

@@ -57,7 +57,7 @@ def _stretch(values: FloatArray, pixels: int, first: int, last: int, smooth: boo
     if not smooth:
         return np.asarray(values[odd * cells // (2 * pixels)])  # whole numbers: no rounding at a cell's edge
     place = np.clip(odd * cells / (2 * pixels) - 0.5, 0, cells - 1)
-    lower = np.minimum(place.astype(np.intp), max(cells - 2, 0))
+    lower = place.astype(np.intp)
     upper = np.minimum(lower + 1, cells - 1)
     weight = (place - lower).astype(np.float32)[:, None]
     return np.asarray(values[lower] + (values[upper] - values[lower]) * weight)  # exact where neighbours are equal

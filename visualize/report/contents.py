@@ -137,7 +137,7 @@ class _Filling:
         wanted: list[Head] = ["mean", "max", *range(count)]
         for done, head in enumerate(wanted):
             used = room - self._room
-            if not self.add(replace(choice, head=head)) or used / max(done, 1) * len(wanted) > room:
+            if not self.add(replace(choice, head=head)) or used * len(wanted) > room * done:
                 self.stacks, self._room, self.choices = before, room, chosen
                 return False
         self.heads[self._key(choice)] = _base64(b"".join(self._prefixes(choice)))

@@ -1,4 +1,5 @@
 import math
+import tracemalloc
 
 import numpy as np
 import pytest
@@ -72,6 +73,17 @@ def test_however_small_the_values_the_largest_is_1_and_0_is_0(top, log):
     places = shared_limits(values[None], log=log).place(values)
     np.testing.assert_allclose(places, [1, 0], atol=1e-5)
     assert places.dtype == np.float32
+
+
+@pytest.mark.parametrize("limits", [ColourLimits(0, 0.5), ColourLimits(-0.5, 0.5), ColourLimits(0.0005, 0.5, True)])
+def test_the_pixels_of_a_photo_find_their_place_in_copies_of_four_bytes_each(limits):
+    values = np.full(1_000_000, 0.25, np.float32)
+    tracemalloc.start()
+    places = limits.place(values)
+    _, most = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert places.nbytes == 4_000_000
+    assert most <= 3 * 4_000_000 + 100_000
 
 
 @pytest.mark.parametrize("percentile", [0, 49, 101, math.nan])

@@ -8,7 +8,7 @@ import pytest
 from PIL import Image, ImageSequence
 
 from inference.errors import SelectionError
-from tests.visualize.factory import LAYERS, comparison, recording
+from tests.visualize.factory import LAYERS, comparison, recording, tokens
 from visualize import Selection, animation, panes, sheet
 
 AT = Selection(2, 7)
@@ -105,6 +105,12 @@ def test_checkpoints_play_on_one_scale():
 def test_what_no_film_has_is_refused_in_words(options, words):
     with pytest.raises(SelectionError, match=words):
         animation([panes(comparison(), AT)], **options)
+
+
+def test_a_pane_that_two_others_stand_without_is_refused_with_both_names():
+    own = comparison(recording(), recording("a", row=tokens(answer=(" blue",)), seed=1), own=True)
+    with pytest.raises(SelectionError, match=r"There is no difference pane here\. Choose one of base, adapter\.$"):
+        animation([panes(own, AT, adapter="a")], pane="difference")
 
 
 def test_a_film_of_nothing_is_refused():

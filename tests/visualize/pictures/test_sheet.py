@@ -160,6 +160,22 @@ def test_without_sinks_the_key_names_none():
     assert any(holds_text(picture, (28, y), KEY, fill=SOFT) for y in range(picture.height - 60, picture.height - 28))
 
 
+def test_a_long_name_takes_two_lines_of_a_title_at_most():
+    name = "-".join(["checkpoint"] * 20)
+    shown = panes(comparison(recording(), recording(name, seed=1)), AT, adapter=name)
+    picture = sheet(shown, only=shown.adapter, column=300)
+    first, second = wrap(name, typeface(20, bold=True), 300, most=2)
+    assert second.endswith("…")
+    numbers = wrap(unbroken(numbers_line(shown, shown.adapter)), typeface(14), 300)[0]
+    left, size = 28, (180, 300)
+    words = [wrap(f"{each}: “red circle”", typeface(14), 300, most=4) for each in ("base", name)]
+    top = 28 + 19 * (1 + sum(map(len, words))) + 14
+    assert holds_text(picture, (left, top), first, size=20, bold=True)
+    assert holds_text(picture, (left, top + 28), second, size=20, bold=True)
+    assert holds_picture(picture, (left, top + 2 * 28 + 6), shown.adapter.drawing.at(size))
+    assert holds_text(picture, (left, top + 2 * 28 + 6 + 180 + 12 + 64 + 12), numbers, fill=INK)
+
+
 def test_a_long_prompt_and_long_answers_are_four_lines_each():
     long = replace(answered((60, 100), left="x" * 3000, right="word " * 900), prompt="why " * 900)
     short = sheet(panes(answered((60, 100)), AT, adapter="find-red"))
@@ -188,10 +204,12 @@ def test_a_strangers_words_stay_on_their_line():
 
 
 @pytest.mark.parametrize("view", ["raw", "contrast"])
-def test_the_line_of_numbers_is_the_records(view):
+@pytest.mark.parametrize("names", [(None, "find-red"), ("find-red", None)], ids=["attached", "taken off"])
+def test_the_line_of_numbers_is_the_records(view, names):
     pair = comparison()
-    shown = panes(pair, replace(AT, view=view), adapter="find-red")
-    rows = [written_out.row(each, 7, [2]) for each in pair.recordings]
+    left, right = names
+    shown = panes(pair, replace(AT, view=view), base=left, adapter=right or "base")
+    rows = [written_out.row(pair.recording(name), 7, [2]) for name in names]
     for pane, heat in zip(shown, rows, strict=False):
         spread = written_out.nats(heat)
         row, column = pane.peak
