@@ -1,0 +1,277 @@
+"""How a mutant meets its tests: in a child process, with its code in place of the right one, or imported afresh."""
+
+import importlib.abc
+import importlib.util
+import inspect
+import json
+import os
+import signal
+import sys
+import threading
+import types
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import IO, Any
+
+from tests import ROOT
+from tests.faults import Mutant, faulty, function_of
+
+SECONDS = 400  # a mutant that computes longer hangs, and counts as noticed
+TESTS = ROOT / "tests" / "visualize"
+#: The service's part, met by the tests of that room.
+SERVICE, SERVICE_TESTS = ROOT / "inference" / "service" / "view.py", ROOT / "tests" / "inference" / "service"
+MEASURES, MEASURES_TESTS = ROOT / "inference" / "measures.py", ROOT / "tests" / "inference" / "test_measures.py"
+WATCHED = (str(ROOT / "visualize"), str(MEASURES))
+#: Tests that look at another process's import, or at scripts of the browser alone, see no mutant.
+LEFT_OUT = {"test_imports.py", "test_viewer_modules.py"}
+#: Whose tests are not named after the file.
+NAMED = {
+    "caption": "test_stack", "notes": "test_stack", "figures": "test_stack",
+    "notebook": "test_document", "contents": "test_document", "drawing": "test_panes",
+    "palette": "test_overlay",
+    "data_url": "test_analysis_json", "shift_matrix": "test_change", "__init__": "test_choice",
+    "token_choice": "test_reduce", "layer_limits": "test_stack", "side_by_side": "test_stack",
+    "changes": "test_scene", "json_values": "test_scene", "head_choice": "test_top_heads",
+}  # fmt: skip
+NOTICED, NOT_HERE = 1, 77  # how a child ends: a test failed; the fault needs a process of its own
+
+
+def outcomes(chosen: list[Mutant], jobs: int) -> Iterator[tuple[Mutant | None, int]]:
+    """Each mutant and how its process ended, 0 where no test noticed it; None where a test fails without a fault."""
+    left: list[Mutant] = []
+    reading, writing = os.pipe()
+    child = os.fork()
+    if child == 0:
+        os.close(reading)
+        with os.fdopen(writing, "w") as pipe:
+            os._exit(_pytest(_files(), _InPlace(chosen, jobs, pipe)))
+    os.close(writing)
+    with os.fdopen(reading) as pipe:
+        for line in pipe:
+            at, status = json.loads(line)
+            if os.waitstatus_to_exitcode(status) == NOT_HERE:
+                left.append(chosen[at])
+            else:
+                yield chosen[at], status
+    if os.waitpid(child, 0)[1]:
+        yield None, NOTICED
+        return
+    for at, status in _forked([lambda mutant=mutant: _fresh(mutant) for mutant in left], jobs):
+        yield left[at], status
+
+
+def _forked(works: list[Callable[[], int]], jobs: int) -> Iterator[tuple[int, int]]:
+    """Each work in a child of its own, so many at once: its number and how it ended, as they end."""
+    running: dict[int, int] = {}
+    waiting = list(reversed(list(enumerate(works))))
+    while waiting or running:
+        while waiting and len(running) < jobs:
+            at, work = waiting.pop()
+            child = os.fork()
+            if child == 0:
+                signal.setitimer(signal.ITIMER_PROF, SECONDS)  # of its own work, however busy the machine is
+                signal.alarm(20 * SECONDS)
+                rc = NOTICED
+                try:
+                    rc = work()
+                finally:
+                    os._exit(rc)
+            running[child] = at
+        child, status = os.waitpid(-1, 0)
+        yield running.pop(child), status
+
+
+class _InPlace:
+    """A plugin that runs the tests without a fault, and then, for each mutant, in a child with its code in place."""
+
+    def __init__(self, chosen: list[Mutant], jobs: int, pipe: IO[str]) -> None:
+        self.chosen, self.jobs, self.pipe = chosen, jobs, pipe
+        self.watch = _Watch()
+
+    def pytest_sessionstart(self, session):
+        sys.settrace(self.watch.note)
+
+    def pytest_collection_finish(self, session):
+        sys.settrace(None)
+
+    def pytest_runtestloop(self, session):
+        if session.testsfailed:
+            return True
+        session.config._tmp_path_factory.getbasetemp()  # one folder for all children
+        watched = self._watched(session)
+        if watched is None:
+            session.testsfailed = 1
+            return True
+        works = [lambda mutant=mutant: self._met(session, mutant, *watched) for mutant in self.chosen]
+        for outcome in _forked(works, self.jobs):
+            print(json.dumps(outcome), file=self.pipe, flush=True)
+        return True
+
+    def _watched(self, session) -> tuple[dict[str, list[str]], dict[str, float]] | None:
+        """Which tests call each function, and how long each takes; None where one fails."""
+        reading, writing = os.pipe()
+        child = os.fork()
+        if child == 0:
+            session.config.pluginmanager.register(self.watch)
+            sys.settrace(self.watch.note)
+            threading.settrace(self.watch.note)
+            rc = _run(session, session.items)
+            sys.settrace(None)
+            with os.fdopen(writing, "w") as pipe:
+                calls = {name: sorted(tests) for name, tests in self.watch.calls.items()}
+                json.dump([calls, self.watch.seconds], pipe)
+            os._exit(rc)
+        os.close(writing)
+        with os.fdopen(reading) as pipe:
+            text = pipe.read()
+        return json.loads(text) if os.waitpid(child, 0)[1] == 0 else None
+
+    def _met(self, session, mutant: Mutant, calls: dict[str, list[str]], seconds: dict[str, float]) -> int:
+        source = mutant.path.read_text(encoding="utf-8")
+        function = function_of(source, mutant.position)
+        calling = set(calls.get(f"{mutant.path}:{function}", [""]))
+        if mutant.path == SERVICE or "" in calling:
+            return NOT_HERE
+        try:
+            _put_in_place(sys.modules[_module(mutant.path)], function, _faulty_code(mutant))
+        except (LookupError, AttributeError, TypeError, ValueError):  # a wrapper that hides it, another closure
+            return NOT_HERE
+        session.config.pluginmanager.register(self.watch)  # throws away what is kept of calls
+        items = [item for item in session.items if item.nodeid in calling]
+        own = _own_tests(mutant.path)
+        return _run(session, sorted(items, key=lambda item: (item.path.name != own, seconds[item.nodeid])))
+
+
+class _Watch:
+    """Notes which test calls which function, as `path:name`, and how long it takes; `""` is what an import calls.
+
+    What is kept of a call (`lru_cache`) is thrown away before each test, so that each calls what it needs.
+    """
+
+    def __init__(self) -> None:
+        self.test = ""
+        self.calls: dict[str, set[str]] = {}
+        self.seconds: dict[str, float] = {}
+
+    def pytest_runtest_logstart(self, nodeid, location):
+        self.test = nodeid
+        self.seconds[nodeid] = 0.0
+        for module in [module for name, module in sys.modules.items() if name.startswith("visualize")]:
+            for value in list(vars(module).values()):
+                getattr(value, "cache_clear", int)()
+
+    def pytest_runtest_logreport(self, report):
+        self.seconds[report.nodeid] += report.duration
+
+    def note(self, frame: types.FrameType, event: str, argument: Any) -> None:
+        code = frame.f_code
+        if not code.co_filename.startswith(WATCHED):
+            return
+        if self.test or _at_import(frame):
+            name = code.co_qualname.partition(".<locals>")[0]
+            self.calls.setdefault(f"{code.co_filename}:{name}", set()).add(self.test)
+
+
+def _at_import(frame: types.FrameType | None) -> bool:
+    """Whether a call was made by a module of the product while it was imported, not by a file of tests."""
+    while frame is not None and frame.f_code.co_name != "<module>":
+        frame = frame.f_back
+    return frame is not None and frame.f_code.co_filename.startswith(WATCHED)
+
+
+def _put_in_place(module: types.ModuleType, function: str, code: types.CodeType) -> None:
+    """Give a module's function, `name` or `Class.name`, the code that it has in another compilation of the module."""
+    inside, found = [code], []
+    while inside:
+        each = inside.pop()
+        inside += [constant for constant in each.co_consts if isinstance(constant, types.CodeType)]
+        found += [each] if each.co_qualname == function else []
+    (faulty_code,) = found
+    place: Any = module
+    for part in function.split("."):
+        place = vars(place)[part]
+    for wrapped in ("fget", "__func__", "func"):
+        place = getattr(place, wrapped, place)
+    inspect.unwrap(place).__code__ = faulty_code
+
+
+def _run(session, items) -> int:
+    """0 where all these tests pass; ends with the first that fails."""
+    for item, following in zip(items, [*items[1:], None], strict=True):
+        item.config.hook.pytest_runtest_protocol(item=item, nextitem=following)
+        if session.testsfailed:
+            return NOTICED
+    return 0
+
+
+class _Faulty(importlib.abc.MetaPathFinder, importlib.abc.SourceLoader):
+    """Imports one module from a given source."""
+
+    def __init__(self, module: str, path: Path, source: str) -> None:
+        self.module, self.path, self.source = module, path, source
+
+    def find_spec(self, name, path=None, target=None):
+        if name != self.module:
+            return None
+        package = self.path.name == "__init__.py"
+        return importlib.util.spec_from_file_location(
+            name, self.path, loader=self, submodule_search_locations=[str(self.path.parent)] if package else None
+        )
+
+    def get_filename(self, name):
+        return str(self.path)
+
+    def get_data(self, path):
+        return self.source.encode() if path == str(self.path) else Path(path).read_bytes()
+
+    def path_stats(self, path):
+        raise OSError("never from a cache")
+
+
+def _fresh(mutant: Mutant) -> int:
+    """In a child that has not imported the module yet: 0 where all tests pass."""
+    source = faulty(mutant.path.read_text(encoding="utf-8"), mutant.position, mutant.fault)
+    sys.meta_path.insert(0, _Faulty(_module(mutant.path), mutant.path, source))
+    if mutant.path == SERVICE:
+        return _pytest([SERVICE_TESTS])
+    own = _own_tests(mutant.path)
+    for first in (True, False):
+        rc = _pytest([file for file in _files() if (file.name == own) is first])
+        if rc:
+            return rc
+    return 0
+
+
+def _faulty_code(mutant: Mutant) -> types.CodeType:
+    source = faulty(mutant.path.read_text(encoding="utf-8"), mutant.position, mutant.fault)
+    return compile(source, str(mutant.path), "exec")
+
+
+def _module(path: Path) -> str:
+    parts = path.relative_to(ROOT).with_suffix("").parts
+    return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
+
+
+def _own_tests(path: Path) -> str:
+    return f"{NAMED.get(path.stem, f'test_{path.stem}')}.py"
+
+
+def _files() -> list[Path]:
+    """All files of tests, the quick ones before the slow."""
+    slow = ("test_resize", "test_overlay", "test_sheet", "test_marks")
+    files = [file for file in TESTS.rglob("test_*.py") if file.name not in LEFT_OUT]
+    return sorted([MEASURES_TESTS, *files], key=lambda file: (file.stem in slow, file.name))
+
+
+def _pytest(files: list[Path], *plugins: object) -> int:
+    """0 where all tests of some files pass, and where there are none."""
+    import pytest
+
+    if not files:
+        return 0
+    os.environ["PYTEST_DISABLE_PLUGIN_AUTOLOAD"] = "1"
+    devnull = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(devnull, 1), os.dup2(devnull, 2)
+    options = ["-o", "addopts=", "-x", "-q", "-s", "-p", "no:cacheprovider", "--tb=no", "--no-header"]
+    rc = int(pytest.main([*options, *map(str, files)], plugins=plugins))
+    return 0 if rc == pytest.ExitCode.NO_TESTS_COLLECTED else rc
