@@ -163,16 +163,21 @@ def _faults(node: ast.AST) -> Iterator[None]:
             node.elts = [first, second]
 
 
-def function_of(source: str, position: int) -> str | None:
-    """The qualified name of the function or method whose body a node stands in; None for what runs at import."""
-    tree = ast.parse(source)
-    node = list(ast.walk(tree))[position]
+def functions(tree: ast.Module) -> Iterator[tuple[str, ast.FunctionDef]]:
+    """Functions of a module and methods of its classes, with their qualified names; not those inside of functions."""
     scopes: list[tuple[str, ast.Module | ast.ClassDef]] = [("", tree)]
     while scopes:
         prefix, scope = scopes.pop()
         for each in scope.body:
             if isinstance(each, ast.ClassDef):
                 scopes.append((f"{prefix}{each.name}.", each))
-            elif isinstance(each, ast.FunctionDef) and any(node in ast.walk(line) for line in each.body):
-                return prefix + each.name
-    return None
+            elif isinstance(each, ast.FunctionDef):
+                yield prefix + each.name, each
+
+
+def function_of(source: str, position: int) -> str | None:
+    """The name, as of `functions`, of the one whose body a node stands in; None for what runs at import."""
+    tree = ast.parse(source)
+    node = list(ast.walk(tree))[position]
+    inside = (name for name, each in functions(tree) if any(node in ast.walk(line) for line in each.body))
+    return next(inside, None)

@@ -1,5 +1,7 @@
 """How a mutant meets its tests: in a child process, with its code in place of the right one, or imported afresh."""
 
+import ast
+import builtins
 import importlib.abc
 import importlib.util
 import inspect
@@ -7,14 +9,13 @@ import json
 import os
 import signal
 import sys
-import threading
 import types
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import IO, Any
 
 from tests import ROOT
-from tests.faults import Mutant, faulty, function_of
+from tests.faults import Mutant, faulty, function_of, functions
 
 SECONDS = 400  # a mutant that computes longer hangs, and counts as noticed
 TESTS = ROOT / "tests" / "visualize"
@@ -43,8 +44,10 @@ def outcomes(chosen: list[Mutant], jobs: int) -> Iterator[tuple[Mutant | None, i
     child = os.fork()
     if child == 0:
         os.close(reading)
+        watch = _Watch()
+        sys.meta_path.insert(0, _Watched(watch))
         with os.fdopen(writing, "w") as pipe:
-            os._exit(_pytest(_files(), _InPlace(chosen, jobs, pipe)))
+            os._exit(_pytest(_files(), _InPlace(chosen, jobs, pipe, watch)))
     os.close(writing)
     with os.fdopen(reading) as pipe:
         for line in pipe:
@@ -84,15 +87,8 @@ def _forked(works: list[Callable[[], int]], jobs: int) -> Iterator[tuple[int, in
 class _InPlace:
     """A plugin that runs the tests without a fault, and then, for each mutant, in a child with its code in place."""
 
-    def __init__(self, chosen: list[Mutant], jobs: int, pipe: IO[str]) -> None:
-        self.chosen, self.jobs, self.pipe = chosen, jobs, pipe
-        self.watch = _Watch()
-
-    def pytest_sessionstart(self, session):
-        sys.settrace(self.watch.note)
-
-    def pytest_collection_finish(self, session):
-        sys.settrace(None)
+    def __init__(self, chosen: list[Mutant], jobs: int, pipe: IO[str], watch: "_Watch") -> None:
+        self.chosen, self.jobs, self.pipe, self.watch = chosen, jobs, pipe, watch
 
     def pytest_runtestloop(self, session):
         if session.testsfailed:
@@ -113,10 +109,7 @@ class _InPlace:
         child = os.fork()
         if child == 0:
             session.config.pluginmanager.register(self.watch)
-            sys.settrace(self.watch.note)
-            threading.settrace(self.watch.note)
             rc = _run(session, session.items)
-            sys.settrace(None)
             with os.fdopen(writing, "w") as pipe:
                 calls = {name: sorted(tests) for name, tests in self.watch.calls.items()}
                 json.dump([calls, self.watch.seconds], pipe)
@@ -133,7 +126,8 @@ class _InPlace:
         if mutant.path == SERVICE or "" in calling:
             return NOT_HERE
         try:
-            _put_in_place(sys.modules[_module(mutant.path)], function, _faulty_code(mutant))
+            code = compile(_faulty_source(mutant), str(mutant.path), "exec")
+            _put_in_place(sys.modules[_module(mutant.path)], function, code)
         except (LookupError, AttributeError, TypeError, ValueError):  # a wrapper that hides it, another closure
             return NOT_HERE
         session.config.pluginmanager.register(self.watch)  # throws away what is kept of calls
@@ -163,13 +157,9 @@ class _Watch:
     def pytest_runtest_logreport(self, report):
         self.seconds[report.nodeid] += report.duration
 
-    def note(self, frame: types.FrameType, event: str, argument: Any) -> None:
-        code = frame.f_code
-        if not code.co_filename.startswith(WATCHED):
-            return
-        if self.test or _at_import(frame):
-            name = code.co_qualname.partition(".<locals>")[0]
-            self.calls.setdefault(f"{code.co_filename}:{name}", set()).add(self.test)
+    def called(self, function: str) -> None:
+        if self.test or _at_import(sys._getframe(1)):
+            self.calls.setdefault(function, set()).add(self.test)
 
 
 def _at_import(frame: types.FrameType | None) -> bool:
@@ -204,34 +194,60 @@ def _run(session, items) -> int:
     return 0
 
 
-class _Faulty(importlib.abc.MetaPathFinder, importlib.abc.SourceLoader):
-    """Imports one module from a given source."""
+class _Imports(importlib.abc.MetaPathFinder, importlib.abc.SourceLoader):
+    """Imports some modules from other sources than their files hold."""
 
-    def __init__(self, module: str, path: Path, source: str) -> None:
-        self.module, self.path, self.source = module, path, source
+    def source(self, path: Path) -> str | None:
+        """What to import in place of a file; None for the file itself."""
+        raise NotImplementedError
 
     def find_spec(self, name, path=None, target=None):
-        if name != self.module:
+        file = Path(self.get_filename(name))
+        if not file.is_file() or self.source(file) is None:
             return None
-        package = self.path.name == "__init__.py"
-        return importlib.util.spec_from_file_location(
-            name, self.path, loader=self, submodule_search_locations=[str(self.path.parent)] if package else None
-        )
+        folders = [str(file.parent)] if file.name == "__init__.py" else None
+        return importlib.util.spec_from_file_location(name, file, loader=self, submodule_search_locations=folders)
 
     def get_filename(self, name):
-        return str(self.path)
+        file = ROOT.joinpath(*name.split("."))
+        return str(file / "__init__.py" if file.is_dir() else file.with_suffix(".py"))
 
     def get_data(self, path):
-        return self.source.encode() if path == str(self.path) else Path(path).read_bytes()
+        return self.source(Path(path)).encode()
 
     def path_stats(self, path):
         raise OSError("never from a cache")
 
 
+class _Faulty(_Imports):
+    """One module with a fault."""
+
+    def __init__(self, mutant: Mutant) -> None:
+        self.mutant = mutant
+
+    def source(self, path: Path) -> str | None:
+        return _faulty_source(self.mutant) if path == self.mutant.path else None
+
+
+class _Watched(_Imports):
+    """The modules that faults are made in, with each function saying when it is called."""
+
+    def __init__(self, watch: _Watch) -> None:
+        builtins._called = watch.called
+
+    def source(self, path: Path) -> str | None:
+        if not str(path).startswith(WATCHED):
+            return None
+        tree = ast.parse(path.read_text(encoding="utf-8"))
+        for name, function in functions(tree):
+            said = ast.parse(f"_called({f'{path}:{name}'!r})").body
+            function.body[bool(ast.get_docstring(function)) : 0] = said
+        return ast.unparse(ast.fix_missing_locations(tree))
+
+
 def _fresh(mutant: Mutant) -> int:
     """In a child that has not imported the module yet: 0 where all tests pass."""
-    source = faulty(mutant.path.read_text(encoding="utf-8"), mutant.position, mutant.fault)
-    sys.meta_path.insert(0, _Faulty(_module(mutant.path), mutant.path, source))
+    sys.meta_path.insert(0, _Faulty(mutant))
     if mutant.path == SERVICE:
         return _pytest([SERVICE_TESTS])
     own = _own_tests(mutant.path)
@@ -242,9 +258,8 @@ def _fresh(mutant: Mutant) -> int:
     return 0
 
 
-def _faulty_code(mutant: Mutant) -> types.CodeType:
-    source = faulty(mutant.path.read_text(encoding="utf-8"), mutant.position, mutant.fault)
-    return compile(source, str(mutant.path), "exec")
+def _faulty_source(mutant: Mutant) -> str:
+    return faulty(mutant.path.read_text(encoding="utf-8"), mutant.position, mutant.fault)
 
 
 def _module(path: Path) -> str:

@@ -111,8 +111,7 @@ def _facts(comparison: Comparison) -> str:
 
 def _photo(comparison: Comparison) -> Image.Image:
     photo = rgb_photo(comparison.image)
-    if max(photo.size) > _WIDEST:
-        photo.thumbnail((_WIDEST, _WIDEST), Image.Resampling.LANCZOS)
+    photo.thumbnail((_WIDEST, _WIDEST), Image.Resampling.LANCZOS)  # a smaller one stays as it is
     return photo
 
 

@@ -57,26 +57,30 @@ def test_the_unit_and_what_is_special_about_the_scale_are_said(limits, words):
 @pytest.mark.parametrize(
     ("limits", "name"), [(SHARES, "viridis"), (SIGNED, "RdBu_r"), (LOG, "magma"), (DARK, "cividis")]
 )
-@pytest.mark.parametrize("width", [480, 131])
-def test_a_drawn_bar_is_its_colours_in_a_frame_with_ticks_and_unit(limits, name, width):
-    bar = colour_bar(limits, colormap=name, width=width)
-    assert bar.size == (width, 64)
-    pixels, length = np.asarray(bar), width - 62
+@pytest.mark.parametrize(("width", "unit"), [(480, 1), (131, 1), (960, 2), (1100, 2.3)])
+def test_a_drawn_bar_is_its_colours_in_a_frame_with_ticks_and_unit(limits, name, width, unit):
+    bar = colour_bar(limits, colormap=name, width=width, unit=unit)
+    margin, thick, pen = round(31 * unit), round(15 * unit), round(unit)
+    pixels, length = np.asarray(bar), width - 2 * margin
+    assert bar.size == (width, thick + round(49 * unit))
     index = np.floor((np.arange(length) + 0.5) * 256 / length).astype(int)
-    strip = np.broadcast_to(colour_table(name)[index], (15, length, 3)).astype(int)
+    strip = np.broadcast_to(colour_table(name)[index], (thick, length, 3)).astype(int)
     np.testing.assert_allclose(
-        pixels[1:16, 31 : 31 + length], strip, atol=4
+        pixels[pen : pen + thick, margin : margin + length], strip, atol=4
     )  # one colour, where a centre is on an edge
-    frame = [*pixels[0, 30 : 32 + length], *pixels[16, 30 : 32 + length], *pixels[:17, 30], *pixels[:17, 31 + length]]
-    assert {tuple(pixel) for pixel in frame} == {INK}
+    around = pixels[: thick + 2 * pen, margin - pen : margin + length + pen].copy()
+    around[pen : pen + thick, pen : pen + length] = INK
+    assert {tuple(pixel) for pixel in around.reshape(-1, 3)} == {INK}
+    first, last = thick + round(2 * unit), thick + round(6 * unit)
     for place, text in ticks(limits):
-        x = 31 + place * (length - 1)
-        assert {tuple(pixel) for pixel in pixels[17:22, int(x)]} == {INK}
-        assert tuple(pixels[22, int(x)]) == PAPER
-        if width == 480:
-            assert holds_text(bar, (x, 24), text, anchor="ma")
-    if width == 480:
-        assert holds_text(bar, (width / 2, 62), unit_line(limits), anchor="md")
+        x = margin + place * (length - 1)
+        assert {tuple(pixel) for pixel in pixels[first : last + 1, int(x)]} == {INK}
+        assert tuple(pixels[last + 1, int(x)]) == PAPER
+        if width != 131:
+            assert holds_text(bar, (x, thick + round(9 * unit)), text, size=round(14 * unit), anchor="ma")
+    if width != 131:
+        at = (width / 2, bar.height - round(2 * unit))
+        assert holds_text(bar, at, unit_line(limits), size=round(14 * unit), anchor="md")
 
 
 def test_a_bar_too_narrow_for_its_margins_keeps_some_colours():

@@ -66,26 +66,22 @@ def test_a_sink_is_a_cross_on_its_cell(size, grid):
 
 
 @pytest.mark.parametrize(("size", "pen"), [((300, 500), 2), ((900, 700), 2), ((1350, 1000), 3), ((1500, 1400), 5)])
-def test_a_box_is_white_between_two_black_lines_outside_its_pixels(size, pen):
-    pen = max(1, round(1.5 * max(1, min(size) / 450)))
+def test_a_box_is_white_between_two_black_lines_and_the_white_begins_at_its_edge(size, pen):
+    assert pen == max(1, round(1.5 * max(1, min(size) / 450)))
     top, left, bottom, right = 50, 60, 120, 200
     found = marked(size, (3, 5), Marks(boxes=((49.6, 60.4, 119.8, 200.2),)))
     expected = np.full((*size, 3), 128.0)
-    expected[top - 2 * pen : bottom + 2 * pen, left - 2 * pen : right + 2 * pen] = 0
-    expected[top - pen : bottom + pen, left - pen : right + pen] = 255
-    expected[top:bottom, left:right] = 128
-    inside = expected[top : top + pen, left:right].shape
-    assert inside[0] == pen
-    np.testing.assert_array_equal(found[:, : left + 1][: top - pen], expected[:, : left + 1][: top - pen])
-    np.testing.assert_array_equal(found[top - pen : top, left:right], expected[top - pen : top, left:right])
-    np.testing.assert_array_equal(found[top - 2 * pen : top - pen], expected[top - 2 * pen : top - pen])
-    np.testing.assert_array_equal(found[bottom : bottom + 2 * pen], expected[bottom : bottom + 2 * pen])
-    np.testing.assert_array_equal(found[:, right : right + 2 * pen], expected[:, right : right + 2 * pen])
+    for reach, value in ((2 * pen, 0), (pen, 255), (0, 0), (-pen, 128)):
+        expected[top - reach : bottom + reach, left - reach : right + reach] = value
+    np.testing.assert_array_equal(found, expected)
 
 
-def test_a_box_without_a_whole_pixel_still_has_its_frame():
-    found = marked((300, 500), (3, 5), Marks(boxes=((50.2, 60.2, 50.3, 60.3),)))
-    assert (found[48:53, 58:63] != 128).any()
+def test_a_box_without_a_whole_pixel_has_the_frame_of_the_pixel_that_it_begins_in():
+    thin = marked((300, 500), (3, 5), Marks(boxes=((50.2, 60.2, 50.3, 60.3),)))
+    np.testing.assert_array_equal(thin, marked((300, 500), (3, 5), Marks(boxes=((50, 60, 51, 61),))))
+    assert (thin[49, 59:62] == 255).all()
+    assert (thin[54, 56:65] == 0).all()
+    assert (thin[55] == 128).all()
 
 
 @pytest.mark.parametrize(("shorter", "drawn"), [(SMALLEST - 1, False), (SMALLEST, True)])

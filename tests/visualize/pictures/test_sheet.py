@@ -22,24 +22,29 @@ def answered(image, *, left="blue cross", right="red circle"):
     return comparison(replace(base, answer=left), replace(adapter, answer=right), image=photo(image))
 
 
-def assert_column(picture, shown, pane, corner, width, size, bar_width):
-    """One pane with its title, picture, bar and words; returns how high it is."""
+def assert_column(picture, shown, pane, corner, width, size, bar_width, unit=1.0):
+    """One pane with its title, picture, bar and words, all `unit` times as large; returns how high it is."""
+
+    def large(pixels):
+        return round(pixels * unit)
+
     left, top = corner
-    assert holds_text(picture, (left, top), pane.variant, size=20, bold=True)
-    top += 28 + 6
+    assert holds_text(picture, (left, top), pane.variant, size=large(20), bold=True)
+    top += large(28) + large(6)
     assert holds_picture(picture, (left + (width - size[1]) // 2, top), pane.drawing.at(size))
-    top += size[0] + 12
-    bar = colour_bar(pane.drawing.limits, colormap=pane.drawing.colormap, width=bar_width)
+    top += size[0] + large(12)
+    bar = colour_bar(pane.drawing.limits, colormap=pane.drawing.colormap, width=bar_width, unit=unit)
     assert holds_picture(picture, (left + (width - bar_width) // 2, top), bar)
-    top += 64 + 12
-    numbers = wrap(unbroken(numbers_line(shown, pane)), typeface(14), width)
-    caption = wrap(unbroken(pane.caption), typeface(14), width)
+    top += large(15) + large(49) + large(12)
+    font = typeface(large(14))
+    numbers = wrap(unbroken(numbers_line(shown, pane)), font, width)
+    caption = wrap(unbroken(pane.caption), font, width)
     assert len(caption) > 1 or width > 560
     for index, line in enumerate(numbers):
-        assert holds_text(picture, (left, top + 19 * index), line, fill=INK)
+        assert holds_text(picture, (left, top + large(19) * index), line, size=large(14), fill=INK)
     for index, line in enumerate(caption, len(numbers) + 1):
-        assert holds_text(picture, (left, top + 19 * index), line, fill=SOFT)
-    return top + 19 * (len(numbers) + 1 + len(caption)) - corner[1]
+        assert holds_text(picture, (left, top + large(19) * index), line, size=large(14), fill=SOFT)
+    return top + large(19) * (len(numbers) + 1 + len(caption)) - corner[1]
 
 
 def test_panes_stand_side_by_side_under_the_prompt_and_both_answers():
@@ -139,6 +144,20 @@ def test_at_the_photos_own_size_nothing_is_stretched_and_what_is_reduced_is_said
     first = wrap(said, font, width)[0]
     found = any(holds_text(picture, (margin, y), first, size=round(14 * unit), fill=SOFT) for y in rows)
     assert found == (size != drawn)
+
+
+def test_letters_bars_and_gaps_grow_with_a_photo_at_its_own_size():
+    shown = panes(answered((1000, 2016)), AT, adapter="find-red")
+    picture, unit = sheet(shown, column=None), 2016 / 1120
+    margin, line, bar = round(28 * unit), round(19 * unit), round(640 * unit)
+    top = margin + 3 * line + round(14 * unit)
+    heights = [
+        assert_column(picture, shown, pane, (margin + at * (2016 + margin), top), 2016, (1000, 2016), bar, unit)
+        for at, pane in enumerate(shown)
+    ]
+    foot = top + max(heights) + round(10 * unit)
+    assert holds_text(picture, (margin, foot), KEY + SINKS, size=round(14 * unit), fill=SOFT)
+    assert picture.size == (2 * margin + 3 * 2016 + 2 * margin, foot + line + margin)
 
 
 def test_panes_at_their_own_size_stand_side_by_side():
