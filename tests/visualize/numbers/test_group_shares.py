@@ -1,13 +1,16 @@
 """Where a row's attention goes: against plain sums over the record."""
 
 import math
+import re
 
 import numpy as np
 import pytest
+from matplotlib.colors import to_hex
 from matplotlib.figure import Figure
 
 from inference.errors import SelectionError
 from inference.records import GROUPS
+from tests import ROOT
 from tests.visualize.factory import HEADS, LAYERS, comparison, recording
 from visualize import Selection, group_shares, shares_picture
 
@@ -80,6 +83,12 @@ def test_the_picture_shows_each_layers_image_share_as_a_height():
     np.testing.assert_allclose(np.array(found) / found[-1], np.array([0.1, 0.3, 0.5, 0.7]) / 0.7, atol=0.03)
 
 
+def viewers_look(group):
+    """What the viewer's style says of a group's columns."""
+    style = (ROOT / "visualize" / "viewer" / "viewer.css").read_text(encoding="utf-8")
+    return re.search(rf"\.lav-group-{group} {{([^}}]*)}}", style)[1]
+
+
 def test_every_word_and_part_of_the_picture_is_there(monkeypatch):
     """What matplotlib was asked to draw: bars, their heights, looks and words."""
     drawn = []
@@ -90,7 +99,7 @@ def test_every_word_and_part_of_the_picture_is_there(monkeypatch):
             drawn.append(self)
 
     monkeypatch.setattr("visualize.pictures.shares.Figure", Kept)
-    shown = comparison(recording(), recording("a$b_{c}", seed=1))
+    shown = comparison(recording(), recording("a$b_{c}$", seed=1))
     named = {"mean": "mean of all heads", "max": "mean of all heads", 2: "head 2", ((1, 0),): "head L1H0"}
     for head, words in named.items():
         shares_picture(shown, 7, head=head, dots_per_inch=50)
@@ -98,7 +107,9 @@ def test_every_word_and_part_of_the_picture_is_there(monkeypatch):
         assert tuple(figure.get_size_inches()) == (9.2, 3)
         assert figure.get_suptitle() == f"token 7 “ red”, row 26 · {words}"
         left, right = figure.axes
-        assert (left.get_title(), right.get_title()) == ("base", "a$b_{c}")
+        assert (left.get_title(), right.get_title()) == ("base", "a$b_{c}$")
+        assert not any(text.get_parse_math() for text in (figure._suptitle, left.title, right.title))
+        assert [text.get_fontsize() for text in (figure._suptitle, left.title, right.title)] == [9, 10, 10]
         assert right.get_shared_y_axes().joined(left, right)
         assert (left.get_ylabel(), right.get_ylabel()) == ("% of the attention", "")
         for axes, own in zip((left, right), shown.recordings, strict=True):
@@ -111,11 +122,17 @@ def test_every_word_and_part_of_the_picture_is_there(monkeypatch):
                 np.testing.assert_allclose([bar.get_height() for bar in bars], of_layers)
                 np.testing.assert_allclose([bar.get_y() for bar in bars], bottoms, atol=1e-9)
                 np.testing.assert_allclose([bar.get_x() + bar.get_width() / 2 for bar in bars], range(LAYERS))
+                assert [bar.get_width() for bar in bars] == pytest.approx([0.92] * LAYERS)
+                assert {(bar.get_edgecolor(), bar.get_linewidth()) for bar in bars} == {((1, 1, 1, 1), 0.4)}
+                assert to_hex(bars[0].get_facecolor()) in viewers_look(group)
                 looks.add((bars[0].get_facecolor(), bars[0].get_hatch()))
                 bottoms += of_layers
             assert len(looks) == 4
         (legend,) = figure.legends
         assert [text.get_text() for text in legend.get_texts()] == list(GROUPS)[::-1]
+        assert {text.get_fontsize() for text in legend.get_texts()} == {8}
+        assert not legend.get_frame_on()
+        assert min(legend.get_window_extent().extents[0::2]) >= right.get_window_extent().x1  # beside the columns
         drawn.clear()
 
 
