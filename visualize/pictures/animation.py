@@ -51,10 +51,10 @@ def animation(
     first, *others = _of_one_size([sheet(panes, only=_only(panes, pane), column=column) for panes in frames])
     stay, buffer = round(seconds * 100) * 10, io.BytesIO()
     if kind == "WebP":
-        first.save(buffer, "WebP", save_all=True, append_images=others, duration=stay, loop=0, quality=90)
+        first.save(buffer, "WebP", append_images=others, duration=stay, loop=0, quality=90)
     else:
         first, *others = [_with_256_colours(frame) for frame in (first, *others)]
-        first.save(buffer, "GIF", save_all=True, append_images=others, duration=stay, loop=0)
+        first.save(buffer, "GIF", append_images=others, duration=stay, loop=0)
     return buffer.getvalue()
 
 

@@ -1,6 +1,7 @@
 """Which numbers fit into a report: counted by what is packed, in a room whose size is added up by hand."""
 
 import json
+import math
 import sys
 from dataclasses import replace
 
@@ -98,3 +99,9 @@ def test_an_answer_of_one_token_has_no_mean_beside_it():
     contents = report_contents(comparison(recording(row=row), recording("a", row=row, seed=1)), StackChoice(7), 10**9)
     assert [key for key in contents.stacks if isinstance(json.loads(key)["token"], list)] == []
     assert contents.words[0] == "Inside, for all layers: the mean of all heads for tokens 1–4, 7–8."
+
+
+def test_a_number_in_a_box_that_no_browser_could_read_is_never_written(given, monkeypatch):
+    monkeypatch.setattr(sys.modules["visualize.report.contents"], "box_body", lambda *_: {"share": math.nan})
+    with pytest.raises(ValueError, match="not JSON compliant"):
+        report_contents(given, StackChoice(7), 0, ((1, 2, 30, 40),))
