@@ -87,7 +87,8 @@ def test_wide_photos_stand_below_one_another_as_wide_as_two_columns():
         ((99, 250), 1120, (444, 1120)),
         ((1000, 300), 560, (900, 270)),
         ((2, 5), 560, (224, 560)),
-        ((2, 1300), 1120, (2, 1120)),
+        ((1, 3000), 1120, (1, 1120)),
+        ((3000, 1), 560, (900, 1)),
     ],
 )
 def test_a_photo_is_as_wide_as_its_column_or_900_pixels_high(size, column, drawn):
@@ -123,7 +124,8 @@ def test_a_wide_photo_alone_is_as_wide_as_one_column():
         ((60, 100), 560, (60, 100)),
         ((900, 1400), 1400, (900, 1400)),
         ((3000, 2), 560, (3000, 2)),
-        ((2, 5000), 4096, (2, 4096)),
+        ((1, 9000), 4096, (1, 4096)),
+        ((9000, 1), 560, (4096, 1)),
         ((5000, 500), 560, (4096, 410)),
     ],
 )
@@ -147,17 +149,17 @@ def test_at_the_photos_own_size_nothing_is_stretched_and_what_is_reduced_is_said
 
 
 def test_letters_bars_and_gaps_grow_with_a_photo_at_its_own_size():
-    shown = panes(answered((1000, 2016)), AT, adapter="find-red")
-    picture, unit = sheet(shown, column=None), 2016 / 1120
+    shown = panes(answered((1000, 2222)), AT, adapter="find-red")
+    picture, unit = sheet(shown, column=None), 2222 / 1120
     margin, line, bar = round(28 * unit), round(19 * unit), round(640 * unit)
     top = margin + 3 * line + round(14 * unit)
     heights = [
-        assert_column(picture, shown, pane, (margin + at * (2016 + margin), top), 2016, (1000, 2016), bar, unit)
+        assert_column(picture, shown, pane, (margin + at * (2222 + margin), top), 2222, (1000, 2222), bar, unit)
         for at, pane in enumerate(shown)
     ]
     foot = top + max(heights) + round(10 * unit)
     assert holds_text(picture, (margin, foot), KEY + SINKS, size=round(14 * unit), fill=SOFT)
-    assert picture.size == (2 * margin + 3 * 2016 + 2 * margin, foot + line + margin)
+    assert picture.size == (2 * margin + 3 * 2222 + 2 * margin, foot + line + margin)
 
 
 def test_panes_at_their_own_size_stand_side_by_side():
@@ -204,6 +206,16 @@ def test_a_long_prompt_and_long_answers_are_four_lines_each():
     assert holds_text(tall, (28, 28), first, fill=INK)
     one = sheet(panes(answered((60, 100), left=None, right=None), AT, adapter="find-red"))
     assert short.height - one.height == 19 * 2
+
+
+def test_a_prompt_is_cut_after_2000_letters_however_wide_the_sheet():
+    long = replace(comparison(image=photo((40, 100))), prompt="why? " * 900)
+    picture = sheet(panes(long, AT, adapter="find-red"), column=1500)
+    across = picture.width - 2 * 28
+    said = wrap("Prompt: “" + ("why? " * 900)[:1999] + "…”", typeface(14), across)
+    assert len(said) <= 4
+    for index, line in enumerate(said):
+        assert holds_text(picture, (28, 28 + 19 * index), line, fill=INK)
 
 
 def test_long_notes_are_broken_where_the_sheet_ends():
