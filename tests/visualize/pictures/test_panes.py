@@ -35,6 +35,16 @@ def test_base_and_adapter_have_one_scale_and_the_difference_its_own_about_0(pair
     assert shown.base.drawing.limits.signed == (view == "contrast")
 
 
+def test_a_logarithm_is_of_the_variants_and_never_of_their_difference(pair):
+    shown = panes(pair, AT, adapter="find-red", log=True)
+    top = max(float(each.by_token[7, 2].max()) for each in pair.recordings)
+    for pane in (shown.base, shown.adapter):
+        limits = pane.drawing.limits
+        assert (limits.log, limits.low, limits.high) == (True, pytest.approx(top / 1000), pytest.approx(top))
+    assert not shown.difference.drawing.limits.log
+    assert not panes(pair, AT, adapter="find-red").base.drawing.limits.log
+
+
 @pytest.mark.parametrize("view", VIEWS)
 def test_the_difference_is_adapter_minus_base_of_what_is_shown(pair, view):
     shown = panes(pair, replace(AT, view=view), adapter="find-red")

@@ -128,6 +128,15 @@ def test_smooth_is_usual():
     np.testing.assert_array_equal(np.concatenate([band for _, band in bands(values, (60, 100))]), smooth)
 
 
+@pytest.mark.parametrize("smooth", [True, False])
+@pytest.mark.parametrize("size", [(60, 100), (2, 3)])
+def test_pixels_are_float32_whatever_the_cells_are(size, smooth):
+    values = np.random.default_rng(6).random((3, 5))
+    found = resize(values, size, smooth=smooth)
+    assert found.dtype == np.float32
+    np.testing.assert_array_equal(found, resize(values.astype(np.float32), size, smooth=smooth))
+
+
 def test_bands_join_without_a_seam():
     values = np.random.default_rng(4).random((4, 3), dtype=np.float32)
     tall = resize(values, (2 * BAND_ROWS + 17, 5))
