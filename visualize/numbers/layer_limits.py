@@ -5,13 +5,40 @@ counts together.
 """
 
 from collections.abc import Sequence
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from inference.records import FloatArray
-from visualize.numbers.scale import ColourLimits, diverging_limits, shared_limits
+from visualize.numbers.scale import (
+    ColourLimits,
+    diverging_limits,
+    limits_about_zero,
+    limits_from_zero,
+    shared_limits,
+    tops,
+)
 from visualize.numbers.views import VIEWS, View
+
+
+class Way(NamedTuple):
+    """How values are placed on colours.
+
+    Attributes:
+        log: logarithmic colours for variants that are not signed.
+        percentile: 50–100, where scales are clipped; 100 clips nothing.
+    """
+
+    log: bool = False
+    percentile: float = 100.0
+
+
+class LayerLimits(NamedTuple):
+    """Scales, one per layer: of the variants, and of their differences (none where there are no differences)."""
+
+    shared: tuple[ColourLimits, ...]
+    signed: tuple[ColourLimits, ...]
 
 
 def pane_limits(
@@ -52,33 +79,52 @@ def pane_limits(
 def layer_limits(
     variants: Sequence[FloatArray],
     differences: Sequence[FloatArray],
+    ways: Sequence[Way],
     *,
     view: View,
     hidden: NDArray[np.bool_] | None = None,
-    log: bool = False,
-    percentile: float = 100.0,
-) -> tuple[tuple[ColourLimits, ...], tuple[ColourLimits, ...]]:
-    """The scales of each layer, from that layer alone.
+) -> tuple[LayerLimits, ...]:
+    """The scales of each layer, from that layer alone, in several ways at once: what they share is computed once.
 
     Args:
         variants, differences, hidden: as for `pane_limits`, `(layers, grid_h, grid_w)` each.
-        view, log, percentile: see `pane_limits`.
+        ways: how values are placed.
+        view: see `pane_limits`.
 
     Returns:
-        (of the variants, of the differences): one per layer each; the second empty where there are no differences.
+        The scales of each way.
 
     Raises:
         SelectionError: a percentile outside 50–100.
     """
-    pairs = [
-        pane_limits(
-            [maps[index] for maps in variants],
-            [maps[index] for maps in differences],
-            view=view,
-            hidden=None if hidden is None else hidden[index],
-            log=log,
-            percentile=percentile,
-        )
-        for index in range(len(variants[0]))
-    ]
-    return tuple(shared for shared, _ in pairs), tuple(signed for _, signed in pairs if signed is not None)
+    kind = VIEWS[view]
+    percentiles = tuple(dict.fromkeys(way.percentile for way in ways))
+    of_variants = _tops(variants, percentiles, hidden, signed=kind.signed)
+    of_differences = _tops(differences, percentiles, hidden, signed=True) if differences else {}
+    made = []
+    for log, percentile in ways:
+        shared = [
+            limits_about_zero(high, percentile=percentile, unit=kind.unit)
+            if kind.signed
+            else limits_from_zero(high, log=log, percentile=percentile, unit=kind.unit)
+            for high in of_variants[percentile]
+        ]
+        signed = [
+            limits_about_zero(high, percentile=percentile, unit=kind.change)
+            for high in of_differences.get(percentile, ())
+        ]
+        made.append(LayerLimits(tuple(shared), tuple(signed)))
+    return tuple(made)
+
+
+def _tops(
+    maps: Sequence[FloatArray], percentiles: Sequence[float], hidden: NDArray[np.bool_] | None, *, signed: bool
+) -> dict[float, list[float]]:
+    """Per percentile, where the scale of each layer ends that all maps share."""
+    values = np.stack(maps, axis=1)  # (layers, maps, grid_h, grid_w)
+    if signed:
+        values = np.abs(values)
+    if hidden is not None:
+        values[np.broadcast_to(hidden[:, None], values.shape)] = 0  # as if they were not there
+    found = tops(values.reshape(len(values), -1), percentiles)
+    return dict(zip(percentiles, found.tolist(), strict=True))

@@ -231,9 +231,10 @@ def _of_heads(every: FloatArray, selection: Selection) -> NDArray[np.float64]:
     check_heads(head, *every.shape[:2])
     if isinstance(head, tuple):
         return np.asarray(np.mean([every[one] for one in head], axis=0, dtype=np.float64))
-    values = every[layers].astype(np.float64)
-    of_layers = values.mean(axis=1) if head == "mean" else values.max(axis=1) if head == "max" else values[:, head]
-    return np.asarray(of_layers.mean(axis=0))
+    if isinstance(head, str):
+        values = every[layers].astype(np.float64)
+        return np.asarray((values.mean(axis=1) if head == "mean" else values.max(axis=1)).mean(axis=0))
+    return np.asarray(every[layers, head].mean(axis=0, dtype=np.float64))
 
 
 def _raw(recording: Recording, selection: Selection) -> NDArray[np.float64]:

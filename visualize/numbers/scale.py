@@ -121,14 +121,8 @@ def shared_limits(
     Raises:
         SelectionError: a percentile outside 50–100, or values below 0.
     """
-    values = _counted(maps, hidden)
-    if values.min(initial=0) < 0:
-        raise SelectionError(
-            "These values have both signs; a scale from 0 would hide half of them.", "Use diverging_limits."
-        )
-    high = _top(values, percentile)
-    low = high / 10**LOG_DECADES if log else 0.0
-    return ColourLimits(low, high, log, unit, percentile)
+    high = float(tops(_counted(maps, hidden)[None], (percentile,))[0, 0])
+    return limits_from_zero(high, log=log, percentile=percentile, unit=unit)
 
 
 def diverging_limits(
@@ -148,8 +142,50 @@ def diverging_limits(
     Raises:
         SelectionError: a percentile outside 50–100.
     """
-    high = _top(np.abs(_counted(maps, hidden)), percentile)
+    high = float(tops(np.abs(_counted(maps, hidden))[None], (percentile,))[0, 0])
+    return limits_about_zero(high, percentile=percentile, unit=unit)
+
+
+def limits_from_zero(high: float, *, log: bool, percentile: float, unit: Unit) -> ColourLimits:
+    """The scale of `shared_limits` with this top."""
+    return ColourLimits(high / 10**LOG_DECADES if log else 0.0, high, log, unit, percentile)
+
+
+def limits_about_zero(high: float, *, percentile: float, unit: Unit) -> ColourLimits:
+    """The scale of `diverging_limits` with this top."""
     return ColourLimits(-high if high else 0.0, high, False, unit, percentile)
+
+
+def tops(values: FloatArray, percentiles: Sequence[float]) -> NDArray[np.float64]:
+    """Where several scales end, each by numbers of its own.
+
+    Args:
+        values: `(scales, numbers)`, all ≥ 0; those that are 0 do not count.
+        percentiles: 50–100 each; 100 is the largest number.
+
+    Returns:
+        `(percentiles, scales)`, 0 for a scale of zeros.
+
+    Raises:
+        SelectionError: a percentile outside 50–100, or values below 0.
+    """
+    for each in percentiles:
+        if not 50 <= each <= 100:
+            raise SelectionError(f"percentile must be 50–100, not {each!r}.")
+    if values.min(initial=0) < 0:
+        raise SelectionError(
+            "These values have both signs; a scale from 0 would hide half of them.", "Use diverging_limits."
+        )
+    asked = np.array(percentiles, dtype=np.float64)
+    found = np.tile(values.max(axis=1, initial=0).astype(np.float64), (len(asked), 1))
+    clipped = np.flatnonzero(asked < 100)  # the largest needs no sorting
+    counts = np.count_nonzero(values, axis=1)
+    for count in np.unique(counts[counts > 0]) if clipped.size else ():  # scales of as many numbers go together
+        alike = np.flatnonzero(counts == count)
+        above = values[alike]
+        above = above[above > 0].reshape(-1, count).astype(np.float64)
+        found[np.ix_(clipped, alike)] = np.percentile(above, asked[clipped], axis=1)
+    return found
 
 
 def number(value: float, unit: Unit, *, sign: bool = False) -> str:
@@ -163,25 +199,19 @@ def number(value: float, unit: Unit, *, sign: bool = False) -> str:
     shown = value * 100 if unit in ("share", "share difference") else value
     if not math.isfinite(shown):
         return "–"
-    digits = max(2 - math.floor(math.log10(abs(shown))), 0) if shown else 0
-    text = f"{shown:.{digits}f}" if abs(shown) >= 1e-4 or shown == 0 else f"{shown:.1e}"
-    if "." in text and "e" not in text:
-        text = text.rstrip("0").rstrip(".")
+    size = abs(shown)
+    if 0 < size < 1e-4:
+        text = f"{shown:.1e}"
+    else:
+        text = f"{shown:.{max(2 - math.floor(math.log10(size)), 0) if size else 0}f}"
+        if "." in text:
+            text = text.rstrip("0").rstrip(".")
     return ("+" if sign and shown > 0 else "") + text.replace("-", "−")
 
 
-def _counted(maps: Sequence[FloatArray], hidden: NDArray[np.bool_] | None) -> NDArray[np.float32]:
+def _counted(maps: Sequence[FloatArray], hidden: NDArray[np.bool_] | None) -> FloatArray:
     if not maps:
         raise SelectionError("A scale needs at least one map.")
     if hidden is None:
         return np.concatenate([each.ravel() for each in maps])
     return np.concatenate([each[~hidden] for each in maps])
-
-
-def _top(values: NDArray[np.float32], percentile: float) -> float:
-    if not 50 <= percentile <= 100:
-        raise SelectionError(f"percentile must be 50–100, not {percentile!r}.")
-    if percentile == 100:  # the same number, ten times as fast
-        return float(values.max(initial=0))
-    above = values[values > 0]
-    return float(np.percentile(above.astype(np.float64), percentile)) if above.size else 0.0

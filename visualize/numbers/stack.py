@@ -21,7 +21,7 @@ from inference.records import Comparison, FloatArray, Recording
 from visualize.numbers.caption import LIMITS, alternative_text, caption, heading, variant_name
 from visualize.numbers.figures import Change, Measures, changes_of, measures_of, probability_of
 from visualize.numbers.head_choice import Head
-from visualize.numbers.layer_limits import layer_limits
+from visualize.numbers.layer_limits import LayerLimits, Way, layer_limits
 from visualize.numbers.notes import stack_notes
 from visualize.numbers.rank_heads import RankedHead, rank_heads
 from visualize.numbers.reduce import Layer, Selection
@@ -112,29 +112,37 @@ class Stack:
         """The cells that a layer's pictures leave uncoloured, `(grid_h, grid_w)` bool; None where there are none."""
         return _hidden(self.selections[index], self.sinks[index])
 
-    def scaled(self, *, log: bool = False, percentile: float = 100.0) -> "Stack":
-        """The same numbers on other colour scales, with the notes that belong to them; see `stack`.
+    def scaled(self, ways: Sequence[Way]) -> "tuple[Stack, ...]":
+        """The same numbers on other colour scales, with the notes that belong to them; one stack per way.
 
         Raises:
             SelectionError: a percentile outside 50–100.
         """
-        shared, signed = layer_limits(
+        limits = layer_limits(
             [pane.maps for pane in self.variants],
             [pane.maps for pane in self.differences],
+            ways,
             view=self.view,
             hidden=self.left_out,
-            log=log,
-            percentile=percentile,
         )
+        empty = [
+            [pane.variant for pane in self.variants if not pane.maps[index].any()]
+            for index in range(len(self.selections))
+        ]
+        return tuple(self._placed(way, each, empty) for way, each in zip(ways, limits, strict=True))
+
+    def _placed(self, way: Way, limits: LayerLimits, empty: Sequence[Sequence[str]]) -> "Stack":
+        """The stack on these scales; `empty` are each layer's variants without a value."""
+        shared, signed = limits
         notes = [
             stack_notes(
                 selection,
                 shared[index],
                 self.sinks[index],
-                log=log,
+                log=way.log,
                 own_answers=len(self.variants) > 1 and not self.differences,
                 equal=bool(signed) and signed[index].empty,
-                empty=[pane.variant for pane in self.variants if not pane.maps[index].any()],
+                empty=empty[index],
             )
             for index, selection in enumerate(self.selections)
         ]
@@ -192,7 +200,8 @@ def stack(
     heads = tuple(_heads(comparison, recordings, selection) for selection in selections)
     headings = tuple(heading(recordings, selection) for selection in selections)
     made = Stack(selections, tuple(panes), tuple(differences), shown.sinks, heads, headings, ())
-    return made.scaled(log=log, percentile=percentile)
+    (scaled,) = made.scaled([Way(log, percentile)])
+    return scaled
 
 
 def _pane(

@@ -10,7 +10,8 @@ from visualize.numbers.scale import ColourLimits, number
 from visualize.pictures.palette import check_colormap, colour_table
 from visualize.pictures.typeface import typeface
 
-_MOST_BETWEEN = 3  # round values between the ends
+#: Finds round values, at most three between the ends; made once, since making it takes longer than asking it.
+_ROUND = MaxNLocator(4, steps=[1, 2, 2.5, 5, 10])
 _APART = 0.17  # of the bar's length, so labels do not touch
 _INK, _PAPER = (32, 33, 36), (255, 255, 255)  # RGB
 
@@ -22,17 +23,18 @@ def ticks(limits: ColourLimits) -> tuple[tuple[float, str], ...]:
         (place 0–1, text) in order; both ends exactly, and round values between them where there is room. Shares are
         written in percent without the sign: the unit says it.
     """
+    signed, unit = limits.signed, limits.unit
     if limits.empty:
-        return ((0.5 if limits.signed else 0.0, "0"),)
-    chosen = [limits.low, *([0.0] if limits.signed else []), limits.high]
-    places = limits.place(np.array(chosen, dtype=np.float32)).tolist()
-    between = [value for value in _round_values(limits) if limits.low < value < limits.high]
-    for place, value in zip(limits.place(np.array(between, dtype=np.float32)).tolist(), between, strict=True):
-        if all(abs(place - taken) >= _APART for taken in places):
-            chosen.append(value)
-            places.append(place)
-    ordered = sorted(zip(places, chosen, strict=True))
-    return tuple((place, number(value, limits.unit, sign=limits.signed)) for place, value in ordered)
+        return ((0.5 if signed else 0.0, "0"),)
+    low, high = limits.low, limits.high
+    fixed = [low, 0.0, high] if signed else [low, high]
+    values = fixed + [value for value in _round_values(limits) if low < value < high]
+    placed = list(zip(limits.place(np.array(values, dtype=np.float32)).tolist(), values, strict=True))
+    shown = placed[: len(fixed)]
+    for place, value in placed[len(fixed) :]:
+        if all(abs(place - taken) >= _APART for taken, _ in shown):
+            shown.append((place, value))
+    return tuple((place, number(value, unit, sign=signed)) for place, value in sorted(shown))
 
 
 def colour_bar(
@@ -101,5 +103,4 @@ def _round_values(limits: ColourLimits) -> list[float]:
     """Round as stored is round as people read it: a percent is a power of ten."""
     if limits.log:
         return [10.0**power for power in range(-14, 4)]
-    steps = MaxNLocator(_MOST_BETWEEN + 1, steps=[1, 2, 2.5, 5, 10]).tick_values(limits.low, limits.high)
-    return [float(value) for value in steps]
+    return [float(value) for value in _ROUND.tick_values(limits.low, limits.high)]

@@ -8,7 +8,7 @@ from functools import cache
 
 from inference.records import Comparison
 from visualize.json_values import Json, finite
-from visualize.numbers.layer_limits import pane_limits
+from visualize.numbers.layer_limits import Way, pane_limits
 from visualize.numbers.scale import ColourLimits, Unit, number
 from visualize.numbers.stack import PaneStack, Stack, stack
 from visualize.numbers.table import numbers_json
@@ -87,15 +87,14 @@ def _scales(shown: Stack) -> dict[str, Json]:
     """Per way to place values on colours, each layer's limits and the notes that belong to them."""
     made: dict[str, Json] = {}
     said = cache(limits_json)  # a signed scale is the same whether a logarithm was asked for or not
-    for log in (False, True):
-        for percentile in PERCENTILES:
-            scaled = shown.scaled(log=log, percentile=percentile)
-            differences = scaled.differences[0].limits if scaled.differences else None
-            made[f"{log:d}-{percentile}"] = {
-                "shared": [said(each) for each in scaled.variants[0].limits],
-                "difference": None if differences is None else [said(each) for each in differences],
-                "notes": [list(notes) for notes in scaled.notes],
-            }
+    ways = [Way(log, percentile) for log in (False, True) for percentile in PERCENTILES]
+    for way, scaled in zip(ways, shown.scaled(ways), strict=True):
+        differences = scaled.differences[0].limits if scaled.differences else None
+        made[f"{way.log:d}-{way.percentile}"] = {
+            "shared": [said(each) for each in scaled.variants[0].limits],
+            "difference": None if differences is None else [said(each) for each in differences],
+            "notes": [list(notes) for notes in scaled.notes],
+        }
     return made
 
 

@@ -6,6 +6,7 @@ import pytest
 
 from inference.errors import SelectionError
 from visualize import ColourLimits, diverging_limits, number, shared_limits
+from visualize.numbers.layer_limits import Way, layer_limits, pane_limits
 from visualize.pictures.bar import ticks
 
 BASE = np.float32([[0.0, 0.1, 0.2], [0.0, 0.0, 0.05]])
@@ -37,6 +38,34 @@ def test_hidden_cells_do_not_count():
     hidden[0, 0] = True
     assert shared_limits(BASE, ADAPTER, hidden=hidden).high == pytest.approx(0.2)
     assert diverging_limits(ADAPTER - BASE, hidden=hidden).high == pytest.approx(0.2)
+
+
+@pytest.mark.parametrize("view", ["raw", "sink-masked", "contrast"])
+def test_many_layers_in_many_ways_at_once_have_the_scales_that_each_has_alone(view):
+    rng = np.random.default_rng(3)
+    maps = rng.gamma(0.3, size=(2, 6, 5, 7)).astype(np.float32)
+    maps[:, 1, 2:] = 0  # as many values as no other layer has
+    maps[:, 2] = 0
+    if view == "contrast":
+        maps -= maps.mean(axis=1, keepdims=True)
+    hidden = rng.random((6, 5, 7)) < 0.2 if view == "sink-masked" else None
+    ways = [Way(log, percentile) for log in (False, True) for percentile in (100, 99, 95, 50)]
+    differences = [maps[1] - maps[0]]
+    for way, found in zip(ways, layer_limits(maps, differences, ways, view=view, hidden=hidden), strict=True):
+        for layer in range(6):
+            counted = slice(None) if hidden is None else ~hidden[layer]
+            values = np.abs(maps[:, layer][:, counted]).astype(np.float64)
+            values = values[values > 0]
+            expected = np.percentile(values, way.percentile) if values.size else 0
+            assert found.shared[layer].high == pytest.approx(expected, rel=1e-12)
+            alone = pane_limits(
+                [each[layer] for each in maps],
+                [each[layer] for each in differences],
+                view=view,
+                hidden=None if hidden is None else hidden[layer],
+                **way._asdict(),
+            )
+            assert (found.shared[layer], found.signed[layer]) == alone
 
 
 def test_signed_limits_are_symmetric_about_0():
