@@ -426,7 +426,7 @@ def _with_heads_of(written: Result, replayed: Result) -> Result:
         )
         for own, other in pairs
     )
-    return replace(written, comparison=replace(written.comparison, recordings=recordings))
+    return replace(written, comparison=replace(written.comparison, recordings=recordings), ranks=replayed.ranks)
 
 
 def _question_key(request: Request, question: Question[Explanation]) -> str:

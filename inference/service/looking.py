@@ -19,9 +19,9 @@ from starlette.responses import Response
 
 from inference.boxes import Box, as_boxes
 from inference.errors import SelectionError
-from inference.records import Comparison
 from inference.service.analysis import AnalysisService, extra_views
 from inference.service.prices import ways
+from inference.service.results import Result
 from inference.service.schema import Expected, HeadChoice, Index, number_of, parse
 from visualize.findings.cards_json import offers_json
 from visualize.numbers.views import View
@@ -135,13 +135,14 @@ class Looking:
 
     def _stack(self, ticket: str, sent: dict[str, str]) -> Response:
         query = parse(LookQuery, sent)
-        comparison = self._compared(ticket, query, single=query.head != "mean")
-        return _packed(stack_body(comparison, query.choice()), "application/octet-stream")
+        shown = self._shown(ticket, query, single=query.head != "mean")
+        return _packed(stack_body(shown.comparison, query.choice(), shown.ranks), "application/octet-stream")
 
     def _heads(self, ticket: str, sent: dict[str, str]) -> Response:
         query = parse(LookQuery, sent)
-        comparison = self._compared(ticket, query, single=True)
-        return _packed(heads_body(comparison, query.choice(), query.layer), "application/octet-stream")
+        shown = self._shown(ticket, query, single=True)
+        body = heads_body(shown.comparison, query.choice(), query.layer, shown.ranks)
+        return _packed(body, "application/octet-stream")
 
     def _cards(self, ticket: str, sent: dict[str, str]) -> Response:
         offers = offers_json(ways(self._service.looked_at(ticket).comparison, self._service.pace))
@@ -158,10 +159,10 @@ class Looking:
         found = box_body(comparison, query.box, query.choice()) | box_matrix(comparison, query.box, query.against)
         return _packed(json.dumps(found).encode(), "application/json")
 
-    def _compared(self, ticket: str, query: LookQuery, *, single: bool) -> Comparison:
+    def _shown(self, ticket: str, query: LookQuery, *, single: bool) -> Result:
         written = self._service.looked_at(ticket).comparison
         views = extra_views(written, query.focus, query.view)
-        return self._service.looked_at(ticket, query.focus if single or views else None, views).comparison
+        return self._service.looked_at(ticket, query.focus if single or views else None, views)
 
 
 def _in_a_thread(answer: Callable[[str, dict[str, str]], Response]) -> Callable[[Request], object]:

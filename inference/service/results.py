@@ -18,6 +18,7 @@ from inference.explanations import Explanation
 from inference.photo import Photo
 from inference.records import Comparison
 from inference.request import Request
+from visualize.numbers.rank_heads import KeptRanks
 
 MIB = 2**20
 
@@ -31,12 +32,14 @@ class Result:
         request: what was asked.
         comparison: what was answered.
         stamps: adapter → stamp of its files (`AdapterInfo.stamp`), as known before the engine was asked.
+        ranks: how the heads of the answer are ranked, kept as it becomes known.
     """
 
     key: str
     request: Request
     comparison: Comparison
     stamps: Mapping[str, str] = field(default_factory=dict)
+    ranks: KeptRanks = field(default_factory=KeptRanks, repr=False, compare=False)
 
     def between(self, *variants: str | None) -> Request:
         """The request of these variants with the answer that this result replayed.
@@ -57,14 +60,15 @@ class Result:
 
     @property
     def nbytes(self) -> int:
-        """Bytes held: the arrays, and the picture once or twice."""
+        """Bytes held: the arrays, the picture once or twice, and as many as `ranks` may come to hold."""
         arrays = [self.request.image.pixels]
         if self.comparison.image is not self.request.image.pixels:
             arrays.append(self.comparison.image)
         for recording in self.comparison.recordings:
             values = (getattr(recording, each.name) for each in fields(recording))
             arrays += [value for value in values if isinstance(value, np.ndarray)]
-        return sum(array.nbytes for array in arrays)
+        ranks = self.ranks.most_bytes(self.comparison.model.num_heads)
+        return sum(array.nbytes for array in arrays) + ranks
 
 
 @dataclass(frozen=True, slots=True)

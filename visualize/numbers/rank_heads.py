@@ -3,9 +3,11 @@
 A head that changed most need not be one that matters for the answer: a ranking is a place to begin looking.
 """
 
-from collections.abc import Sequence
+import threading
+from collections import OrderedDict
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, TypeAlias
 
 import numpy as np
 
@@ -13,6 +15,10 @@ from inference.measures import image_share, row_divergence
 from inference.records import Recording
 from visualize.numbers.reduce import Layer, check_layers
 from visualize.numbers.scale import number
+
+#: Of one comparison, so many layers' (or windows') rankings are kept: more than the largest models have layers.
+MOST_KEPT = 128
+_BYTES_OF_HEAD = 256  # a `RankedHead` with its score and words, and its place, rounded up
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,17 +30,17 @@ class RankedHead:
         score: divergence of the whole row between two variants, in bits, 0–1; or the share of attention on the image,
             0–1.
         unit: which of the two: `"bits"` or `"share"`.
+        words: the head and its score as people read them: `head 3 · changed 0.0212 bits`.
     """
 
     head: int
     score: float
     unit: Literal["bits", "share"]
+    words: str
 
-    @property
-    def words(self) -> str:
-        """The head and its score as people read them: `head 3 · changed 0.0212 bits`."""
-        score = number(self.score, self.unit)
-        return f"head {self.head} · " + (f"changed {score} bits" if self.unit == "bits" else f"{score} % on the image")
+
+#: What ranks a layer's heads: `rank_heads`, or one that keeps what it found.
+Ranking: TypeAlias = Callable[[Sequence[Recording], Layer], tuple[RankedHead, ...]]
 
 
 def rank_heads(recordings: Sequence[Recording], layer: Layer) -> tuple[RankedHead, ...]:
@@ -61,4 +67,40 @@ def rank_heads(recordings: Sequence[Recording], layer: Layer) -> tuple[RankedHea
         scores = np.max([row_divergence(first, other) for other in others], axis=0)
     else:
         unit, scores = "share", image_share(first)
-    return tuple(RankedHead(int(head), float(scores[head]), unit) for head in np.argsort(-scores, kind="stable"))
+    order = np.argsort(-scores, kind="stable").tolist()
+    return tuple(RankedHead(head, float(scores[head]), unit, _words(head, float(scores[head]), unit)) for head in order)
+
+
+class KeptRanks:
+    """`rank_heads` for the variants of one comparison, each layer once: whatever head is shown, the order is the same.
+
+    It belongs to whoever holds the comparison. The least recently used leave first; any thread may call it.
+    """
+
+    def __init__(self) -> None:
+        self._kept: OrderedDict[tuple[tuple[str | None, ...], Layer], tuple[RankedHead, ...]] = OrderedDict()
+        self._lock = threading.Lock()
+
+    def __call__(self, recordings: Sequence[Recording], layer: Layer) -> tuple[RankedHead, ...]:
+        """See `rank_heads`; the recordings are those of the one comparison."""
+        key = tuple(each.adapter for each in recordings), layer
+        with self._lock:
+            if key in self._kept:
+                self._kept.move_to_end(key)
+                return self._kept[key]
+        ranked = rank_heads(recordings, layer)
+        with self._lock:
+            self._kept[key] = ranked
+            if len(self._kept) > MOST_KEPT:
+                self._kept.popitem(last=False)
+        return ranked
+
+    @staticmethod
+    def most_bytes(heads: int) -> int:
+        """Bytes that it holds at most, of a model with so many heads per layer."""
+        return MOST_KEPT * heads * _BYTES_OF_HEAD
+
+
+def _words(head: int, score: float, unit: Literal["bits", "share"]) -> str:
+    text = number(score, unit)
+    return f"head {head} · " + (f"changed {text} bits" if unit == "bits" else f"{text} % on the image")

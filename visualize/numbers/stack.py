@@ -23,7 +23,7 @@ from visualize.numbers.figures import Change, Measures, changes_of, measures_of,
 from visualize.numbers.head_choice import Head
 from visualize.numbers.layer_limits import LayerLimits, Way, layer_limits
 from visualize.numbers.notes import stack_notes
-from visualize.numbers.rank_heads import RankedHead, rank_heads
+from visualize.numbers.rank_heads import RankedHead, Ranking, rank_heads
 from visualize.numbers.reduce import Layer, Selection
 from visualize.numbers.scale import ColourLimits
 from visualize.numbers.side_by_side import Cells, recordings_of, side_by_side
@@ -164,6 +164,7 @@ def stack(
     variants: Sequence[str | None] | None = None,
     log: bool = False,
     percentile: float = 100.0,
+    rank: Ranking = rank_heads,
 ) -> Stack:
     """The numbers of a choice.
 
@@ -174,6 +175,7 @@ def stack(
         variants: the adapters to show side by side, None is the base model; by default all, in the order recorded.
         log: logarithmic colour scale for the variants; signed scales stay linear.
         percentile: 50–100, where the colour scales are clipped; 100 clips nothing.
+        rank: what ranks the heads of a layer.
 
     Raises:
         SelectionError: a variant, layer, head, token, view or percentile that this comparison does not have.
@@ -197,7 +199,7 @@ def stack(
         pane = _pane(model, name, recordings[index], selections, maps, shown.sinks, is_change=True)
         changes = changes_of(weights.variants[0], weights.variants[index], head)
         differences.append(replace(pane, changes=changes))
-    heads = tuple(_heads(comparison, recordings, selection) for selection in selections)
+    heads = tuple(_heads(comparison, recordings, selection, rank) for selection in selections)
     headings = tuple(heading(recordings, selection) for selection in selections)
     made = Stack(selections, tuple(panes), tuple(differences), shown.sinks, heads, headings, ())
     (scaled,) = made.scaled([Way(log, percentile)])
@@ -228,8 +230,10 @@ def _hidden(selection: Selection, sinks: Cells) -> Cells | None:
     return sinks if selection.view == "sink-masked" and sinks.any() else None
 
 
-def _heads(comparison: Comparison, recordings: Sequence[Recording], selection: Selection) -> tuple[RankedHead, ...]:
+def _heads(
+    comparison: Comparison, recordings: Sequence[Recording], selection: Selection, rank: Ranking
+) -> tuple[RankedHead, ...]:
     if not all(heads_recorded(each, selection.token) for each in recordings):
         return ()
     # rows of different words are not compared
-    return rank_heads(recordings if comparison.tokens else recordings[:1], selection.layer)
+    return rank(recordings if comparison.tokens else recordings[:1], selection.layer)

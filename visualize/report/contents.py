@@ -23,6 +23,7 @@ from inference.errors import SelectionError
 from inference.records import Comparison, Recording
 from visualize.json_values import Json
 from visualize.numbers.head_choice import Head
+from visualize.numbers.rank_heads import KeptRanks
 from visualize.numbers.token_choice import TokenChoice, answer_indices
 from visualize.numbers.views import View
 from visualize.report.pack import packed
@@ -99,7 +100,7 @@ class _Filling:
     """Takes what fits; what a comparison does not have is left out."""
 
     def __init__(self, comparison: Comparison, room: int) -> None:
-        self._comparison, self._room = comparison, room
+        self._comparison, self._room, self._rank = comparison, room, KeptRanks()
         self.stacks: dict[str, str] = {}
         self.heads: dict[str, str] = {}
         self.boxes: dict[str, str] = {}
@@ -165,11 +166,11 @@ class _Filling:
         return json.dumps({"box": text_of(boxes)} | {name: whole[name] for name in names})
 
     def _packed(self, choice: StackChoice) -> str:
-        return base64.b64encode(packed(stack_body(self._comparison, choice))).decode()
+        return base64.b64encode(packed(stack_body(self._comparison, choice, self._rank))).decode()
 
     def _prefixes(self, choice: StackChoice) -> Iterator[bytes]:
         for layer in range(self._comparison.model.num_layers):
-            body = heads_body(self._comparison, choice, layer)
+            body = heads_body(self._comparison, choice, layer, self._rank)
             yield body[: 8 + int.from_bytes(body[4:8], "little")]
 
     def _key(self, choice: StackChoice) -> str:

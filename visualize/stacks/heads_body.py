@@ -5,7 +5,7 @@ from inference.records import Comparison, FloatArray
 from visualize.json_values import Json
 from visualize.numbers.caption import variant_name
 from visualize.numbers.layer_limits import pane_limits
-from visualize.numbers.rank_heads import rank_heads
+from visualize.numbers.rank_heads import Ranking, rank_heads
 from visualize.numbers.reduce import Selection
 from visualize.numbers.scale import Unit
 from visualize.numbers.side_by_side import recordings_of, side_by_side
@@ -15,13 +15,14 @@ from visualize.stacks.map_bytes import ROUNDING, body, scales_of, unit_json
 from visualize.stacks.stack_choice import StackChoice
 
 
-def heads_body(comparison: Comparison, choice: StackChoice, layer: int) -> bytes:
+def heads_body(comparison: Comparison, choice: StackChoice, layer: int, rank: Ranking = rank_heads) -> bytes:
     """All heads of one layer (or of the window around it), those first that `rank_heads` puts first.
 
     Args:
         comparison: what was recorded.
         choice: tokens, view, window and variants; its head is not looked at.
         layer: 0-based.
+        rank: what ranks its heads.
 
     Returns:
         A header and one block of maps per pane, as `stack_body` has it; frame i is the i-th head in ranked order.
@@ -37,7 +38,7 @@ def heads_body(comparison: Comparison, choice: StackChoice, layer: int) -> bytes
         )
     recordings = recordings_of(comparison, choice.variants(comparison))
     compared = recordings if comparison.tokens else recordings[:1]  # rows of different words are not compared
-    ranked = rank_heads(compared, layers[layer])
+    ranked = rank(compared, layers[layer])
     selections = [Selection(layers[layer], choice.token, head.head, choice.view) for head in ranked]
     shown = side_by_side(comparison, recordings, selections)
     sinks = shown.sinks[0]

@@ -9,6 +9,7 @@ from functools import cache
 from inference.records import Comparison
 from visualize.json_values import Json, finite
 from visualize.numbers.layer_limits import Way, pane_limits
+from visualize.numbers.rank_heads import Ranking, rank_heads
 from visualize.numbers.scale import ColourLimits, Unit, number
 from visualize.numbers.stack import PaneStack, Stack, stack
 from visualize.numbers.table import numbers_json
@@ -22,12 +23,13 @@ from visualize.stacks.stack_choice import StackChoice
 PERCENTILES = (100, 99, 95)
 
 
-def stack_body(comparison: Comparison, choice: StackChoice) -> bytes:
+def stack_body(comparison: Comparison, choice: StackChoice, rank: Ranking = rank_heads) -> bytes:
     """What one choice shows, for all layers.
 
     Args:
         comparison: what was recorded.
         choice: tokens, head, view, window and variants.
+        rank: what ranks the heads of a layer.
 
     Returns:
         A header and one block of maps per pane: the variants in the choice's order, then each later one − the first.
@@ -42,6 +44,7 @@ def stack_body(comparison: Comparison, choice: StackChoice) -> bytes:
         view=choice.view,
         layers=choice.layers(comparison),
         variants=choice.variants(comparison),
+        rank=rank,
     )
     frames = range(len(shown.selections))
     header: dict[str, Json] = {

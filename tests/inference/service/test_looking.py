@@ -16,6 +16,7 @@ from tests.built_page import build_handlers, build_server_of
 from tests.inference.service.events import FIRST_ANSWER, analyze, look, one, page_over, record, scene, upload, visitor
 from tests.scripted_backend import ANSWER, LAYERS, ScriptedBackend
 from tests.visualize.read_body import read_body
+from visualize.numbers import rank_heads
 from visualize.stacks.box_body import box_body, box_matrix
 from visualize.stacks.changes import changes_json
 from visualize.stacks.heads_body import heads_body
@@ -60,6 +61,30 @@ def test_the_scene_the_stacks_and_the_heads_are_what_drawing_makes_of_the_result
         assert answer.headers["content-encoding"] == "gzip"
     answer = ask(client, done, "heads", token="5", layer=3)
     assert answer.content == heads_body(comparison, StackChoice(5), 3)
+
+
+def test_heads_are_ranked_once_per_answer_and_those_of_another_token_each_their_own(
+    page: Any, client: TestClient, uploads: Path, monkeypatch: pytest.MonkeyPatch
+):
+    done = analyze(page, upload(uploads))[-1]
+    ranked: list[Any] = []
+    rank_once = rank_heads.rank_heads
+    monkeypatch.setattr(rank_heads, "rank_heads", lambda *each: ranked.append(each[1]) or rank_once(*each))
+    token = FIRST_ANSWER + 2
+    record(page, done, token=token, head=1)
+    orders = set()
+    for shown in (FIRST_ANSWER, token):
+        comparison = page.service.looked_at(done.viewer["ticket"], (shown,)).comparison
+        ranked.clear()
+        for head in (1, 2, "max"):
+            answer = ask(client, done, "stack", token=str(shown), head=head)
+            assert answer.content == stack_body(comparison, StackChoice(shown, head=head))
+        assert ask(client, done, "heads", token=str(shown), layer=1).content == heads_body(
+            comparison, StackChoice(shown), 1
+        )
+        assert sorted(ranked) == list(range(LAYERS))
+        orders.add(str(read_body(answer.content)[0]["heads"]))
+    assert len(orders) == 2
 
 
 def test_the_photo_is_the_results_at_most_1920_pixels_long(page: Any, client: TestClient, uploads: Path):

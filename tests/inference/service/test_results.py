@@ -11,6 +11,7 @@ from inference.request import Request, digest
 from inference.service.results import Result, ResultCache
 from tests.conftest import picture
 from tests.scripted_backend import comparison
+from visualize.numbers.rank_heads import KeptRanks
 
 
 def result(seed: int = 0, prompt: str = "What is here?") -> Result:
@@ -54,7 +55,7 @@ def test_bytes_are_bounded_and_the_least_recently_used_goes_first():
     assert cache.nbytes == 3 * results[0].nbytes
 
 
-def test_bytes_count_every_array_and_each_picture_that_is_held():
+def test_bytes_count_every_array_each_picture_that_is_held_and_the_ranks_that_may_be_kept():
     kept = result()
     assert kept.comparison.image is kept.request.image.pixels
     twice = replace(kept, comparison=replace(kept.comparison, image=kept.comparison.image.copy()))
@@ -62,7 +63,8 @@ def test_bytes_count_every_array_and_each_picture_that_is_held():
     arrays = [kept.comparison.image]
     for each in kept.comparison.recordings:
         arrays += [each.logprobs, each.by_token, each.by_head, each.group_share, each.background, each.background_low]
-    assert kept.nbytes == sum(array.nbytes for array in arrays)
+    ranks = KeptRanks.most_bytes(kept.comparison.model.num_heads)
+    assert kept.nbytes == sum(array.nbytes for array in arrays) + ranks
 
 
 def test_putting_the_same_result_twice_counts_once(cache: ResultCache):

@@ -1,3 +1,5 @@
+import sys
+
 import numpy as np
 import pytest
 from scipy.spatial.distance import jensenshannon
@@ -5,6 +7,8 @@ from scipy.spatial.distance import jensenshannon
 from inference.errors import SelectionError
 from tests.visualize.factory import HEADS, LAYERS, recording
 from visualize import rank_heads
+from visualize.numbers import rank_heads as ranking
+from visualize.numbers.rank_heads import MOST_KEPT, KeptRanks
 
 
 def whole_row(recording, layers, head):
@@ -52,3 +56,34 @@ def test_where_scores_are_equal_the_lower_head_comes_first():
 def test_a_layer_that_does_not_exist_has_no_heads():
     with pytest.raises(SelectionError, match=f"layers 0–{LAYERS - 1}"):
         rank_heads([recording()], LAYERS)
+
+
+def test_a_kept_ranking_is_the_ranking_itself_and_each_is_made_once(monkeypatch):
+    base, one, two = recording(), recording("a", seed=1), recording("b", seed=2)
+    asked = [([base, one], 1), ([base, one], (1, 3)), ([base, one], 2), ([one, base], 1), ([base, two], 1), ([base], 1)]
+    expected = [rank_heads(*each) for each in asked]
+    made = []
+    monkeypatch.setattr(ranking, "rank_heads", lambda *each: made.append(each) or rank_heads(*each))
+    rank = KeptRanks()
+    assert [rank(*each) for each in asked] == expected
+    assert [rank(*each) for each in asked] == expected
+    assert len(made) == len(asked)
+
+
+def test_a_kept_ranking_holds_so_many_and_the_least_recently_used_leaves_first(monkeypatch):
+    only = recording(layers=MOST_KEPT + 1)
+    made = []
+    monkeypatch.setattr(ranking, "rank_heads", lambda recordings, layer: made.append(layer) or ())
+    rank = KeptRanks()
+    for layer in (*range(MOST_KEPT), 0, MOST_KEPT, 0, 1):  # 0 was used again when the last one came
+        rank([only], layer)
+    assert made == [*range(MOST_KEPT), MOST_KEPT, 1]
+
+
+def test_what_a_kept_ranking_may_come_to_hold_is_counted():
+    only = recording(heads=32, layers=MOST_KEPT)
+    rank, score = KeptRanks(), 0.1
+    kept = [head for layer in range(MOST_KEPT) for head in rank([only], layer)]
+    pointer = 8
+    held = sum(sys.getsizeof(each) + sys.getsizeof(score) + sys.getsizeof(each.words) + pointer for each in kept)
+    assert held < rank.most_bytes(32) < 2 * held
