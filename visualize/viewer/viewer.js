@@ -1,7 +1,7 @@
 // Puts the parts together: one immutable choice, one function that changes it, one drawing per frame of the browser.
 // It does not know Gradio, reports or notebooks: it gets an element, a scene and a source.
 
-import { fromAddress, toAddress } from "./address.js";
+import { createAddressBar } from "./address_bar.js";
 import { createBoxes } from "./box.js";
 import { createCards } from "./cards.js";
 import { createChanges } from "./changes.js";
@@ -11,6 +11,7 @@ import { createControls } from "./controls.js";
 import { make, write } from "./element.js";
 import { headSets } from "./head_sets.js";
 import { createHeads, isSaid } from "./heads.js";
+import { keepingFocus } from "./focus.js";
 import { createHover } from "./hover.js";
 import { listenToKeys } from "./keys.js";
 import { createMatrix } from "./matrix.js";
@@ -21,6 +22,7 @@ import { createPhoto } from "./photo.js";
 import { createPlay } from "./play.js";
 import { createShelf } from "./shelf.js";
 import { createShares } from "./shares.js";
+import { codeOf, createStatus } from "./status.js";
 import { createStrip } from "./strip.js";
 import { createZoom } from "./zoom.js";
 
@@ -56,23 +58,22 @@ export function createViewer(root, { auto = false } = {}) {
   /** @type {(() => void) | null} draws what stands around the pictures, where that is not done yet */
   let around = null;
   let resting = 0;
-  let waiting = 0;
   let recording = "";
   /** @type {[string, Changes | null] | null} the adapter and the changes that the chips show */
   let chipped = null;
   /** @type {{ variant: string, word: number } | null} the word of a variant's answer that was sent to be replayed */
   let expected = null;
-  let noted = ""; // the place that the address names
   /** @type {"layers" | "checkpoints"} */
   let playing = "layers";
   /** @type {((choice: Choice) => void)[]} */
   const listeners = [];
 
+  const addressBar = createAddressBar();
   const where = make("p", { class: "lav-where", "aria-live": "polite" });
   const staleLine = make("p", { class: "lav-status-line lav-stale-line", role: "status" });
-  const status = make("p", { class: "lav-status-line", role: "status" });
   const zoom = createZoom(queue);
   const panes = createPanes(queue);
+  const status = createStatus(panes.element);
   const hover = createHover(panes.frames, zoom.part);
   const boxes = createBoxes(panes.frames, zoom.part, (change) => choose(change), queue);
   const chips = createChips({ choose, preview, replay });
@@ -104,7 +105,7 @@ export function createViewer(root, { auto = false } = {}) {
   root.hidden = true;
   root.replaceChildren(chips.element,
     make("section", { class: "lav-card lav-looking", "aria-label": "Pictures" },
-      make("div", { class: "lav-top" }, where, tools), staleLine, status, panes.element, boxes.element, hover.readout, strip.element, controls.element, heads.element, keysLine),
+      make("div", { class: "lav-top" }, where, tools), staleLine, status.element, panes.element, boxes.element, hover.readout, strip.element, controls.element, heads.element, keysLine),
     make("div", { class: "lav-below" }, matrix.element, numbers.element, shares.element), cards.element);
 
   const silence = listenToKeys(root, {
@@ -124,24 +125,18 @@ export function createViewer(root, { auto = false } = {}) {
   });
   const follow = () => {
     if (!look?.source.address || !choice) return;
-    choose(fitted(look.scene, { ...choice, ...addressed(look.source) }));
-    noted = placeOf(choice);
+    choose(fitted(look.scene, { ...choice, ...addressBar.named(look.source) }));
+    addressBar.at(choice);
   };
   addEventListener("hashchange", follow);
   addEventListener("resize", panes.measure);
-
-  /** What the address names, unchecked; other boxes than a file holds have no numbers in it. @param {Source} source */
-  function addressed(source) {
-    const { boxes: named, ...rest } = fromAddress(location.hash);
-    return source.fixed || named === undefined ? rest : { ...rest, boxes: named };
-  }
 
   /** The one way in which a choice changes. @param {Change} change */
   function choose(change) {
     if (!choice || !look) return;
     expected = null; // whoever goes elsewhere meanwhile stays there
     choice = settle(choice, change, look.scene.view_kinds);
-    write(status, "");
+    status.clear();
     listeners.forEach((listener) => listener(/** @type {Choice} */ (choice)));
     queue();
   }
@@ -180,7 +175,7 @@ export function createViewer(root, { auto = false } = {}) {
     controls.draw(choice);
     const shown = wanted();
     const stack = shelf.take(shown);
-    wait(!stack);
+    status.wait(!stack);
     if (!stack || !photo.loaded() || !panes.hasSize()) return settleAround(); // of what stands there
     const now = { key, scene, choice: shown, stack, frame: shown.layer };
     const same = drawn?.stack === stack && drawn.frame === now.frame;
@@ -189,7 +184,7 @@ export function createViewer(root, { auto = false } = {}) {
     const changed = changes.take(shown);
     if (chipped?.[0] !== shown.adapter || chipped[1] !== changed) {
       chipped = [shown.adapter, changed];
-      keepingFocus(() => chips.show(scene, source, shown.adapter, changed));
+      keepingFocus(root, () => chips.show(scene, source, shown.adapter, changed));
       chips.most.replaceChildren(...(changed ? mostChangedButtons(scene, changed, shown.adapter, choose) : []));
     }
     cards.draw(shown);
@@ -242,45 +237,28 @@ export function createViewer(root, { auto = false } = {}) {
     const { scene } = /** @type {Look} */ (look);
     const what = isThere({ ...now, head: "mean" }, scene) ? "Single heads of this token are" : `The ${now.view} view of this token is`;
     choice = settle(now, isThere({ ...now, head: "mean" }, scene) ? { head: "mean" } : { head: "mean", view: "raw" }, scene.view_kinds);
-    write(status, `${what} not recorded here; the mean of all heads is shown.`);
+    status.say(`${what} not recorded here; the mean of all heads is shown.`);
   }
 
   /** Ask the model once for a token's heads; what comes of it comes as an update. @param {TokenChoice} token */
   function record(token) {
     const needed = (choice && look?.scene.view_kinds[choice.view].recorded) || "";
-    write(status, needed ? `Recording the ${choice?.view} view of this token; until it is here, the attention itself is shown…` : "Recording the heads of this token; until they are here, the mean of all heads is shown…");
+    status.recording(needed ? String(choice?.view) : "");
     const asked = JSON.stringify([look?.key, token, needed]);
     if (recording === asked) return;
     recording = asked;
     look?.source.record?.(token);
   }
 
-  /** A picture that waits is dimmed once the wait can be seen. @param {boolean} on */
-  function wait(on) {
-    if (on && !waiting) waiting = setTimeout(() => panes.element.classList.add("lav-waiting"), 150);
-    if (on) return;
-    clearTimeout(waiting);
-    waiting = 0;
-    panes.element.classList.remove("lav-waiting");
-  }
-
   /** Once nothing changes any more: the address, and what may be looked at next. */
   function rest() {
     if (!look || !choice || play.isOn()) return;
-    if (look.source.address) note(choice);
+    if (look.source.address) addressBar.note(choice);
     if (typeof choice.token !== "number" || choice.head !== "mean") return;
     const { shelf, scene } = look;
     const chosen = choice;
     const near = [choice.token + 1, choice.token - 1].filter((token) => token >= 0 && token < scene.tokens.length);
     void shelf.ahead(near.map((token) => ({ ...chosen, token })).filter((other) => isThere(other, scene)));
-  }
-
-  /** Write the address: Back leads to the token, head, view or variants before; a step of the layers is no jump. @param {Choice} now */
-  function note(now) {
-    const address = `#${toAddress(now)}`;
-    const place = placeOf(now);
-    if (address !== location.hash) history[noted && place !== noted ? "pushState" : "replaceState"](history.state, "", address);
-    noted = place;
   }
 
   /** @returns {boolean} whether the step was made: not while what was asked before is still on its way */
@@ -302,19 +280,13 @@ export function createViewer(root, { auto = false } = {}) {
   /** @param {unknown} problem @param {Choice} asked @param {Look} from @param {boolean} again whether it was refused before */
   function failed(problem, asked, from, again) {
     if (look !== from) return;
-    const code = typeof problem === "object" && problem !== null && "code" in problem ? problem.code : "";
-    if (code === "not_recorded") return again ? undefined : queue();
+    if (codeOf(problem) === "not_recorded") return again ? undefined : queue();
     if (JSON.stringify(wanted().token) !== JSON.stringify(asked.token)) return; // a neighbour that nobody looks at
-    if (status.hasChildNodes()) return; // it is said already
-    status.replaceChildren(isSaid(problem) ? String(problem.message) : "These numbers did not come.", " ");
-    if (code !== "not_in_report") { // what a file does not hold does not come by asking again
-      status.append(make("button", { type: "button", class: "lav-small", onclick: () => {
-        write(status, "");
-        from.shelf.retry();
-        from.changes.retry();
-        queue();
-      } }, "try again"));
-    }
+    status.failed(problem, () => {
+      from.shelf.retry();
+      from.changes.retry();
+      queue();
+    });
   }
 
   /** @param {Scene} scene @param {Source} source @param {string} key @param {Look | null} before whose photo is the same */
@@ -323,13 +295,13 @@ export function createViewer(root, { auto = false } = {}) {
     /** @type {Look} */
     const next = { scene, source, key, photo, shelf: createShelf(source, (problem, asked, again) => failed(problem, asked, next, again), queue), changes: createChanges(scene, source, (problem, asked) => failed(problem, asked, next, false), queue) };
     look = next;
-    photo.ready.then(queue, (/** @type {unknown} */ problem) => look === next && write(status, isSaid(problem) ? problem.message : ""));
+    photo.ready.then(queue, (/** @type {unknown} */ problem) => look === next && status.say(isSaid(problem) ? problem.message : ""));
     chipped = null;
     drawn = null;
     around = null;
     previewed = null;
     root.hidden = false;
-    keepingFocus(() => {
+    keepingFocus(root, () => {
       panes.show(scene);
       strip.show(scene);
       shares.show();
@@ -342,30 +314,20 @@ export function createViewer(root, { auto = false } = {}) {
     queue();
   }
 
-  /** What had the focus is made anew: whoever works with the keyboard goes on from there. @param {() => void} make */
-  function keepingFocus(make) {
-    const active = document.activeElement;
-    const names = active instanceof HTMLElement && root.contains(active) ? Object.entries(active.dataset) : [];
-    make();
-    const name = names.find(([attribute]) => ["token", "choice", "most", "head"].includes(attribute));
-    if (!name || root.contains(document.activeElement)) return;
-    /** @type {HTMLElement | null} */ (root.querySelector(`[data-${name[0]}="${CSS.escape(name[1] ?? "")}"]`))?.focus({ preventScroll: true });
-  }
-
   return {
     show(scene, source, { key, choice: opening = {}, keep = false }) {
       play.turn(false);
       const first = look === null;
       const still = keep && look && choice ? kept(look.scene, choice, scene) : {};
-      const named = first && source.address ? addressed(source) : {};
+      const named = first && source.address ? addressBar.named(source) : {};
       const word = expected && scene.answers.some(({ variant, replayed }) => replayed && variant === expected?.variant)
         ? { token: scene.tokens.findIndex((token) => token.role === "answer" || token.role === "end") + expected.word } : {};
       expected = null;
       choice = fitted(scene, { ...opening, ...still, ...named, ...word });
       if (!isThere(choice, scene) && !("head" in named)) choice = settle(choice, { head: "mean", view: isThere({ ...choice, head: "mean" }, scene) ? choice.view : "raw" }, scene.view_kinds);
       zoom.whole();
-      write(status, "");
-      if (!keep) noted = "";
+      status.clear();
+      if (!keep) addressBar.at(null);
       turnTo(scene, source, key, look);
       listeners.forEach((listener) => listener(/** @type {Choice} */ (choice)));
     },
@@ -373,7 +335,7 @@ export function createViewer(root, { auto = false } = {}) {
       if (!look || !choice) return;
       choice = fitted(scene, choice);
       recording = "";
-      write(status, "");
+      status.clear();
       turnTo(scene, source ?? look.source, key, look);
     },
     explained: cards.news,
@@ -404,6 +366,3 @@ export function createViewer(root, { auto = false } = {}) {
     },
   };
 }
-
-/** What Back leads to: another token, head, view, window or variant is another place. @param {Choice} choice */
-const placeOf = (choice) => stackKey(choice) + choice.adapter;
