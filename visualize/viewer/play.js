@@ -1,4 +1,4 @@
-// Decides when the next layer (or checkpoint) comes while playing: by the clock of the frames, one step at a time.
+// Decides which layer (or checkpoint) comes next while playing, and when: by the clock of the frames, one at a time.
 
 /**
  * @param {() => boolean} step goes on by one; false where what was asked before is not drawn yet
@@ -30,4 +30,19 @@ export function createPlay(step, changed) {
     /** @param {number} next steps a second */
     speed: (next) => (rate = next),
   };
+}
+
+/**
+ * What comes after a choice: the next layer, or the next checkpoint of the same training run; after the last, the first.
+ * @param {Scene} scene
+ * @param {Choice} choice
+ * @param {"layers" | "checkpoints"} through
+ * @returns {Change}
+ */
+export function nextStep({ layers, variants, families }, { layer, adapter, against }, through) {
+  if (through === "layers") return { layer: (layer + 1) % layers };
+  const family = families[adapter]?.[0];
+  const steps = variants.filter((variant) => variant !== against && families[variant]?.[0] === family)
+    .sort((one, other) => families[one][1] - families[other][1]);
+  return { adapter: steps[(steps.indexOf(adapter) + 1) % steps.length] };
 }

@@ -19,11 +19,12 @@ import { mostChangedButtons } from "./most_changed.js";
 import { createNumbers } from "./numbers.js";
 import { createPanes } from "./panes.js";
 import { createPhoto } from "./photo.js";
-import { createPlay } from "./play.js";
+import { createPlay, nextStep } from "./play.js";
 import { createShelf } from "./shelf.js";
 import { createShares } from "./shares.js";
 import { codeOf, createStatus } from "./status.js";
 import { createStrip } from "./strip.js";
+import { createKeysLine, createTools } from "./tools.js";
 import { createZoom } from "./zoom.js";
 
 const REST = 250; // ms without a change after which the address is written and neighbours are asked for
@@ -88,12 +89,6 @@ export function createViewer(root, { auto = false } = {}) {
     where.setAttribute("aria-live", on ? "off" : "polite"); // or every layer that flies by is read out
   });
   const controls = createControls({ choose, play: () => play.turn(!play.isOn()), speed: play.speed, through: (what) => (playing = what) });
-  const zoomButton = (/** @type {string} */ text, /** @type {string} */ label, /** @type {() => void} */ act) =>
-    make("button", { type: "button", class: "lav-small", "aria-label": label, title: label, onclick: act }, text);
-  const tools = make("div", { class: "lav-tools" }, boxes.tool, make("div", { class: "lav-tools", role: "group", "aria-label": "Zoom" },
-    zoomButton("−", "zoom out (−)", () => zoom.by(1 / 1.5)), zoomButton("fit", "fit the whole photo (0)", zoom.whole), zoomButton("+", "zoom in (+)", () => zoom.by(1.5))));
-  const keysLine = make("p", { class: "lav-keys", id: "lav-keys" }, ...[["←", "→", "layer"], ["↑", "↓", "head"], ["[", "]", "token"], ["space", "play"], ["+", "−", "0", "zoom"], ["b", "box"], ["shift + arrows", "cell"]].map((row) =>
-    make("span", {}, ...row.slice(0, -1).map((key) => make("kbd", {}, key)), ` ${row[row.length - 1]}`)));
 
   for (const frame of panes.frames) {
     frame.tabIndex = -1; // a click gives it the focus, and with it the wheel
@@ -105,7 +100,7 @@ export function createViewer(root, { auto = false } = {}) {
   root.hidden = true;
   root.replaceChildren(chips.element,
     make("section", { class: "lav-card lav-looking", "aria-label": "Pictures" },
-      make("div", { class: "lav-top" }, where, tools), staleLine, status.element, panes.element, boxes.element, hover.readout, strip.element, controls.element, heads.element, keysLine),
+      make("div", { class: "lav-top" }, where, createTools(boxes.tool, zoom)), staleLine, status.element, panes.element, boxes.element, hover.readout, strip.element, controls.element, heads.element, createKeysLine()),
     make("div", { class: "lav-below" }, matrix.element, numbers.element, shares.element), cards.element);
 
   const silence = listenToKeys(root, {
@@ -265,15 +260,7 @@ export function createViewer(root, { auto = false } = {}) {
   function step() {
     if (!look || !choice || !drawn || drawn.frame !== choice.layer || drawn.choice.adapter !== choice.adapter) return false;
     if (stackKey(drawn.choice) !== stackKey(wanted())) return false;
-    const { scene } = look;
-    if (playing === "layers") choose({ layer: (choice.layer + 1) % scene.layers });
-    else {
-      const family = scene.families[choice.adapter]?.[0];
-      const { against } = choice;
-      const steps = scene.variants.filter((variant) => variant !== against && scene.families[variant]?.[0] === family)
-        .sort((one, other) => scene.families[one][1] - scene.families[other][1]);
-      choose({ adapter: steps[(steps.indexOf(choice.adapter) + 1) % steps.length] });
-    }
+    choose(nextStep(look.scene, choice, playing));
     return true;
   }
 
