@@ -9,9 +9,10 @@ import { createChips } from "./chips.js";
 import { ends, fitted, isThere, kept, runOf, settle, stackKey } from "./choice.js";
 import { createControls } from "./controls.js";
 import { make, write } from "./element.js";
+import { keepingFocus } from "./focus.js";
+import { createFrames } from "./frames.js";
 import { headSets } from "./head_sets.js";
 import { createHeads, isSaid } from "./heads.js";
-import { keepingFocus } from "./focus.js";
 import { createHover } from "./hover.js";
 import { listenToKeys } from "./keys.js";
 import { createMatrix } from "./matrix.js";
@@ -54,10 +55,6 @@ export function createViewer(root, { auto = false } = {}) {
   let previewed = null;
   /** @type {Drawn | null} */
   let drawn = null;
-  let queued = 0;
-  let following = 0;
-  /** @type {(() => void) | null} draws what stands around the pictures, where that is not done yet */
-  let around = null;
   let resting = 0;
   let recording = "";
   /** @type {[string, Changes | null] | null} the adapter and the changes that the chips show */
@@ -69,6 +66,8 @@ export function createViewer(root, { auto = false } = {}) {
   /** @type {((choice: Choice) => void)[]} */
   const listeners = [];
 
+  const frames = createFrames(draw);
+  const { queue } = frames;
   const addressBar = createAddressBar();
   const where = make("p", { class: "lav-where", "aria-live": "polite" });
   const staleLine = make("p", { class: "lav-status-line lav-stale-line", role: "status" });
@@ -149,10 +148,6 @@ export function createViewer(root, { auto = false } = {}) {
     queue();
   }
 
-  function queue() {
-    if (!queued) queued = requestAnimationFrame(draw);
-  }
-
   /** @returns {Choice} what is to be drawn: the choice, or what a hovered chip previews of it */
   function wanted() {
     const chosen = /** @type {Choice} */ (choice);
@@ -163,7 +158,6 @@ export function createViewer(root, { auto = false } = {}) {
   }
 
   function draw() {
-    queued = 0;
     if (!look || !choice) return;
     const { scene, source, key, shelf, changes, photo } = look;
     if (!isThere(choice, scene)) findHeads(choice.token);
@@ -171,7 +165,7 @@ export function createViewer(root, { auto = false } = {}) {
     const shown = wanted();
     const stack = shelf.take(shown);
     status.wait(!stack);
-    if (!stack || !photo.loaded() || !panes.hasSize()) return settleAround(); // of what stands there
+    if (!stack || !photo.loaded() || !panes.hasSize()) return frames.settle(); // of what stands there
     const now = { key, scene, choice: shown, stack, frame: shown.layer };
     const same = drawn?.stack === stack && drawn.frame === now.frame;
     drawn = now;
@@ -196,7 +190,7 @@ export function createViewer(root, { auto = false } = {}) {
     controls.offerHeads(...heads.order(effect, stack.header.heads[now.frame], shown.layer), headSets(now, changed, boxed, effect), choice.head);
     controls.draw(choice);
     const chosen = choice;
-    around = () => {
+    frames.follow(() => {
       chips.draw(now, chosen);
       shares.draw(now);
       if (changed) matrix.draw(now, changed, boxed); // until they are here, it shows and names the ones before
@@ -204,21 +198,9 @@ export function createViewer(root, { auto = false } = {}) {
       matrix.offer(effect, chance);
       heads.draw(now);
       strip.draw(now); // last: it scrolls to its layer, which costs a layout of all that was written before
-    };
-    cancelAnimationFrame(following);
-    following = requestAnimationFrame(drawAround);
+    });
     clearTimeout(resting);
     resting = setTimeout(rest, REST);
-  }
-
-  /** What stands around the pictures, a frame after them: whoever drags sees these first, and the rest once there is time. */
-  function drawAround() {
-    if (!queued) settleAround(); // else the next picture comes in this frame, and brings its own
-  }
-
-  function settleAround() {
-    around?.();
-    around = null;
   }
 
   /**
@@ -285,7 +267,7 @@ export function createViewer(root, { auto = false } = {}) {
     photo.ready.then(queue, (/** @type {unknown} */ problem) => look === next && status.say(isSaid(problem) ? problem.message : ""));
     chipped = null;
     drawn = null;
-    around = null;
+    frames.forget();
     previewed = null;
     root.hidden = false;
     keepingFocus(root, () => {
@@ -343,8 +325,7 @@ export function createViewer(root, { auto = false } = {}) {
       silence();
       removeEventListener("hashchange", follow);
       removeEventListener("resize", panes.measure);
-      cancelAnimationFrame(queued);
-      cancelAnimationFrame(following);
+      frames.stop();
       clearTimeout(resting);
       panes.destroy();
       look = null;
