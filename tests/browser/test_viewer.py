@@ -339,6 +339,39 @@ def test_keys_are_layers_heads_tokens_and_play(viewer: Opened) -> None:
     expect(page.locator(".lav-play")).to_have_attribute("aria-pressed", "false")
 
 
+def test_up_and_down_go_through_the_heads_in_the_order_of_the_layer_that_is_shown(viewer: Opened) -> None:
+    shown = comparison(with_sinks(seed=3), with_sinks("find-red", seed=4))
+    orders = [[each.head for each in ranked] for ranked in stack(shown, FIRST).heads]
+    here, there = next(
+        (one, other) for one, other in itertools.permutations(range(4), 2) if orders[one] != orders[other]
+    )
+    viewer.choose(token=FIRST, head="mean", layer=here)
+    passed = viewer.page.evaluate(
+        """async (layer) => {
+          viewer.choose({ layer });
+          await new Promise((drawn) => requestAnimationFrame(drawn)); // the pictures are, the menu of heads is not yet
+          const passed = [];
+          for (let press = 0; press < 12; press++) {
+            document.body.dispatchEvent(new KeyboardEvent("keydown", { key: "ArrowDown", bubbles: true }));
+            const { head } = viewer.choice();
+            if (!passed.includes(head)) passed.push(head);
+          }
+          return passed;
+        }""",
+        there,
+    )
+    assert passed[0] == "max"
+    assert [head for head in passed if isinstance(head, int)] == orders[there]
+    settle(viewer.page)
+    offered = viewer.page.locator('[data-choice="head"] optgroup').last.locator("option")
+    assert offered.evaluate_all("all => all.map((one) => Number(one.value))") == orders[there]
+    chosen = viewer.page.locator('[data-choice="head"]')
+    assert chosen.input_value() == str(orders[there][-1])
+    viewer.choose(layer=here)
+    assert offered.evaluate_all("all => all.map((one) => Number(one.value))") == orders[here]
+    assert chosen.input_value() == str(orders[there][-1])
+
+
 def test_a_menu_keeps_its_arrows(viewer: Opened) -> None:
     viewer.choose(layer=1)
     viewer.page.locator('[data-choice="view"]').focus()

@@ -107,6 +107,7 @@ export function createViewer(root, { auto = false } = {}) {
     layer: (by) => look && choice && choose({ layer: Math.min(look.scene.layers - 1, Math.max(0, choice.layer + by)) }),
     head(by) {
       if (!choice) return;
+      frames.settle(); // the order is that of the layer that is shown
       const order = controls.order();
       choose({ head: order[Math.min(order.length - 1, Math.max(0, order.indexOf(choice.head) + by))] });
     },
@@ -182,15 +183,15 @@ export function createViewer(root, { auto = false } = {}) {
     if (!same) {
       write(where, stack.header.headings[now.frame]);
       numbers.draw(now);
-      controls.draw(choice);
     }
     numbers.within(chance, shown);
     hover.draw(now);
     const boxed = boxes.draw(now);
-    controls.offerHeads(...heads.order(effect, stack.header.heads[now.frame], shown.layer), headSets(now, changed, boxed, effect), choice.head);
-    controls.draw(choice);
     const chosen = choice;
     frames.follow(() => {
+      const latest = choice ?? chosen; // it may be another one by now, whose numbers are still on their way
+      controls.offerHeads(...heads.order(effect, stack.header.heads[now.frame], shown.layer), headSets(now, changed, boxed, effect), latest.head);
+      controls.draw(latest);
       chips.draw(now, chosen);
       shares.draw(now);
       if (changed) matrix.draw(now, changed, boxed); // until they are here, it shows and names the ones before
