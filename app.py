@@ -25,6 +25,7 @@ from PIL import Image
 
 from inference import Backend, Settings, open_backend
 from inference.command_line import parse
+from inference.logs import set_up
 from inference.request import NEW_TOKENS
 from inference.service.analysis import AnalysisService
 from inference.service.cards import Cards
@@ -319,6 +320,6 @@ if __name__ == "__main__":
 demo = build(parse(sys.argv[1:], os.environ) if __name__ == "__main__" else Settings.from_environment(os.environ))
 
 if __name__ == "__main__":
-    logging.basicConfig(level=logging.INFO, format="%(levelname)s %(name)s: %(message)s")
+    set_up(logging.INFO)
     logging.getLogger("httpx").setLevel(logging.WARNING)
     sys.exit(demo.start())

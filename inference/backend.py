@@ -4,6 +4,7 @@ import threading
 import traceback
 from collections.abc import Callable, Generator, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from contextvars import copy_context
 from dataclasses import replace
 from pathlib import Path
 from queue import SimpleQueue
@@ -197,7 +198,7 @@ class LocalBackend:
                 self._busy = False
 
         try:
-            future = self._worker.submit(answer)
+            future = self._worker.submit(copy_context().run, answer)  # its log lines have the request's id
         except RuntimeError as error:
             raise _closed() from error
         future.add_done_callback(lambda done: events.put(_closed()) if done.cancelled() else None)

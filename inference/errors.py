@@ -26,6 +26,7 @@ A message says what was wrong, what was got and what was expected; `hint` says w
     │   └── UnsupportedModelError       not a Qwen3-VL checkpoint
     ├── CaptureError                our own reading of the attention failed: never drawn, always said
     ├── OutOfMemoryError            the device had no room for this request
+    ├── StorageError                the server's disk had no room for it
     ├── BackendError                the engine cannot be reached
     │   ├── CredentialsError            … for want of a token that Modal takes
     │   ├── NotDeployedError            … because nobody deployed it
@@ -215,6 +216,13 @@ class OutOfMemoryError(VisualizerError):
     """The device had no room for this request."""
 
     code = "out_of_memory"
+    status = 503
+
+
+class StorageError(VisualizerError):
+    """Nothing (more) can be written where this request needs it."""
+
+    code = "no_storage"
     status = 503
 
 

@@ -37,6 +37,7 @@ from inference.errors import (
     VisualizerError,
 )
 from inference.explanations import Explanation
+from inference.logs import set_up
 from inference.records import AnswerToken, Comparison, ModelInfo, Progress
 from inference.request import NEW_TOKENS
 from inference.serialization import pack_comparison, pack_explanation, unpack_question, unpack_request
@@ -138,6 +139,7 @@ class RemoteEngine:
         """Import what is slow to import, and with GPU snapshots load the model: the snapshot keeps it."""
         import inference.model.engine  # noqa: F401
 
+        set_up(logging.WARNING)
         self._begin_anew()
         if CLOUD.modal_gpu_snapshot:
             self._opening().exception()  # waits; what failed is tried again by the first request

@@ -22,6 +22,7 @@ from inference.batch.variants import engine_digest, named_variants, variants_of_
 from inference.command_line import check_settings, settings_from, settings_parser
 from inference.errors import InputError, VisualizerError
 from inference.limits import check_limits
+from inference.logs import set_up
 from inference.named_adapters import split_adapter
 from inference.records import AdapterInfo
 from inference.request import NEW_TOKENS, Request
@@ -274,5 +275,5 @@ def _many(count: int, what: str) -> str:
 
 
 if __name__ == "__main__":
-    logging.basicConfig(level=logging.WARNING, format="%(levelname)s %(name)s: %(message)s")
+    set_up(logging.WARNING)
     sys.exit(main(sys.argv[1:], os.environ))

@@ -273,8 +273,8 @@ class Batch:
 
 
 def _unexpected(error: Exception) -> UnexpectedError:
-    _log.error("unexpected error", exc_info=error)
-    return UnexpectedError(hint="The traceback is on stderr.")
+    _log.error("an item failed", exc_info=error)
+    return UnexpectedError(hint="Its class and places are on stderr.")
 
 
 def _other_version(version: str) -> VersionMismatchError:

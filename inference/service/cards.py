@@ -1,6 +1,5 @@
 """The cards' events as plain functions: a question about the result that is looked at, asked, answered, stopped."""
 
-import logging
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import closing
@@ -8,10 +7,12 @@ from typing import Any, NamedTuple
 
 import gradio as gr
 
-from inference.errors import CancelledError, SelectionError, UnexpectedError, VisualizerError
+from inference.errors import CancelledError, SelectionError
 from inference.records import Comparison
 from inference.service.analysis import AnalysisService, extra_views
 from inference.service.cells import cells_of
+from inference.service.failures import unforeseen
+from inference.service.page_events import page_event
 from inference.service.prices import further
 from inference.service.results import Explained, Result
 from inference.service.schema import QuestionFields, choice_of, parse
@@ -24,8 +25,6 @@ from visualize.page import Choice, Json
 
 WORK = "explanation"  # as a session calls it
 OFTEN = 0.1  # seconds between two words on progress: replays may be many and short
-
-_log = logging.getLogger(__name__)
 
 
 class CardView(NamedTuple):
@@ -46,6 +45,7 @@ class Cards:
     def __init__(self, service: AnalysisService) -> None:
         self._service = service
 
+    @page_event
     def explain(self, key: object, look: object, request: gr.Request) -> Iterator[CardView]:
         """Answer the card's question that the viewer asks about what it looks at; `Cards` says what happens meanwhile.
 
@@ -60,13 +60,11 @@ class Cards:
             yield from self._answer(session, key, look, given, begun, address_of(request))
         except CancelledError:
             yield self._idle(session, begun | {"state": "stopped"})
-        except VisualizerError as error:
-            yield self._idle(session, begun | {"state": "refused", "sentence": error.message, "hint": error.hint})
-        except Exception:  # noqa: BLE001 - the boundary: logged with its traceback, said as a sentence
-            _log.exception("a question failed")
-            failed = UnexpectedError()
-            yield self._idle(session, begun | {"state": "refused", "sentence": failed.message, "hint": failed.hint})
+        except Exception as error:  # noqa: BLE001 - the boundary: the card stays usable
+            told = unforeseen(error, "a question failed")
+            yield self._idle(session, begun | {"state": "refused", "sentence": told.message, "hint": told.hint})
 
+    @page_event
     def stop(self, request: gr.Request) -> None:
         """Stop the question that runs for this session."""
         self._service.session(str(request.session_hash)).stop(WORK)

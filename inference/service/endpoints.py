@@ -14,6 +14,7 @@ from inference.questions import Question
 from inference.request import NEW_TOKENS, Request
 from inference.service.analysis import AnalysisService
 from inference.service.cells import cells_of
+from inference.service.page_events import page_event
 from inference.service.results import Result
 from inference.service.schema import PROMPT, AnalyzeFields, ExplainFields, parse
 from inference.service.slots import check_stop
@@ -35,6 +36,7 @@ class Endpoints:
     def __init__(self, service: AnalysisService) -> None:
         self._service = service
 
+    @page_event
     def analyze(
         self,
         image: gr.FileData,
@@ -76,6 +78,7 @@ class Endpoints:
         except VisualizerError as error:
             raise _gradio_error(error) from error
 
+    @page_event
     def explain(
         self,
         image: gr.FileData,
@@ -136,6 +139,7 @@ class Endpoints:
         except VisualizerError as error:
             raise _gradio_error(error) from error
 
+    @page_event
     def adapters(self) -> list[dict[str, Any]]:
         """The adapters on offer."""
         try:
@@ -143,6 +147,7 @@ class Endpoints:
         except VisualizerError as error:
             raise _gradio_error(error) from error
 
+    @page_event
     def layers(self) -> dict[str, Any]:
         """Layers, heads and the geometry of the image's cells."""
         try:

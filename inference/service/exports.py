@@ -9,10 +9,11 @@ from pathlib import Path
 
 import gradio as gr
 
-from inference.errors import VisualizerError
 from inference.explanations import Explanation
 from inference.records import Comparison
 from inference.service.analysis import AnalysisService, extra_views
+from inference.service.failures import unforeseen
+from inference.service.page_events import page_event
 from inference.service.schema import choice_of
 from inference.service.uploads import address_of
 from visualize import animation, report_html, sheet
@@ -52,22 +53,27 @@ class Exports:
         self._service = service
         self._serials = count(1)
 
+    @page_event
     def pictures(self, key: object, look: object, request: gr.Request) -> tuple[Json, Json]:
         """A PNG of all pictures with captions and bars, at the photo's own size; and a notice where there is none."""
         return self._saved("png", _pictures, key, look, request)
 
+    @page_event
     def picture(self, key: object, look: object, request: gr.Request) -> tuple[Json, Json]:
         """The same of the rightmost picture alone: the difference, where there is one."""
         return self._saved("png", _picture, key, look, request)
 
+    @page_event
     def film(self, key: object, look: object, request: gr.Request) -> tuple[Json, Json]:
         """An animated WebP of the pictures through all layers."""
         return self._saved("webp", _film, key, look, request)
 
+    @page_event
     def report(self, key: object, look: object, request: gr.Request) -> tuple[Json, Json]:
         """One HTML file in which the result can be looked at without a network, see `report_html`."""
         return self._saved("html", _report, key, look, request)
 
+    @page_event
     def numbers(self, key: object, look: object, request: gr.Request) -> tuple[Json, Json]:
         """An NPZ, as `Comparison.load` reads it, with the heads of the token that is looked at."""
         return self._saved("npz", _numbers, key, look, request)
@@ -86,8 +92,8 @@ class Exports:
             found = [each.explanation for each in self._service.results.explained_of(session.id, written.key)]
             looked = Looked(result.comparison, written.comparison, choice, self._service.families(), found[::-1])
             name, source = choice.file_name(result.comparison, ending), encode(looked)
-        except VisualizerError as error:
-            return None, refusal(error)
+        except Exception as error:  # noqa: BLE001 - the boundary: what was shown stays
+            return None, refusal(unforeseen(error, "a file could not be made"))
         return {"name": name, "source": source, "serial": next(self._serials)}, None
 
 

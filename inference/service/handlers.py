@@ -3,7 +3,6 @@
 Which event runs which of them is bound in `app.py`; Gradio hands its request to the parameter annotated so.
 """
 
-import logging
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import closing
@@ -12,11 +11,13 @@ from typing import Any
 
 import gradio as gr
 
-from inference.errors import CancelledError, SelectionError, UnexpectedError, VisualizerError
+from inference.errors import CancelledError, SelectionError, VisualizerError
 from inference.records import AdapterInfo
 from inference.request import Request, digest
 from inference.service.analysis import AnalysisService, extra_views
 from inference.service.examples import Example
+from inference.service.failures import unforeseen
+from inference.service.page_events import page_event
 from inference.service.results import Result
 from inference.service.schema import BASE, PageForm, choice_of, with_answer
 from inference.service.session import Session
@@ -35,8 +36,6 @@ from inference.service.worker import POLL
 from visualize.page import Choice, Json, adapter_lines, notice, progress_notice, refusal
 
 NAMED = 3  # of the folders that were skipped, so many are named
-
-_log = logging.getLogger(__name__)
 
 
 class Handlers:
@@ -67,6 +66,7 @@ class Handlers:
         """The line on top: model, backend, device, queue."""
         return status_json(self.service)
 
+    @page_event
     def wait(self) -> Iterator[Offer]:
         """When the backend is open, or cannot be opened: say so, and offer the adapters."""
         opened = self.service.backend.warm()
@@ -81,10 +81,12 @@ class Handlers:
             failure = error
         yield offer._replace(status=self.status(), notice=offer.notice if failure is None else refusal(failure))
 
+    @page_event
     def leave(self, request: gr.Request) -> None:
         """Forget a session."""
         self.service.leave(str(request.session_hash))
 
+    @page_event
     def receive(self, image: object, request: gr.Request) -> tuple[Any, Json]:
         """Check a picture as soon as it is there; one that cannot be used is taken away, with the reason."""
         if image is None:  # taken away: what is said of the next one may be on the page already
@@ -99,6 +101,7 @@ class Handlers:
         self.service.expect()
         return gr.skip(), notice("info", " ".join(photo.notes)) if photo.notes else None
 
+    @page_event
     def example(self, event: gr.EventData) -> Question:
         """Put an example into the input column."""
         index = event._data.get("index") if isinstance(event._data, dict) else None
@@ -106,6 +109,7 @@ class Handlers:
             return Question()
         return Question(self.examples[index].image, self.examples[index].prompt)
 
+    @page_event
     def about(self, adapters: object) -> Json:
         """What the chosen adapters are."""
         try:
@@ -116,6 +120,7 @@ class Handlers:
         found = [info for info in offered if info.name in names]
         return [line for info in found for line in adapter_lines(info, named=len(found) > 1)] or None
 
+    @page_event
     def analyze(self, request: gr.Request, *sent: object) -> Iterator[View]:
         """Answer the question of the input column (`PageForm`), and show what is happening meanwhile."""
         session = self._session(request)
@@ -129,6 +134,7 @@ class Handlers:
             return
         yield from self._answer(session, asked, address_of(request))
 
+    @page_event
     def analyze_again(self, request: gr.Request, *sent: object) -> Iterator[View]:
         """Ask the last question again, of other variants; a question that was changed since waits for Analyze.
 
@@ -150,11 +156,13 @@ class Handlers:
             return
         yield from self._answer(session, asked, address_of(request))
 
+    @page_event
     def stop(self, request: gr.Request) -> View:
         """Stop whatever runs for this session."""
         self._session(request).stop()
         return self._idle(stopped())
 
+    @page_event
     def record(self, key: object, look: object, request: gr.Request) -> Iterator[View]:
         """Record the single heads of the tokens that are looked at, by a replay."""
         session = self._session(request)
@@ -172,16 +180,14 @@ class Handlers:
             view = result_view(self.service.ticket(session, written), written.key, focus, choice.view)
         except CancelledError:
             view = View()
-        except VisualizerError as error:
-            view = View(notice=refusal(error))
-        except Exception:  # noqa: BLE001 - the same
-            _log.exception("a recording failed")
-            view = View(notice=refusal(UnexpectedError()))
+        except Exception as error:  # noqa: BLE001 - the boundary: the page stays usable
+            view = View(notice=refusal(unforeseen(error, "a recording failed")))
         if session.runs("analysis"):
             yield view._replace(notice=gr.skip()) if view.notice is None else view
         else:
             yield view._replace(status=self.status(), stop=active(False))
 
+    @page_event
     def replay(self, key: object, look: object, request: gr.Request) -> Iterator[View]:
         """Replay an edited answer, or another variant's, through the variants of a result."""
         session = self._session(request)
@@ -213,11 +219,8 @@ class Handlers:
         except CancelledError:
             if not session.runs("analysis"):
                 yield self._idle(stopped())
-        except VisualizerError as error:
-            yield self._idle(refusal(error))
-        except Exception:  # noqa: BLE001 - the boundary: logged with its traceback, said as a sentence
-            _log.exception("an analysis failed")
-            yield self._idle(refusal(UnexpectedError()))
+        except Exception as error:  # noqa: BLE001 - the boundary: the page stays usable
+            yield self._idle(refusal(unforeseen(error, "an analysis failed")))
 
     def _session(self, request: gr.Request) -> Session:
         return self.service.session(str(request.session_hash))

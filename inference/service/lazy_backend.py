@@ -6,7 +6,8 @@ from collections.abc import Callable
 from concurrent.futures import Future
 
 from inference.backend import Backend
-from inference.errors import UnexpectedError, VisualizerError
+from inference.errors import VisualizerError
+from inference.service.failures import told
 
 _log = logging.getLogger(__name__)
 
@@ -45,6 +46,11 @@ class LazyBackend:
         opened = self._opened
         return opened is not None and opened.done() and opened.exception() is None
 
+    def close(self) -> None:
+        """Stop its work, where it is open."""
+        if self.ready():
+            self.wait().close()
+
     def failure(self) -> VisualizerError | None:
         """Why it could not be opened, if that happened."""
         opened = self._opened
@@ -58,5 +64,5 @@ class LazyBackend:
             _log.warning("the backend cannot be opened: %s", error)
             opened.set_exception(error)
         except Exception as error:  # noqa: BLE001 - the thread's boundary: whoever waits gets a sentence
-            _log.error("the backend cannot be opened", exc_info=error)
-            opened.set_exception(UnexpectedError())
+            _log.error("the backend cannot be opened: %s", error, exc_info=error)  # no visitor's words are in it
+            opened.set_exception(told(error))

@@ -10,7 +10,7 @@ import ipaddress
 import logging
 import os
 import socket
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -60,7 +60,7 @@ class OriginGuard:
     def _foreign(self, headers: dict[str, str]) -> str | None:
         """The name that is not ours, of the server that is asked for or of the page that asks; None where both are."""
         host = headers.get("host", "")
-        if not self._is_own(_name(host)):
+        if not is_own_host(host, self._names):
             return host
         origin = headers.get("origin")
         if origin is None:
@@ -74,21 +74,31 @@ class OriginGuard:
             return None
         return None if _SHARED in self._names and _name(asked).endswith(_SHARED) else origin
 
-    def _is_own(self, name: str) -> bool:
-        if "." not in name or name.endswith(_OWN_ENDINGS) or name in self._names:
-            return True
-        if _SHARED in self._names and name.endswith(_SHARED):
-            return True
-        try:
-            ipaddress.ip_address(name)
-        except ValueError:
-            return False
-        return True  # rebinding needs a name
+
+def is_own_host(host: str, names: Collection[str]) -> bool:
+    """Whether a `Host` header asks for this server: by its address, a name that nobody can register, or one of its own.
+
+    Args:
+        host: the header, with or without a port.
+        names: see `OriginGuard`.
+    """
+    name = _name(host)
+    if "." not in name or name.endswith(_OWN_ENDINGS) or name in names:
+        return True
+    if _SHARED in names and name.endswith(_SHARED):
+        return True
+    try:
+        ipaddress.ip_address(name)
+    except ValueError:
+        return False
+    return True  # rebinding needs a name
 
 
 def names_of(settings: Settings, environ: Any = os.environ) -> frozenset[str]:
     """The names under which a process is known: its machine's, its Space's, and what its operator says."""
-    found = {socket.gethostname(), socket.getfqdn(), environ.get("SPACE_HOST", ""), *settings.allowed_host}
+    found = {socket.gethostname(), environ.get("SPACE_HOST", ""), *settings.allowed_host}
+    if settings.host not in ("127.0.0.1", "::1", "localhost"):
+        found.add(socket.getfqdn())  # which asks a name server: nobody else is asked of a page that only we see
     if settings.share:
         found.add(_SHARED)
     return frozenset(name.lower() for name in found if name)

@@ -12,6 +12,8 @@ from collections import Counter
 from collections.abc import AsyncIterator, Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, contextmanager
+from contextvars import copy_context
+from functools import partial
 from typing import Any, TypeVar
 
 from fastapi import FastAPI
@@ -22,14 +24,16 @@ from starlette.responses import HTMLResponse, JSONResponse, Response
 from starlette.routing import Route
 from starlette.staticfiles import StaticFiles
 
-from inference.errors import BadBodyError, BusyError, NotFoundError, UnexpectedError, VisualizerError
+from inference.errors import BadBodyError, BusyError, NotFoundError, VisualizerError
 from inference.service.analysis import AnalysisService
 from inference.service.documentation import documentation
 from inference.service.endpoints import answered, question_of, shown
+from inference.service.failures import told
 from inference.service.gradio_guard import GradioGuard
 from inference.service.looking import Looking
 from inference.service.middleware import RouteGuard, error_json
 from inference.service.origins import OriginGuard, names_of
+from inference.service.request_ids import RequestIds
 from inference.service.schema import AnalyzeFields, ExplainFields, parse
 from inference.settings import Limits
 from visualize.analysis_json import adapter_json, model_json
@@ -70,13 +74,14 @@ def app_kwargs(service: AnalysisService) -> dict[str, Any]:
     return {
         "routes": [Route(path, guarded) for path in paths],
         "lifespan": guarded_lifespan(service),
+        "exception_handlers": {Exception: _failed_beside_us},
         "openapi_url": None,
         "docs_url": None,
     }
 
 
 def guarded_lifespan(service: AnalysisService) -> Callable[[Any], AbstractAsyncContextManager[None]]:
-    """A lifespan that puts guards around all that Gradio put around its application.
+    """A lifespan that puts guards, and an id for each request, around all that Gradio put around its application.
 
     Gradio's CORS middleware, which allows every origin on a public host, stands around whatever `app_kwargs` adds; only
     once the application starts is the whole stack there to be wrapped.
@@ -85,7 +90,7 @@ def guarded_lifespan(service: AnalysisService) -> Callable[[Any], AbstractAsyncC
     @asynccontextmanager
     async def lifespan(app: Any) -> AsyncIterator[None]:
         inner = GradioGuard(app.middleware_stack, service.settings.limits, service.uploads)
-        app.middleware_stack = OriginGuard(inner, names_of(service.settings))
+        app.middleware_stack = RequestIds(OriginGuard(inner, names_of(service.settings)))
         yield
 
     return lifespan
@@ -218,7 +223,8 @@ class _Routes:
     async def _while_there(self, request: Request, work: Callable[[threading.Event], Value]) -> Value:
         """Work in a thread of its own, which is told to stop when whoever asked has left."""
         stop = threading.Event()
-        running = asyncio.ensure_future(asyncio.get_running_loop().run_in_executor(self._threads, work, stop))
+        work_here = partial(copy_context().run, work, stop)  # with the request's id
+        running = asyncio.ensure_future(asyncio.get_running_loop().run_in_executor(self._threads, work_here))
         try:
             while not (await asyncio.wait({running}, timeout=0.5))[0]:
                 if await request.is_disconnected():
@@ -279,7 +285,13 @@ async def _nothing_there(request: Request, error: Exception) -> Response:
 
 
 async def _failed(request: Request, error: Exception) -> Response:
-    return await _refused(request, UnexpectedError())
+    return await _refused(request, told(error))
+
+
+async def _failed_beside_us(request: Request, error: Exception) -> Response:
+    """Of Gradio's own routes, such as its upload to a full disk; the server logs the traceback."""
+    failure = told(error)
+    return JSONResponse(error_json(failure), status_code=failure.status)
 
 
 async def _left(request: Request, error: Exception) -> Response:

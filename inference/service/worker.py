@@ -4,19 +4,21 @@ Each runs from start to end in one thread: frameworks keep state per thread, and
 changing threads must not disturb that.
 """
 
-import logging
 import queue
 import threading
 import time
 from collections.abc import Callable, Generator, Iterator, Mapping
 from contextlib import closing
+from contextvars import copy_context
+from functools import partial
 from typing import Any, TypeVar, cast
 
 from inference.backend import Backend
-from inference.errors import UnexpectedError, VisualizerError
+from inference.errors import VisualizerError
 from inference.explanations import Explanation
 from inference.records import AnswerToken, Comparison, Progress
 from inference.request import Request
+from inference.service.failures import unforeseen
 from inference.service.lazy_backend import LazyBackend
 from inference.service.request_queue import RequestQueue
 from inference.service.results import Explained, Result
@@ -25,7 +27,6 @@ from inference.settings import BackendKind
 
 POLL = 0.15  # seconds between looks at the queue, the opening backend and the Stop button
 
-_log = logging.getLogger(__name__)
 Kept = TypeVar("Kept", Result, Explained)
 _Said = Progress | AnswerToken | Result | Explained  # of the work, in this order
 _Events = queue.SimpleQueue[_Said | VisualizerError]
@@ -71,8 +72,9 @@ class Worker:
             VisualizerError: whatever else went wrong.
         """
         events: _Events = queue.SimpleQueue()
-        work = (request, ask, keep, events, stop, address)
-        threading.Thread(target=self._work, args=work, name="analysis", daemon=True).start()
+        work = partial(self._work, request, ask, keep, events, stop, address)
+        context = copy_context()  # with the request's id
+        threading.Thread(target=context.run, args=(work,), name="analysis", daemon=True).start()
         try:
             while True:
                 event = cast("Progress | AnswerToken | Kept", _next(events, stop))
@@ -88,11 +90,8 @@ class Worker:
         try:
             for event in self._events(request, ask, keep, stop, address):
                 events.put(event)
-        except VisualizerError as error:
-            events.put(error)
         except Exception as error:  # noqa: BLE001 - the thread's boundary: whoever waits gets a sentence
-            _log.error("an analysis failed", exc_info=error)
-            events.put(UnexpectedError())
+            events.put(unforeseen(error, "an analysis failed"))
 
     def _events(
         self, request: Request, ask: Ask, keep: Keep[Kept], stop: threading.Event, address: str
@@ -122,7 +121,7 @@ class Worker:
                     else:
                         yield event
         if answer is None:
-            raise UnexpectedError("The engine ended without an answer.")
+            raise RuntimeError("the engine ended without an answer")
         yield answer  # with its place given back: whoever shows it may say who waits now
 
 

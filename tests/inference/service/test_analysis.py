@@ -98,7 +98,7 @@ def test_an_engine_that_ends_without_an_answer_is_an_error_and_not_a_wait():
         def stream(self, request: Request) -> Any:
             yield Progress("vision", "Looking at the image", 0.0)
 
-    with pytest.raises(UnexpectedError, match="without an answer"):
+    with pytest.raises(UnexpectedError, match="inside the tool"):
         service_over(Silent()).result(request(), address="a")
 
 

@@ -9,6 +9,7 @@ import pytest
 
 from inference.service.analysis import AnalysisService
 from inference.service.origins import OriginGuard, names_of
+from inference.service.request_ids import RequestIds
 from inference.service.routes import guarded_lifespan
 from inference.settings import Settings
 from tests.scripted_backend import ScriptedBackend
@@ -142,7 +143,7 @@ def test_what_starts_and_ends_the_application_passes():
         holder = Holder()
         holder.middleware_stack = application  # type: ignore[method-assign, assignment]
         async with guarded_lifespan(AnalysisService(Settings(), ScriptedBackend))(holder):
-            assert isinstance(holder.middleware_stack, OriginGuard)
+            assert isinstance(holder.middleware_stack, RequestIds)
             await holder.middleware_stack({"type": "lifespan"}, None, None)  # type: ignore[arg-type]
 
     asyncio.run(start())
