@@ -29,10 +29,13 @@ from inference.logs import set_up
 from inference.request import NEW_TOKENS
 from inference.service.analysis import AnalysisService
 from inference.service.cards import Cards
+from inference.service.ending import end, told_to_end
 from inference.service.endpoints import Endpoints
 from inference.service.examples import examples, first_result
 from inference.service.exports import Exports
 from inference.service.handlers import Handlers
+from inference.service.metrics_server import serve
+from inference.service.origins import names_of
 from inference.service.routes import TITLE, app_kwargs
 from inference.service.schema import BASE, MOST_ADAPTERS, PROMPT, PageForm
 from inference.service.uploads import use_own_folder
@@ -65,16 +68,30 @@ class Visualizer(gr.Blocks):
     endpoints: Endpoints
 
     def start(self) -> int:
-        """Serve the page until it is interrupted; return the exit code."""
+        """Serve the page until the process is asked to end; return the exit code."""
         settings = self.service.settings
+        with told_to_end() as asked:
+            code = self._open_doors(settings)
+            if not code:
+                asked.wait()
+                _log.info("stopping: what runs is cancelled")
+                end(self.service.close, partial(self.close, verbose=False))
+        return code
+
+    def _open_doors(self, settings: Settings) -> int:
+        """Listen, and say where; 0, or the code of a process that cannot."""
+        try:
+            if settings.metrics_port:
+                names = names_of(settings)
+                serve(self.service.metrics.registry, settings.metrics_host, settings.metrics_port, names)
+                _log.info("numbers are on http://%s:%d/metrics", settings.metrics_host, settings.metrics_port)
+        except OSError as error:
+            return _cannot_listen("metrics-", settings.metrics_host, settings.metrics_port, error)
         try:
             _, address, share_url = self.launch(**self.launch_options(), prevent_thread_lock=True, quiet=True)
         except OSError as error:
-            reason = _why_not(settings.host, settings.port) or str(error)
-            _log.error(
-                "cannot listen on %s:%d: %s; choose another --host or --port", settings.host, settings.port, reason
-            )
-            return 2
+            return _cannot_listen("", settings.host, settings.port, error)
+        self.server.config.timeout_graceful_shutdown = 2  # seconds that answers under way have, when it ends
         _log.info("the page is on %s", address)
         if share_url:
             _log.info("and for everyone on %s", share_url)
@@ -82,7 +99,6 @@ class Visualizer(gr.Blocks):
             _log.warning("there is no share link: gradio.live cannot be reached from here; the local address works")
         self.service.backend.warm()
         self.service.decoder.warm()
-        self.block_thread()
         return 0
 
     def engine_queue(self) -> dict[str, Any]:
@@ -290,6 +306,12 @@ def _part(name: str, value: Json) -> gr.HTML:
 @cache
 def _script() -> str:
     return (FOLDER / "page.js").read_text(encoding="utf-8")
+
+
+def _cannot_listen(which: str, host: str, port: int, error: OSError) -> int:
+    reason = _why_not(host, port) or str(error)
+    _log.error("cannot listen on %s:%d: %s; choose another --%shost or --%sport", host, port, reason, which, which)
+    return 2
 
 
 def _why_not(host: str, port: int) -> str:

@@ -120,6 +120,8 @@ class Settings:
     backend: BackendKind = _setting("local", "where the engine runs", flag=True)
     host: str = _setting("127.0.0.1", "address to listen on", flag=True)
     port: int = _setting(7860, "port to listen on", flag=True)
+    metrics_port: int = _setting(0, "port of /metrics for an operator's Prometheus, not the page's; 0: none", flag=True)
+    metrics_host: str = _setting("127.0.0.1", "address that /metrics listens on", flag=True)
     share: bool = _setting(False, "also open a public gradio.live link", flag=True)
     auth: str = _setting("", "USER:PASSWORD that guards the page and every route", flag=True, secret=True)
     allowed_host: tuple[str, ...] = _setting(
@@ -168,8 +170,9 @@ class Settings:
         for name, bound in (least | {"adapter_cache_bytes": -1, "kept_bytes": -1, "forced_bytes": -1}).items():
             if getattr(self, name) < bound:
                 raise InputError(f"{name} must be {bound} or more, not {getattr(self, name)}.")
-        if not 0 <= self.port <= 65_535:
-            raise InputError(f"port must be 0–65535, not {self.port}.")
+        for name in ("port", "metrics_port"):
+            if not 0 <= getattr(self, name) <= 65_535:
+                raise InputError(f"{name} must be 0–65535, not {getattr(self, name)}.")
         if not re.fullmatch(r"auto|cpu|cuda(:\d{1,3})?", self.device):
             raise InputError(f"device must be auto, cpu, cuda or cuda:N; not {self.device!r}.")
         if self.auth and not all(self.auth.partition(":")[::2]):

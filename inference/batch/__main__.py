@@ -35,7 +35,7 @@ NAMED = 5
 #: What of the adapters folder is not asked, named at the start.
 SKIPPED_NAMED = 10
 #: Settings of the page alone, and `adapter`, which here chooses as well as offers.
-_NOT_HERE = frozenset({"adapter", "host", "port", "share", "auth"})
+_NOT_HERE = frozenset({"adapter", "host", "port", "metrics_host", "metrics_port", "share", "auth"})
 
 
 def main(

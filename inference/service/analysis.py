@@ -7,7 +7,6 @@ The work itself is `worker.py`. Leaving a generator stops the work at its next e
 
 import hashlib
 import json
-import logging
 import threading
 from collections.abc import Callable, Generator, Mapping
 from dataclasses import replace
@@ -30,6 +29,7 @@ from inference.serialization import pack_question
 from inference.service.decoder import Decoder
 from inference.service.gradio_guard import LONGEST_NAME
 from inference.service.lazy_backend import LazyBackend
+from inference.service.metrics import Metrics
 from inference.service.rate_limit import RateLimit
 from inference.service.request_queue import RequestQueue
 from inference.service.results import Explained, Result, ResultCache
@@ -40,8 +40,6 @@ from inference.service.uploads import Uploads
 from inference.service.worker import Worker
 from inference.settings import Settings
 from visualize.numbers.views import VIEWS, View
-
-_log = logging.getLogger(__name__)
 
 
 class AnalysisService:
@@ -68,6 +66,12 @@ class AnalysisService:
         self._sessions: dict[str, Session] = {}
         self._stamps: dict[str, str] = {}
         self._lock = threading.Lock()
+        self.metrics = Metrics(
+            running=lambda: self.queue.running,
+            waiting=lambda: self.queue.waiting,
+            sessions=lambda: len(self._sessions),
+            kept_bytes=lambda: self.results.nbytes,
+        )
 
     def session(self, name: str) -> Session:
         """The session of that name, begun where it is new; where there are too many, the one idle longest ends.
@@ -132,7 +136,7 @@ class AnalysisService:
             ImageError: see `Decoder.decode`.
             CancelledError: `stop` was set.
         """
-        with self.slots.one(address, stop):
+        with self.metrics.told(), self.slots.one(address, stop):
             return self.decoder.decode(content, stop)
 
     def admit(self, address: str) -> None:
@@ -141,8 +145,16 @@ class AnalysisService:
         Raises:
             BusyError: too many wait already, or `address` has used up its minute.
         """
-        self.queue.check_room(address)
-        self._rate.admit(address)
+        with self.metrics.told():
+            self.queue.check_room(address)
+            self._rate.admit(address)
+
+    def close(self) -> None:
+        """End every session and the engine's work, before the process ends; may wait for the engine."""
+        for name in list(self._sessions):
+            self.leave(name)
+        self.decoder.close()
+        self.backend.close()
 
     def expect(self) -> None:
         """A request is likely to come soon; do not wait."""
@@ -188,24 +200,28 @@ class AnalysisService:
             CancelledError: `cancelled` was set.
             VisualizerError: whatever else went wrong.
         """
-        check_limits(request, self.settings.limits)
         key = digest(request)
         stop = cancelled or threading.Event()
-        kept = self._still_kept(session, key) if session else None
-        if kept is not None:
-            stop.set()
-            yield kept
-            return
-        if not admitted:
-            self.admit(address)
 
         def keep(comparison: Comparison, stamps: Mapping[str, str]) -> Result:
             return Result(key, request, comparison, stamps)
 
-        for event in self._worker.run(request, lambda backend: backend.stream(request), keep, stop, address):
-            if isinstance(event, Result) and session is not None:
-                self.results.put(session.id, event)
-            yield event
+        with self.metrics.counting("comparison") as ended:
+            check_limits(request, self.settings.limits)
+            kept = self._still_kept(session, key) if session else None
+            if kept is not None:
+                stop.set()
+                ended("kept")
+                yield kept
+                return
+            if not admitted:
+                self.admit(address)
+            for event in self._worker.run(request, lambda backend: backend.stream(request), keep, stop, address):
+                if isinstance(event, Result):
+                    ended("answered")
+                    if session is not None:
+                        self.results.put(session.id, event)
+                yield event
 
     def explain(
         self,
@@ -233,30 +249,33 @@ class AnalysisService:
         Raises:
             VisualizerError: whatever `answer` raises.
         """
-        check_limits(request, self.settings.limits)
         key = _question_key(request, question)
         stop = cancelled or threading.Event()
-        if session is not None and self.results.explained(session.id, key) is not None:
-            self.adapters()  # what came of replaced files is forgotten
-            kept = self.results.explained(session.id, key)
-            if kept is not None:
-                stop.set()
-                yield kept
-                return
-        if not admitted:
-            self.admit(address)
 
         def keep(explanation: Explanation, stamps: Mapping[str, str]) -> Explained:
             return Explained(key, of, explanation, about, stamps)
 
-        for event in self._worker.run(
-            request, lambda backend: backend.stream_explanation(request, question), keep, stop, address
-        ):
-            if isinstance(event, Explained):
-                self.pace = event.explanation.timings.get("replays", 0.0) / max(event.explanation.replays, 1)
-                if session is not None:
-                    self.results.put_explained(session.id, event)
-            yield event
+        with self.metrics.counting("question") as ended:
+            check_limits(request, self.settings.limits)
+            if session is not None and self.results.explained(session.id, key) is not None:
+                self.adapters()  # what came of replaced files is forgotten
+                kept = self.results.explained(session.id, key)
+                if kept is not None:
+                    stop.set()
+                    ended("kept")
+                    yield kept
+                    return
+            if not admitted:
+                self.admit(address)
+            for event in self._worker.run(
+                request, lambda backend: backend.stream_explanation(request, question), keep, stop, address
+            ):
+                if isinstance(event, Explained):
+                    ended("answered")
+                    self.pace = event.explanation.timings.get("replays", 0.0) / max(event.explanation.replays, 1)
+                    if session is not None:
+                        self.results.put_explained(session.id, event)
+                yield event
 
     def explained(
         self,

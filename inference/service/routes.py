@@ -112,6 +112,7 @@ def _api(service: AnalysisService) -> FastAPI:
         },
         responses={code: {"model": ErrorBody, "description": "what went wrong"} for code in ("4XX", "5XX")},
     )
+    api.state.metrics = service.metrics
     routes = _Routes(service)
     for path, endpoint, summary in (
         (
@@ -275,6 +276,7 @@ async def _body(request: Request, limits: Limits) -> dict[str, Any]:
 
 async def _refused(request: Request, error: Exception) -> Response:
     assert isinstance(error, VisualizerError)
+    request.app.state.metrics.count(error)
     headers = {"Retry-After": str(math.ceil(error.after))} if isinstance(error, BusyError) else None
     return JSONResponse(error_json(error), status_code=error.status, headers=headers)
 
