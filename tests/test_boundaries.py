@@ -60,7 +60,9 @@ BENEATH_DRAWING = (
     "inference.errors",
     "inference.explanations",
     "inference.measures",
+    "inference.places",
     "inference.records",
+    "inference.said",
 )
 #: What a page that only calls Modal does without.
 ENGINE = {"torch", "transformers", "peft", "safetensors", "tokenizers"}
