@@ -3,6 +3,7 @@
 from inference.backend import Backend, open_backend
 from inference.errors import VisualizerError
 from inference.explanations import Attribution, Blur, Chance, Explanation, Knockout, Parts
+from inference.places import Frame
 from inference.questions import AttributionOptions, BlurOptions, ChanceOptions, KnockoutOptions, PartsOptions
 from inference.records import (
     AdapterInfo,
@@ -15,6 +16,7 @@ from inference.records import (
     Token,
 )
 from inference.request import Request
+from inference.said import said_in
 from inference.settings import Limits, Settings
 
 __all__ = [
@@ -30,6 +32,7 @@ __all__ = [
     "Comparison",
     "Event",
     "Explanation",
+    "Frame",
     "Knockout",
     "KnockoutOptions",
     "Limits",
@@ -43,4 +46,5 @@ __all__ = [
     "Token",
     "VisualizerError",
     "open_backend",
+    "said_in",
 ]

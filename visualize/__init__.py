@@ -6,9 +6,9 @@
                                                    └──▶ analysis_json
     finding (of an explanation) ──▶ one sentence with its numbers
 
-`measures` holds the exact formulas; `box_scores` says how much each head looks into a box, `sink_cells` which cells
-draw attention whatever is asked, `shift_matrix` and `rank_heads` which layers and heads to look at; `overlay` lays any
-map on its photo.
+`measures` holds the exact formulas; `box_scores` says how much each head looks into a box, `looked_said` how far a
+variant looks from where it says, `sink_cells` which cells draw attention whatever is asked, `shift_matrix` and
+`rank_heads` which layers and heads to look at; `overlay` lays any map on its photo.
 """
 
 from inference import measures
@@ -18,6 +18,7 @@ from visualize.numbers.caption import caption
 from visualize.numbers.change import change_per_token, layer_of_largest_change, token_of_largest_change
 from visualize.numbers.figures import Change, Measures
 from visualize.numbers.group_shares import group_shares
+from visualize.numbers.looked_said import LookedSaid, looked_said
 from visualize.numbers.opening import middle_layer, opening
 from visualize.numbers.rank_heads import RankedHead, rank_heads
 from visualize.numbers.reduce import Selection, difference, select
@@ -57,6 +58,7 @@ __all__ = [
     "Finding",
     "HeadInBox",
     "InBox",
+    "LookedSaid",
     "Marks",
     "Measures",
     "Pane",
@@ -81,6 +83,7 @@ __all__ = [
     "group_shares",
     "heads_body",
     "layer_of_largest_change",
+    "looked_said",
     "measures",
     "middle_layer",
     "notebook_html",

@@ -11,6 +11,7 @@ from inference.records import AdapterInfo, Comparison, ModelInfo
 from visualize.json_values import Json
 from visualize.numbers.caption import variant_name
 from visualize.numbers.head_choice import Head, head_text
+from visualize.numbers.looked_said import looked_said
 from visualize.numbers.opening import middle_layer
 from visualize.numbers.scale import ColourLimits
 from visualize.numbers.stack import Stack, stack
@@ -20,6 +21,7 @@ from visualize.pictures.data_url import data_url
 from visualize.pictures.marks import Marks
 from visualize.pictures.overlay import overlay
 from visualize.stacks.box_body import box_json
+from visualize.stacks.said_json import looked_said_json
 
 #: Longest side of a program's pictures, in pixels: a large photo's would be tens of MB each, drawn for seconds.
 PICTURE_SIDE = 1_920
@@ -51,7 +53,8 @@ def analysis_json(
     Returns:
         `heatmap` is grid_h × grid_w shares of attention, 0–1 (−1–1 in the contrast view); `image_share` the share of
         the row's attention on the image, None for head "max"; `limits` the one scale of all maps; `notes` what to know
-        of the run, then of these maps.
+        of the run, then of these maps; `said` the points and boxes in each variant's words beside where it looks, see
+        `looked_said_json`.
 
     Raises:
         SelectionError: a layer, head, token or view that this comparison does not have.
@@ -83,6 +86,7 @@ def analysis_json(
         "maps": list(maps),
         "limits": _limits(shown.variants[0].limits[0]),
         "notes": [*comparison.notes, *shown.notes[0]],
+        "said": looked_said_json(looked_said(comparison, shown)),
         **({} if in_box is None else {"box": in_box}),
     }
 

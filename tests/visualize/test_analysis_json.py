@@ -93,7 +93,7 @@ def test_the_rest_is_the_comparisons_own(three):
         {"index": index, "text": token.text, "role": token.role} for index, token in enumerate(three.tokens)
     ]
     assert made["tokens"][7] == {"index": 7, "text": " red", "role": "answer"}
-    assert list(made) == ["answers", "tokens", "grid", "image_size", "view", "maps", "limits", "notes"]
+    assert list(made) == ["answers", "tokens", "grid", "image_size", "view", "maps", "limits", "notes", "said"]
 
 
 def test_what_a_careful_colleague_would_say_of_these_maps_follows_the_runs_notes(three):

@@ -1,14 +1,16 @@
 """Decide which numbers the table beside the pictures shows, in which unit and order."""
 
 import math
+from collections.abc import Sequence
 
 from visualize.json_values import Json
+from visualize.numbers.looked_said import LookedSaid, point_words, says
 from visualize.numbers.scale import Unit, number
 from visualize.numbers.stack import PaneStack, Stack
 from visualize.numbers.views import VIEWS
 
 
-def numbers_json(stack: Stack, index: int) -> dict[str, Json]:
+def numbers_json(stack: Stack, index: int, said: Sequence[LookedSaid] = ()) -> dict[str, Json]:
     """The table of measures of one layer: one row per measure, one column per variant, and each later one − the first.
 
     Variants that each replayed their own answer have no differences: their rows follow different words.
@@ -16,6 +18,7 @@ def numbers_json(stack: Stack, index: int) -> dict[str, Json]:
     Args:
         stack: what is shown.
         index: of the layer in the stack.
+        said: where its variants look beside where they say, see `looked_said`; rows of it where any says a place.
 
     Returns:
         `columns`, the variants; `changes`, the differences; `rows` of `label`, `unit`, `values` (one text per variant,
@@ -42,8 +45,21 @@ def numbers_json(stack: Stack, index: int) -> dict[str, Json]:
     return {
         "columns": [pane.variant for pane in shown],
         "changes": [pane.variant for pane in stack.differences],
-        "rows": [*rows, *_divergences(stack, index)],
+        "rows": [*rows, *_divergences(stack, index), *_looked_said(said, index, count)],
     }
+
+
+def _looked_said(said: Sequence[LookedSaid], index: int, differences: int) -> list[Json]:
+    if not any(each.words.said.places for each in said):
+        return []
+    none = [""] * differences
+    return [
+        _texts("Says", "x, y in pixels", [says(each.words.said) for each in said], none),
+        _texts("Looks at: the peak's cell", "x, y in pixels", [point_words(each.looked[index]) for each in said], none),
+        _row("From where it looks to where it says", "pixels", [each.pixels[index] for each in said], differences),
+        _row("From where it looks to where it says", "cells", [each.cells[index] for each in said], differences),
+        _row("Share of attention where it says", "%", [each.share[index] for each in said], differences, "share"),
+    ]
 
 
 def _divergences(stack: Stack, index: int) -> list[Json]:

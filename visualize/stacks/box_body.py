@@ -18,6 +18,7 @@ from visualize.numbers.head_choice import head_text
 from visualize.numbers.scale import ColourLimits, Unit, diverging_limits, number, shared_limits
 from visualize.numbers.token_choice import TokenChoice, heads_recorded
 from visualize.numbers.top_heads import top_heads
+from visualize.numbers.verdict import SaidInTarget, Verdict, said_beside
 from visualize.pictures.bar import limits_json
 from visualize.stacks.changes import sides_of
 from visualize.stacks.stack_choice import StackChoice
@@ -38,8 +39,8 @@ def box_body(comparison: Comparison, boxes: object, choice: StackChoice) -> dict
     Returns:
         `boxes` as measured, `notes`, `about` (a line that says of what the numbers are), `of_maximum` (what to say
         where the maximum over heads is shown), and per variant `numbers`: `share`, `ratio` and `hit` by head (`mean`,
-        and each head and the set where these tokens' heads were recorded), one text per layer; and, against the first,
-        `change`.
+        and each head and the set where these tokens' heads were recorded), one text per layer; against the first,
+        `change`; and `verdict`, where any variant says a place. `said`: then a sentence per variant, with its counts.
 
     Raises:
         SelectionError: what `box_scores` refuses.
@@ -47,9 +48,11 @@ def box_body(comparison: Comparison, boxes: object, choice: StackChoice) -> dict
     variants = choice.variants(comparison)
     few = choice.head if isinstance(choice.head, tuple) else ()
     scores = box_scores(comparison, boxes, choice.token, window=choice.window, variants=variants, few=few)
+    said = said_beside(comparison, scores.variants, scores.boxes)
+    says = any(each.places for each in said)
     numbers: dict[str, Json] = {}
     for index, name in enumerate(scores.variants):
-        parts: dict[str, Json] = dict(_texts(scores, index, str(head_text(few))))
+        parts: dict[str, Json] = dict(_texts(scores, index, str(head_text(few)), said[index] if says else None))
         if index and comparison.tokens:
             parts["change"] = _changes(scores, index, str(head_text(few)))
         numbers[name] = parts
@@ -59,6 +62,7 @@ def box_body(comparison: Comparison, boxes: object, choice: StackChoice) -> dict
         "about": _about(comparison, scores, choice.token),
         "of_maximum": "A maximum over heads is no single row: it has no share of attention in a box.",
         "numbers": numbers,
+        "said": _counts(scores, said) if says else [],
     }
 
 
@@ -111,19 +115,22 @@ def box_json(comparison: Comparison, boxes: object, token: TokenChoice) -> dict[
         `boxes` as measured (cut to the photo, which `notes` say), `area` (share of the photo, 0–1), and per variant
         `mean`, of the mean of the heads: `share` (of the whole row, 0–1), `ratio` and `hit` per layer; and `heads`, the
         same per layer and head, None where these tokens' heads were not recorded. A ratio is None where a row puts
-        nothing on the image.
+        nothing on the image. `said`: of how many said places how many lie `inside`, and how far `away` the nearest is,
+        in pixels; None where none is said.
 
     Raises:
         SelectionError: what `box_scores` refuses.
     """
     scores = box_scores(comparison, boxes, token)
+    said = said_beside(comparison, scores.variants, scores.boxes)
     of_variants: list[Json] = [
         {
             "adapter": name,
             "mean": _plain_numbers(scores.mean, index),
             "heads": None if scores.heads is None else _plain_numbers(scores.heads, index),
+            "said": {"places": each.places, "inside": each.inside, "away": finite(each.away)},
         }
-        for index, name in enumerate(scores.variants)
+        for index, (name, each) in enumerate(zip(scores.variants, said, strict=True))
     ]
     return {
         "boxes": _boxes(scores.boxes),
@@ -159,14 +166,32 @@ def _about(comparison: Comparison, scores: BoxScores, token: TokenChoice) -> str
     )
 
 
-def _texts(scores: BoxScores, index: int, few: str) -> dict[str, Json]:
+def _counts(scores: BoxScores, said: Sequence[SaidInTarget]) -> list[Json]:
+    """Per variant, how many of its maps have their peak inside, and how many of its places lie inside."""
+    what, hits = ("heads", scores.heads.hit) if scores.heads is not None else ("layers", scores.mean.hit)
+    many = "the box" if len(scores.boxes) == 1 else "the boxes"
+    return [
+        f"{plain(name)}: the peak lies in {many} in {int(hit.sum())} of {hit.size} {what}; of what it says, "
+        f"{each.inside} of {each.places} {'place does' if each.places == 1 else 'places do'}."
+        for name, hit, each in zip(scores.variants, hits, said, strict=True)
+    ]
+
+
+def _texts(scores: BoxScores, index: int, few: str, said: SaidInTarget | None) -> dict[str, Json]:
     found = {"mean": (scores.mean.share[index], scores.mean.ratio[index], scores.mean.hit[index])}
     if scores.few is not None:
         found[few] = scores.few.share[index], scores.few.ratio[index], scores.few.hit[index]
     if scores.heads is not None:
         of_heads = scores.heads.share[index].T, scores.heads.ratio[index].T, scores.heads.hit[index].T
         found |= {str(head): parts for head, parts in enumerate(zip(*of_heads, strict=True))}
+    verdicts: dict[str, Json] = {}
+    if said is not None:
+        verdicts = {
+            head: [Verdict(*each, said).words for each in zip(hit.tolist(), share.tolist(), strict=True)]
+            for head, (share, _, hit) in found.items()
+        }
     return {
+        **({"verdict": verdicts} if verdicts else {}),
         "share": {
             head: [f"{number(each, 'share')} %" for each in share.tolist()] for head, (share, _, _) in found.items()
         },

@@ -23,6 +23,7 @@ from visualize.numbers.top_heads import top_heads
 from visualize.numbers.views import VIEWS
 from visualize.pictures.palette import DIVERGING, SEQUENTIAL, colour_table
 from visualize.stacks.changes import changes_against, changes_json, most_changed, of_answer
+from visualize.stacks.said_json import said_json
 from visualize.stacks.stack_body import PERCENTILES
 
 #: Half widths of windows of layers that are offered.
@@ -48,7 +49,8 @@ def scene_json(
         Plain values; per variant, token and layer `shares` (percent, as text) and `bars` (0–1); `changed`, what
         `changes_json` says. In `own_tokens` each variant's tokens, where each replayed its own
         answer. `recorded` are the tokens whose single heads there are, `localizing` per variant the heads that look at
-        the image most and at the fewest cells, by `localization`.
+        the image most and at the fewest cells, by `localization`. `said` are the points and boxes in each variant's
+        words, see `places_json`.
     """
     written = written or comparison
     first = comparison.recordings[0]
@@ -72,6 +74,7 @@ def scene_json(
         **_shares(comparison),
         "changed": changes_json(comparison, against, None if against else changes),
         "answers": _answers(comparison, written),
+        "said": said_json(comparison),
         "prompt": comparison.prompt,
         "warnings": list(warnings(comparison, written, means)),
         "notes": [note for note in comparison.notes if note not in written.notes],

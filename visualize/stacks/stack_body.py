@@ -9,6 +9,7 @@ from functools import cache
 from inference.records import Comparison
 from visualize.json_values import Json, finite
 from visualize.numbers.layer_limits import Way, pane_limits
+from visualize.numbers.looked_said import looked_said
 from visualize.numbers.rank_heads import Ranking, rank_heads
 from visualize.numbers.scale import ColourLimits, Unit, number
 from visualize.numbers.stack import PaneStack, Stack, stack
@@ -47,6 +48,7 @@ def stack_body(comparison: Comparison, choice: StackChoice, rank: Ranking = rank
         rank=rank,
     )
     frames = range(len(shown.selections))
+    said = looked_said(comparison, shown)
     header: dict[str, Json] = {
         "grid": list(comparison.grid),
         "frames": len(frames),
@@ -56,7 +58,7 @@ def stack_body(comparison: Comparison, choice: StackChoice, rank: Ranking = rank
         "hidden": [shown.hidden(index) is not None for index in frames],
         "sinks": [cells.ravel().nonzero()[0].tolist() for cells in shown.sinks],
         "headings": list(shown.headings),
-        "numbers": [numbers_json(shown, index) for index in frames],
+        "numbers": [numbers_json(shown, index, said) for index in frames],
         "heads": [[[head.head, head.words] for head in ranked] for ranked in shown.heads],
         "scale": _scales(shown),
         "strip": _strip(shown),
