@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from inference.errors import InputError, PromptError, SelectionError
+from inference.focus import WORDS, FocusWord
 from inference.photo import Photo, upright_rgb
 from inference.records import ExtraView, check_adapter_name
 
@@ -35,7 +36,8 @@ class Request:
         answer_from: whose answer is replayed through all variants: one of `adapters`, or `"own"` (each its own). The
             default "" is the first that is not base, else base.
         answer: text or token ids to replay instead of generating.
-        focus: indices into `Comparison.tokens` that `by_head` averages; None is the first answer token.
+        focus: indices into `Comparison.tokens` that `by_head` averages, or a word that names them, see
+            `inference.focus`; None is the digits of the points and boxes that the answer says, else its first token.
         max_new_tokens: most answer tokens.
         max_image_tokens: most image tokens, checked after the processor's resizing; None is the operator's limit.
         scale: strength of the adapters, 0–4, 1 as trained.
@@ -53,7 +55,7 @@ class Request:
     adapters: tuple[str | None, ...]
     answer_from: str | None
     answer: str | tuple[int, ...] | None
-    focus: tuple[int, ...] | None
+    focus: tuple[int, ...] | FocusWord | None
     max_new_tokens: int
     max_image_tokens: int | None
     scale: float
@@ -69,7 +71,7 @@ class Request:
         adapters: Sequence[str | None] = (None,),
         answer_from: str | None = "",
         answer: str | Sequence[int] | None = None,
-        focus: Sequence[int] | None = None,
+        focus: Sequence[int] | FocusWord | None = None,
         max_new_tokens: int = NEW_TOKENS,
         max_image_tokens: int | None = None,
         scale: float = 1.0,
@@ -165,13 +167,16 @@ def _answer(answer: object) -> str | tuple[int, ...]:
     return given
 
 
-def _focus(focus: object) -> tuple[int, ...]:
-    indices = _sequence("focus", focus, "a sequence of token indices")
+def _focus(focus: object) -> tuple[int, ...] | FocusWord:
+    for word in WORDS:
+        if isinstance(focus, str) and focus == word:
+            return word
+    indices = _sequence("focus", focus, f"a sequence of token indices, or one of {', '.join(WORDS)}")
     chosen = tuple(_whole("an index of focus", index, 0) for index in indices)
     if not chosen or len(set(chosen)) != len(chosen):
         raise SelectionError(
             f"focus must hold different token indices, at least one; got {shortened(chosen)}.",
-            "Leave it out for the first answer token.",
+            "Leave it out for the digits of what the answer says of places, or its first token.",
         )
     return chosen
 

@@ -2,7 +2,7 @@
 
 import threading
 import time
-from collections.abc import Generator, Iterable
+from collections.abc import Generator, Iterable, Sequence
 from itertools import islice
 from typing import cast
 
@@ -10,6 +10,7 @@ import numpy as np
 
 from inference.errors import SelectionError, UnknownAdapterError, VisualizerError
 from inference.explanations import Explanation, ExplanationEvent
+from inference.focus import focus_of
 from inference.questions import Answer, Question
 from inference.records import (
     AdapterInfo,
@@ -51,6 +52,7 @@ class ScriptedBackend:
         fail: raised instead of an answer.
         gate: an answer waits here, where given.
         offered: its adapters.
+        answer: the words that every variant answers with.
     """
 
     def __init__(
@@ -59,7 +61,9 @@ class ScriptedBackend:
         fail: Exception | None = None,
         gate: threading.Event | None = None,
         offered: tuple[AdapterInfo, ...] = ADAPTERS,
+        answer: Sequence[str] = ANSWER,
     ) -> None:
+        self.answer = tuple(answer)
         self.pause, self.fail, self.gate, self.offered = pause, fail, gate, offered
         self.requests: list[Request] = []
         self.questions: list[Question[Explanation]] = []
@@ -89,8 +93,8 @@ class ScriptedBackend:
     def stream(self, request: Request) -> Generator[Event, None, None]:
         self.requests.append(request)
         self._check(request)
-        if request.focus and max(request.focus) >= len(_tokens()):
-            raise SelectionError(f"focus {request.focus} does not fit {len(_tokens())} tokens.")
+        if isinstance(request.focus, tuple) and max(request.focus) >= len(_tokens(self.answer)):
+            raise SelectionError(f"focus {request.focus} does not fit {len(_tokens(self.answer))} tokens.")
         done = False
         try:
             yield Progress("vision", "Looking at the image", 0.0)
@@ -100,11 +104,11 @@ class ScriptedBackend:
                 raise self.fail
             if request.answer is None:
                 for name in request.adapters:
-                    for index, text in enumerate(ANSWER):
+                    for index, text in enumerate(self.answer):
                         time.sleep(self.pause)
                         yield AnswerToken(name, index, text)
             done = True
-            yield comparison(request)
+            yield comparison(request, self.answer)
         finally:
             self.closed_early += not done
 
@@ -137,7 +141,7 @@ class ScriptedBackend:
                 self.gate.wait(10)
             if self.fail is not None:
                 raise self.fail
-            answer = explanation(request, question, MODEL, _tokens(), _grid(request))
+            answer = explanation(request, question, MODEL, _tokens(self.answer), _grid(request))
             for index in range(answer.replays):
                 time.sleep(self.pause)
                 yield Progress("replays", f"replay {index + 1} of {answer.replays}", 0.0)
@@ -158,9 +162,9 @@ class ScriptedBackend:
                 )
 
 
-def comparison(request: Request) -> Comparison:
+def comparison(request: Request, answer: Sequence[str] = ANSWER) -> Comparison:
     grid = _grid(request)
-    tokens = _tokens()
+    tokens = _tokens(answer)
     recordings = tuple(
         _recording(name, tokens, grid, request, 0 if name in (None, "silent") else 1 + index)
         for index, name in enumerate(request.adapters)
@@ -183,10 +187,10 @@ def _grid(request: Request) -> tuple[int, int]:
     return max(2, request.image.size[0] // CELL), max(2, request.image.size[1] // CELL)
 
 
-def _tokens() -> tuple[Token, ...]:
+def _tokens(answer: Sequence[str]) -> tuple[Token, ...]:
     start = 100
     texts = [(text, "prompt") for text in PROMPT] + [("<|im_end|>", "template")]
-    texts += [(text, "answer") for text in ANSWER] + [("", "end")]
+    texts += [(text, "answer") for text in answer] + [("", "end")]
     tokens = []
     for index, (text, role) in enumerate(texts):
         position = start + index
@@ -206,15 +210,16 @@ def _recording(
     by_all = cells / cells.sum(axis=(-2, -1), keepdims=True) * share[..., None, None]
     rest = (1 - share)[..., None] * np.array([0.5, 0.3, 0.2], dtype=np.float32)
     first = next(index for index, token in enumerate(tokens) if token.role == "answer")
-    focus = request.focus or (first,)
+    focus = focus_of(tokens, request.focus)
     rows = by_all[: first - 1].mean(axis=2)  # (rows, layers, grid_h, grid_w); the last one predicts the answer
-    logprobs = -rng.exponential(size=len(ANSWER) + 1).astype(np.float32)
+    answer = [token.text for token in tokens if token.role == "answer"]
+    logprobs = -rng.exponential(size=len(answer) + 1).astype(np.float32)
     written = request.answer is None
     return Recording(
         adapter=name,
-        answer="".join(ANSWER) if written else None,
+        answer="".join(answer) if written else None,
         answer_ids=tuple(token.id for token in tokens if token.role in ("answer", "end")) if written else (),
-        answer_pieces=(*ANSWER, "") if written else (),
+        answer_pieces=(*answer, "") if written else (),
         tokens=tokens,
         focus=focus,
         attention="eager",

@@ -58,6 +58,7 @@ DRAW_LATE = {"inference/batch/measures.py", "inference/cloud/terminal.py", "infe
 BENEATH_DRAWING = (
     "inference.boxes",
     "inference.errors",
+    "inference.focus",
     "inference.explanations",
     "inference.measures",
     "inference.places",

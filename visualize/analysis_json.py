@@ -15,7 +15,7 @@ from visualize.numbers.looked_said import looked_said
 from visualize.numbers.opening import middle_layer
 from visualize.numbers.scale import ColourLimits
 from visualize.numbers.stack import Stack, stack
-from visualize.numbers.token_choice import TokenChoice, answer_indices
+from visualize.numbers.token_choice import TokenChoice, default_token
 from visualize.numbers.views import View
 from visualize.pictures.data_url import data_url
 from visualize.pictures.marks import Marks
@@ -44,7 +44,7 @@ def analysis_json(
         comparison: what was recorded.
         layer: 0-based; None is the middle layer.
         head, view: see `Selection`.
-        token: see `Selection`; None is the first answer token.
+        token: see `Selection`; None is the digits of what the answer says of places, else the first answer token.
         pictures: add `overlay`, a PNG data URL, to each map: the image, its longest side at most `PICTURE_SIDE` pixels,
             with the map laid on it.
         boxes: add `box`, see `box_json`, for the same tokens; pictures show the boxes.
@@ -60,11 +60,11 @@ def analysis_json(
         SelectionError: a layer, head, token or view that this comparison does not have.
     """
     first = comparison.recordings[0]
-    chosen = next(iter(answer_indices(first.tokens)), "answer") if token is None else token
-    in_box = box_json(comparison, boxes, cast(TokenChoice, chosen)) if boxes else None
+    chosen = default_token(first) if token is None else token
+    in_box = box_json(comparison, boxes, chosen) if boxes else None
     shown = stack(
         comparison,
-        cast(TokenChoice, chosen),
+        chosen,
         head=head,
         view=cast(View, view),  # the selection checks its name
         layers=(middle_layer(first) if layer is None else layer,),

@@ -4,7 +4,7 @@
 |---|---|
 | `first` | the answer's first; in an answer that is empty, its end |
 | `last` | the last that is no end |
-| `digits` | all that spell a decimal digit |
+| `digits` | those of the points and boxes that it says; in an answer without any, all that spell a decimal digit |
 | `"text"`, or any other word | those that spell this text where it first stands in the answer, capitals as they are |
 
 A token that spells only a part of the text, or a digit and something else, counts. Which these are is known only when
@@ -20,8 +20,10 @@ from itertools import islice
 
 from inference.backend import Backend
 from inference.errors import CaptureError, InputError, SelectionError, VisualizerError
+from inference.focus import digit_tokens, focus_of
 from inference.records import Comparison, Outcomes, Token
 from inference.request import Request
+from inference.spelling import Spelling
 
 WORDS = ("first", "last", "digits")
 #: Where a backend works on several items at once, so many of each machine's are answered before they are replayed.
@@ -64,43 +66,26 @@ class Focus:
         Raises:
             SelectionError: the answer has none.
         """
-        start = next(index for index, token in enumerate(tokens) if token.role in ("answer", "end"))
         if self.given == "first":
-            return (start,)
+            return focus_of(tokens, "first")
         answer = [index for index, token in enumerate(tokens) if token.role == "answer"]
         words = "".join(tokens[index].text for index in answer)
-        if self.given == "last":
-            meant = set(answer[-1:])
+        if self.given == "digits":
+            meant = digit_tokens(tokens)
+        elif self.text is None:
+            meant = tuple(answer[-1:])
         else:
-            characters = self._characters(words)
-            meant = {index for index, span in zip(answer, _spans(tokens, answer), strict=True) if span & characters}
+            found = words.find(self.text)
+            spelled = Spelling([tokens[index].text for index in answer])
+            place = spelled.tokens(found, found + len(self.text)) if found >= 0 else ()
+            meant = tuple(answer[index] for index in place)
         if not meant:
             what = {"last": "has no token but its end", "digits": "holds no digit"}
             missing = what.get(self.given, f"does not hold {self.given}")
             raise SelectionError(
                 f"The answer {words[:_SHOWN]!r} {missing}: there is nothing to measure at.", "Choose another --focus."
             )
-        return tuple(sorted(meant))
-
-    def _characters(self, words: str) -> frozenset[int]:
-        """Places of the characters that are meant."""
-        if self.text is None:
-            return frozenset(place for place, character in enumerate(words) if character.isdecimal())
-        found = words.find(self.text)
-        return frozenset(range(found, found + len(self.text))) if found >= 0 else frozenset()
-
-
-def _spans(tokens: Sequence[Token], answer: Sequence[int]) -> list[set[int]]:
-    """Places of the characters that each token of the answer spells.
-
-    A token that adds no text begins a character which a later one completes: that character is also its own.
-    """
-    spans, place = [], 0
-    for index in answer:
-        length = len(tokens[index].text)
-        spans.append(set(range(place, place + max(length, 1))))
-        place += length
-    return spans
+        return meant
 
 
 def compare_at(backend: Backend, requests: Iterable[Request], focus: Focus) -> Outcomes:

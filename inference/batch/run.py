@@ -226,8 +226,8 @@ class Batch:
         return True
 
     def _outcomes(self, backend: Backend, requests: Iterable[Request]) -> Outcomes:
-        if self._focus.given == "first":  # which the engine measures at unasked
-            return backend.compare_many(requests)
+        if self._focus.given == "first":  # which is known before the answer is
+            return backend.compare_many(replace(request, focus="first") for request in requests)
         return compare_at(backend, requests, self._focus)
 
     def _settle(self, job: Job, outcome: Comparison | VisualizerError, bar: ProgressBar) -> None:

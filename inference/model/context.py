@@ -8,8 +8,9 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 
 from inference.errors import CancelledError, InputError, SelectionError
+from inference.focus import focus_of
 from inference.model.prompt import Prompt
-from inference.records import AnswerToken, Progress
+from inference.records import AnswerToken, Progress, Token
 from inference.request import Request
 
 Emit = Callable[[Progress | AnswerToken], None]
@@ -78,14 +79,29 @@ class RequestContext:
     general: Prompt | None = None
 
     def __post_init__(self) -> None:
-        most = len(self.prompt.tokens) + self.longest
-        if max(self.focus) >= most:
-            raise SelectionError(f"focus names token {max(self.focus)}; this request has at most tokens 0–{most - 1}.")
+        most, named = len(self.prompt.tokens) + self.longest, max(self.early_focus)
+        if named >= most:
+            raise SelectionError(f"focus names token {named}; this request has at most tokens 0–{most - 1}.")
 
     @property
-    def focus(self) -> tuple[int, ...]:
-        """Indices of the tokens whose heads are shown one by one; the first answer token's unless asked otherwise."""
-        return self.request.focus if self.request.focus is not None else (len(self.prompt.tokens),)
+    def early_focus(self) -> tuple[int, ...]:
+        """What of the focus is known before the answer is: where a word names it, perhaps the answer's first token."""
+        given = self.request.focus
+        return given if isinstance(given, tuple) else (len(self.prompt.tokens),)
+
+    def focus(self, tokens: tuple[Token, ...]) -> tuple[int, ...]:
+        """Indices of the tokens whose heads are shown one by one.
+
+        Args:
+            tokens: of the whole sequence, with the answer.
+
+        Raises:
+            SelectionError: it lies beyond this answer, or the answer has no such tokens.
+        """
+        focus = focus_of(tokens, self.request.focus)
+        if max(focus) >= len(tokens):
+            raise SelectionError(f"focus names token {max(focus)}; the sequence has tokens 0–{len(tokens) - 1}.")
+        return focus
 
     @property
     def longest(self) -> int:

@@ -45,7 +45,7 @@ class ExtraViews:
         prompt = self._prompt
         text = (*prompt.input_ids[prompt.image_end :].tolist(), *answer)
         found = []
-        for index in self._context.focus:
+        for index in self._context.focus(tokens):
             if tokens[index].role not in ("answer", "end"):
                 raise SelectionError(
                     "The gradient view is of the answer's tokens; a word of the prompt was asked for.",
@@ -74,7 +74,7 @@ class ExtraViews:
         maps = self._passes.named(self._prefix, [token.id for token in tokens]).clamp(min=0).double().cpu().numpy()
         rows = [token.query - prompt.image_end for token in tokens]
         plain, alone = [], []
-        for index in context.focus:
+        for index in context.focus(tokens):
             relevance = logits[rows[:index], tokens[index].id].clamp(min=0).double().cpu().numpy()
             earlier = [at for at in range(index) if tokens[at].text != tokens[index].text]
             plain.append(maps[index])

@@ -59,6 +59,24 @@ class TextRecorder:
                 self.by_head[layer, heads] += on_image[:, position - first] / len(self.focus_rows)
         self._seen[layer, own] += weights.shape[0]
 
+    def refocus(self, rows: list[int]) -> None:
+        """Average the heads' maps of other rows, once it is known which.
+
+        Args:
+            rows: positions; of those that were shown already, only the one that was averaged alone may be among them.
+        """
+        if rows == self.focus_rows:
+            return
+        shown = int(self._seen.any(dim=0).sum()) + self.first_row
+        kept = [row for row in rows if row < shown]
+        if kept and kept != self.focus_rows:
+            raise CaptureError(f"rows {kept} were shown; only the heads of {self.focus_rows} were kept of them.")
+        if kept:
+            self.by_head /= len(rows)  # as `record` divides each
+        else:
+            self.by_head.zero_()
+        self.focus_rows = rows
+
     def check(self, last_row: int) -> None:
         """Raise CaptureError unless all rows up to `last_row`, and no others, came exactly once in each layer."""
         expected = (torch.arange(self._seen.shape[1]) <= last_row - self.first_row).long() * self._heads

@@ -12,7 +12,6 @@ from typing import Any
 import torch
 
 from inference.adapters.portion import Portion
-from inference.errors import SelectionError
 from inference.model.cache import CacheKey, Generation, InferenceCache, PrefixCache, VisionFeatures
 from inference.model.context import RequestContext
 from inference.model.extra_views import ExtraViews
@@ -105,7 +104,7 @@ class VariantPass:
         context, prompt = self.context, self.context.prompt
         with context.stages.stage("prompt", f"{self.name} reads the prompt"):
             assert self.prefix is not None
-            self.recorder = self._passes.recorder(prompt, prompt.rows(context.focus), context.longest)
+            self.recorder = self._passes.recorder(prompt, prompt.rows(context.early_focus), context.longest)
             self.first_logits = self._passes.words(
                 prompt, self.prefix, self.positions, self.recorder, context.stages.check
             )
@@ -140,12 +139,11 @@ class VariantPass:
         """The chosen answer through this variant, and with it the whole recording.
 
         Raises:
-            SelectionError: the focus lies beyond this answer.
+            SelectionError: the focus lies beyond this answer, or names tokens that it does not have.
         """
         context, prompt = self.context, self.context.prompt
-        count = len(prompt.tokens) + len(answer)
-        if max(context.focus) >= count:
-            raise SelectionError(f"focus names token {max(context.focus)}; the sequence has tokens 0–{count - 1}.")
+        tokens = prompt.tokens + answer_tokens(self._tokenizer, answer, prompt.length, self._end_ids)
+        self.recorder.refocus(prompt.rows(context.focus(tokens)))
         with context.stages.stage("replay", f"replaying the answer through {self.name}"):
             assert self.prefix is not None
             following = self._passes.replay(
@@ -157,7 +155,6 @@ class VariantPass:
                     f"Replayed in one pass, {self.name} would have chosen another token than it wrote: "
                     "the two ways of computing differ by rounding, and two tokens were nearly tied."
                 )
-            tokens = prompt.tokens + answer_tokens(self._tokenizer, answer, prompt.length, self._end_ids)
             recording = self._recording(tokens, answer, logits)
         if not context.request.views:
             return recording
@@ -179,7 +176,7 @@ class VariantPass:
             answer_ids=self.answer_ids,
             answer_pieces=self.answer_pieces,
             tokens=tokens,
-            focus=self.context.focus,
+            focus=self.context.focus(tokens),
             attention=self.path,
             logprobs=logprobs.cpu().numpy(),
             by_token=by_token,

@@ -120,11 +120,13 @@ class Cards:
 
 
 def _measured(comparison: Comparison, choice: Choice) -> int:
-    """The token that a question is about.
+    """The token that a question is about; of the digits, the first: there the place is decided.
 
     Raises:
         SelectionError: several, or one that is not the answer's.
     """
+    if choice.token == "digits":
+        return choice.focus(comparison)[0]
     if not isinstance(choice.token, int):
         raise SelectionError("A question is about one token; several are looked at.", "Click one word of the answer.")
     token = comparison.recordings[0].tokens[choice.token]

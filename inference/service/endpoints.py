@@ -4,7 +4,7 @@ import threading
 from contextlib import nullcontext
 from dataclasses import replace
 from html import escape
-from typing import Any
+from typing import Any, Literal
 
 import gradio as gr
 
@@ -194,7 +194,7 @@ def question_of(
     token = fields.token if isinstance(fields.token, int) else None
     if fields.top is None and not fields.box:
         return request, fields.asked(token, fields.cells)
-    focus = None if fields.head == "mean" or token is None else (token,)
+    focus: tuple[int] | Literal["first"] = "first" if fields.head == "mean" or token is None else (token,)
     result = service.result(replace(request, focus=focus), address=address, admitted=True, cancelled=stop)
     first = result.comparison.recordings[0]
     token = next(iter(answer_indices(first.tokens))) if token is None else token

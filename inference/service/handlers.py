@@ -177,7 +177,8 @@ class Handlers:
                 notice=notice("busy", "Recording the heads of this token…"), status=self.status(), stop=active(True)
             )
             self.service.with_heads(session, written, focus, views, address=address_of(request))
-            view = result_view(self.service.ticket(session, written), written.key, focus, choice.view)
+            digits = choice.token if choice.token == "digits" else None
+            view = result_view(self.service.ticket(session, written), written.key, digits or focus, choice.view)
         except CancelledError:
             view = View()
         except Exception as error:  # noqa: BLE001 - the boundary: the page stays usable

@@ -9,7 +9,7 @@ import gzip
 import io
 import json
 from collections.abc import Callable
-from typing import Annotated
+from typing import Annotated, Literal
 
 from fastapi import FastAPI
 from PIL import Image
@@ -19,11 +19,13 @@ from starlette.responses import Response
 
 from inference.boxes import Box, as_boxes
 from inference.errors import SelectionError
+from inference.records import Comparison
 from inference.service.analysis import AnalysisService, extra_views
 from inference.service.prices import ways
 from inference.service.results import Result
 from inference.service.schema import Expected, HeadChoice, Index, number_of, parse
 from visualize.findings.cards_json import offers_json
+from visualize.numbers.token_choice import TokenChoice, token_indices
 from visualize.numbers.views import View
 from visualize.stacks.box_body import box_body, box_matrix
 from visualize.stacks.changes import changes_json
@@ -37,11 +39,16 @@ PHOTO_SIDE = 1_920
 _KEPT = {"Cache-Control": "private, max-age=3600"}  # what a ticket's addresses answer never changes
 
 
-def _tokens(value: object) -> object:
-    """`12` or `12-15` as the indices that it writes; anything else is left to be refused."""
-    parts = value.split("-") if isinstance(value, str) else []
+def _tokens(value: object, between: str = "-") -> object:
+    """`12` or `12-15` as the indices that it writes; anything else is left as it is."""
+    parts = value.split(between) if isinstance(value, str) else []
     whole = all(part.isascii() and part.isdigit() and len(part) < 6 for part in parts)
     return tuple(map(int, parts)) if whole else value
+
+
+def _each_token(value: object) -> object:
+    """`12`, or `12,14,15`, as the indices that it writes."""
+    return _tokens(value, ",")
 
 
 class LookQuery(BaseModel):
@@ -50,9 +57,9 @@ class LookQuery(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     token: Annotated[
-        tuple[Index] | tuple[Index, Index],
+        tuple[Index] | tuple[Index, Index] | Literal["digits"],
         BeforeValidator(_tokens),
-        Expected("a 0-based index, or first-last", SelectionError),
+        Expected("a 0-based index, first-last, or digits", SelectionError),
     ]
     head: HeadChoice = "mean"
     view: Annotated[View, Expected("a view's name", SelectionError)] = "raw"
@@ -60,14 +67,21 @@ class LookQuery(BaseModel):
     against: Annotated[StrictStr, Expected("a variant's name", SelectionError)] = ""
     layer: Annotated[Index, BeforeValidator(number_of), Expected("a 0-based index", SelectionError)] = 0
 
-    @property
-    def focus(self) -> tuple[int, ...]:
-        """The tokens whose mean is looked at."""
+    def focus(self, comparison: Comparison) -> tuple[int, ...]:
+        """The tokens whose mean is looked at; they may lie beyond a comparison's last.
+
+        Raises:
+            SelectionError: digits of an answer that holds none.
+        """
+        if self.token == "digits":
+            return token_indices(comparison.recordings[0], "digits")
         return tuple(range(self.token[0], self.token[-1] + 1))
 
     def choice(self) -> StackChoice:
         """The same, as drawing knows it."""
-        token = self.token[0] if len(self.token) == 1 else self.token
+        token: TokenChoice = "digits"
+        if self.token != "digits":
+            token = self.token[0] if len(self.token) == 1 else self.token
         return StackChoice(token, head=self.head, view=self.view, window=self.window, against=self.against)
 
 
@@ -75,15 +89,10 @@ class MatrixQuery(LookQuery):
     """What is looked at, and the tokens whose heads the viewer has: its matrix is of these."""
 
     recorded: Annotated[
-        tuple[Index] | tuple[Index, Index] | None,
-        BeforeValidator(_tokens),
-        Expected("a 0-based index, or first-last", SelectionError),
+        tuple[Index, ...] | None,
+        BeforeValidator(_each_token),
+        Expected("0-based indices, separated by commas", SelectionError),
     ] = None
-
-    @property
-    def of_matrix(self) -> tuple[int, ...] | None:
-        """The tokens of the matrix; None are those that were recorded at first."""
-        return None if self.recorded is None else tuple(range(self.recorded[0], self.recorded[-1] + 1))
 
 
 class BoxQuery(MatrixQuery):
@@ -127,8 +136,8 @@ class Looking:
     def _scene(self, ticket: str, sent: dict[str, str]) -> Response:
         written = self._service.looked_at(ticket).comparison
         query = parse(LookQuery, sent) if sent else None
-        focus = query.focus if query else None
-        views = extra_views(written, query.focus, query.view) if query else ()
+        focus = query.focus(written) if query else None
+        views = extra_views(written, focus, query.view) if query and focus else ()
         comparison = self._service.looked_at(ticket, focus, views).comparison
         scene = scene_json(comparison, written=written, families=self._service.families())
         return _packed(json.dumps(scene).encode(), "application/json")
@@ -150,19 +159,20 @@ class Looking:
 
     def _changes(self, ticket: str, sent: dict[str, str]) -> Response:
         query = parse(MatrixQuery, sent)
-        comparison = self._service.looked_at(ticket, query.of_matrix).comparison
+        comparison = self._service.looked_at(ticket, query.recorded).comparison
         return _packed(json.dumps(changes_json(comparison, query.against)).encode(), "application/json")
 
     def _box(self, ticket: str, sent: dict[str, str]) -> Response:
         query = parse(BoxQuery, sent)
-        comparison = self._service.looked_at(ticket, query.of_matrix).comparison
+        comparison = self._service.looked_at(ticket, query.recorded).comparison
         found = box_body(comparison, query.box, query.choice()) | box_matrix(comparison, query.box, query.against)
         return _packed(json.dumps(found).encode(), "application/json")
 
     def _shown(self, ticket: str, query: LookQuery, *, single: bool) -> Result:
         written = self._service.looked_at(ticket).comparison
-        views = extra_views(written, query.focus, query.view)
-        return self._service.looked_at(ticket, query.focus if single or views else None, views)
+        focus = query.focus(written)
+        views = extra_views(written, focus, query.view)
+        return self._service.looked_at(ticket, focus if single or views else None, views)
 
 
 def _in_a_thread(answer: Callable[[str, dict[str, str]], Response]) -> Callable[[Request], object]:

@@ -141,10 +141,14 @@ class AnalyzeFields(BaseModel):
     ] = None
     head: HeadChoice = "mean"
     token: Annotated[
-        Index | Literal["answer"] | None,
-        Field(description="0-based index into tokens, or answer (mean over it); default: the first answer token"),
+        Index | Literal["answer", "digits"] | None,
+        Field(
+            description="0-based index into tokens, answer (mean over it), or digits (mean over those of the points "
+            "and boxes that the answer says; where it says none, over every digit); default: digits where it says a "
+            "place, else the first answer token"
+        ),
         BeforeValidator(number_of),
-        Expected("a 0-based index into tokens, or 'answer'", SelectionError),
+        Expected("a 0-based index into tokens, 'answer' or 'digits'", SelectionError),
     ] = None
     view: Annotated[
         View,
@@ -197,7 +201,7 @@ class AnalyzeFields(BaseModel):
             system=self.system or None,
             adapters=[_variant(name) for name in (*self.adapter, *self.adapter_name)] or (None,),
             answer_from=_variant(self.answer_from),
-            focus=(self.token,) if isinstance(self.token, int) else None,
+            focus=(self.token,) if isinstance(self.token, int) else "digits" if self.token == "digits" else None,
             max_new_tokens=self.max_new_tokens,
             scale=self.scale,
             views=() if needed is None else (needed,),

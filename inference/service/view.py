@@ -3,7 +3,7 @@
 A part's value is plain JSON that `visualize/page/page.js` turns into text nodes.
 """
 
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import gradio as gr
 
@@ -39,16 +39,19 @@ class Offer(NamedTuple):
     notice: Any = gr.skip()
 
 
-def result_view(ticket: str, key: str, focus: tuple[int, ...] | None = None, view: str = "raw") -> View:
+def result_view(
+    ticket: str, key: str, focus: tuple[int, ...] | Literal["digits"] | None = None, view: str = "raw"
+) -> View:
     """A result, which the viewer looks at by its ticket.
 
     Args:
         ticket: see `Tickets`.
         key: the result's; every picture of it carries it.
-        focus: the tokens whose single heads were asked for meanwhile; None opens the result anew.
+        focus: the tokens whose single heads were asked for meanwhile, a run or the digits; None opens the result anew.
         view: that was asked for of them.
     """
-    value = {"ticket": ticket, "key": key, "focus": None if focus is None else [focus[0], focus[-1]], "view": view}
+    asked = focus if focus is None or focus == "digits" else [focus[0], focus[-1]]
+    value = {"ticket": ticket, "key": key, "focus": asked, "view": view}
     return View(notice=None, viewer=value, key=key, go=active(True), stop=active(False))
 
 

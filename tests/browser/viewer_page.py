@@ -16,6 +16,7 @@ from PIL import Image
 from inference.errors import SelectionError
 from inference.records import Comparison
 from visualize.numbers.head_choice import read_head
+from visualize.numbers.token_choice import TokenChoice
 from visualize.numbers.views import View
 from visualize.stacks.box_body import box_body, box_matrix
 from visualize.stacks.changes import changes_json
@@ -99,7 +100,7 @@ class ViewerServer:
 def read_choice(query: dict[str, str]) -> StackChoice:
     """The choice that a query asks for."""
     first, _, last = query["token"].partition("-")
-    token = (int(first), int(last)) if last else int(first)
+    token: TokenChoice = "digits" if first == "digits" else (int(first), int(last)) if last else int(first)
     head = query["head"]
     assert query["view"] in get_args(View)
     return StackChoice(

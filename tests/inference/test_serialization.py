@@ -38,6 +38,7 @@ def photo() -> Image.Image:
         {},
         {"system": "Be brief.", "adapters": (None, "a", "b.2"), "answer_from": "own", "vision_tower": True},
         {"answer": "words <|image_pad|> ${x}", "scale": 0.5, "modules": ("q_proj",), "max_image_tokens": 99},
+        {"focus": "digits"},
         {"answer": (1, 2, 3), "focus": (4, 0), "max_new_tokens": 3, "adapters": ("a",), "answer_from": "a"},
     ],
 )

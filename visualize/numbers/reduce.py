@@ -36,8 +36,8 @@ class Selection:
     Args:
         layer: 0-based index, or a window `(first, last)`, both included, whose layers are averaged.
         token: index into the recording's tokens; a range `(first, last)`, both included, is the mean over it;
-            `"answer"` the mean over the tokens with role answer (the end token is not one of them); `"focus"` the mean
-            over the recording's `focus`.
+            `"answer"` the mean over the tokens with role answer (the end token is not one of them); `"digits"` the mean
+            over those that spell its digits, see `inference.focus`; `"focus"` the mean over the recording's `focus`.
         head: `"mean"` or `"max"` over the heads of each layer, one 0-based head, or the mean of a set of heads
             `(layer, head)`, whatever `layer` is. All but `"mean"` exist only for exactly the tokens of the recording's
             `focus`. A window takes the maximum in each layer, then the mean over layers.

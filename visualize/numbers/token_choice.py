@@ -5,10 +5,11 @@ from typing import Any, Literal
 import numpy as np
 
 from inference.errors import SelectionError
+from inference.focus import focus_of, place_tokens
 from inference.records import Recording, Token
 
 #: One token, a range `(first, last)` with both ends included, or a set of tokens that has a name.
-TokenChoice = int | tuple[int, int] | Literal["answer", "focus"]
+TokenChoice = int | tuple[int, int] | Literal["answer", "focus", "digits"]
 
 
 def answer_indices(tokens: tuple[Token, ...]) -> tuple[int, ...]:
@@ -17,14 +18,26 @@ def answer_indices(tokens: tuple[Token, ...]) -> tuple[int, ...]:
     return answer or tuple(index for index, token in enumerate(tokens) if token.role == "end")
 
 
+def default_token(recording: Recording) -> TokenChoice:
+    """What is shown where nobody says: the digits of the places that the answer says, else its first token.
+
+    The whole answer for a recording without one, which whoever shows it refuses.
+    """
+    if place_tokens(recording.tokens):
+        return "digits"
+    return next(iter(answer_indices(recording.tokens)), "answer")
+
+
 def token_indices(recording: Recording, token: TokenChoice) -> tuple[int, ...]:
     """The indices that a selection's `token` stands for.
 
     Raises:
-        SelectionError: an index past the last token, or an answer without tokens.
+        SelectionError: an index past the last token, an answer without tokens, or digits of one that holds none.
     """
     if token == "focus":
         return recording.focus
+    if token == "digits":
+        return focus_of(recording.tokens, "digits")
     if token == "answer":
         indices = answer_indices(recording.tokens)
         if not indices:
@@ -46,14 +59,14 @@ def check_token_choice(token: object) -> None:
     Raises:
         SelectionError: anything else.
     """
-    if isinstance(token, str) and token in ("answer", "focus"):
+    if isinstance(token, str) and token in ("answer", "focus", "digits"):
         return
     if isinstance(token, tuple):
         if len(token) != 2 or not all(map(is_index, token)) or token[0] > token[1]:
             raise SelectionError(f"A range of tokens is (first, last) with 0 ≤ first ≤ last; not {token!r}.")
     elif not is_index(token):
         raise SelectionError(
-            f"token must be a 0-based index, a range (first, last), 'answer' or 'focus'; not {token!r}."
+            f"token must be a 0-based index, a range (first, last), 'answer', 'digits' or 'focus'; not {token!r}."
         )
 
 

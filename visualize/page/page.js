@@ -124,7 +124,7 @@ const tell = (value, event) => {
 };
 const query = (choice, more = {}) => new URLSearchParams({
   token: [choice.token].flat().join("-"), head: choice.head, view: choice.view, window: choice.window, against: choice.against, ...more });
-const run = (recorded) => (recorded.length ? { recorded: [...new Set([recorded[0], recorded.at(-1)])].join("-") } : {});
+const run = (recorded) => (recorded.length ? { recorded: recorded.join() } : {});
 const sourceOf = (ticket) => {
   const visit = `${root()}/visits/${ticket}`;
   const ask = async (address) => {
@@ -135,7 +135,7 @@ const sourceOf = (ticket) => {
   return {
     photo: `${visit}/photo`,
     address: true,
-    scene: async (focus, view) => (await ask(`${visit}/scene${focus ? `?${new URLSearchParams({ token: focus.join("-"), view })}` : ""}`)).json(),
+    scene: async (focus, view) => (await ask(`${visit}/scene${focus ? `?${new URLSearchParams({ token: [focus].flat().join("-"), view })}` : ""}`)).json(),
     stack: async (choice) => (await ask(`${visit}/stack?${query(choice)}`)).arrayBuffer(),
     heads: async (choice, layer) => (await ask(`${visit}/heads?${query(choice, { layer })}`)).arrayBuffer(),
     changes: async (choice, recorded) => (await ask(`${visit}/changes?${query(choice, run(recorded))}`)).json(),

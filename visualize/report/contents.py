@@ -20,6 +20,7 @@ from typing import Any, get_args
 
 from inference.boxes import Box, text_of
 from inference.errors import SelectionError
+from inference.focus import digit_tokens
 from inference.records import Comparison, Recording
 from visualize.json_values import Json
 from visualize.numbers.head_choice import Head
@@ -184,9 +185,11 @@ def _base64(content: bytes) -> str:
 
 
 def _recorded(comparison: Comparison) -> TokenChoice | None:
-    """The token or run of tokens whose single heads all variants recorded, if there is one."""
+    """The token, run of tokens or digits whose single heads all variants recorded, if there are such."""
     focus = {recording.focus for recording in comparison.recordings}
     tokens = sorted(next(iter(focus)))
+    if len(focus) == 1 and len(tokens) > 1 and tuple(tokens) == digit_tokens(comparison.recordings[0].tokens):
+        return "digits"
     if len(focus) > 1 or tokens != list(range(tokens[0], tokens[-1] + 1)):
         return None
     return tokens[0] if len(tokens) == 1 else (tokens[0], tokens[-1])
@@ -234,6 +237,8 @@ def _words_of_boxes(boxes: Sequence[Box], held: Sequence[bool]) -> str:
 
 
 def _token(token: object) -> str:
+    if token == "digits":
+        return "the digits of the answer"
     return f"the mean of tokens {token[0]}–{token[1]}" if isinstance(token, (tuple, list)) else f"token {token}"
 
 

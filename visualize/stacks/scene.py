@@ -9,6 +9,7 @@ from typing import get_args
 
 import numpy as np
 
+from inference.focus import digit_tokens
 from inference.measures import localization
 from inference.records import Comparison, Recording, Role
 from visualize.json_values import Json
@@ -50,7 +51,7 @@ def scene_json(
         `changes_json` says. In `own_tokens` each variant's tokens, where each replayed its own
         answer. `recorded` are the tokens whose single heads there are, `localizing` per variant the heads that look at
         the image most and at the fewest cells, by `localization`. `said` are the points and boxes in each variant's
-        words, see `places_json`.
+        words, see `places_json`; `digits` the tokens that the choice `digits` means, of the first variant.
     """
     written = written or comparison
     first = comparison.recordings[0]
@@ -92,7 +93,8 @@ def scene_json(
         "windows": [window for window in WINDOWS if window < comparison.model.num_layers],
         "recorded": recorded,
         "localizing": {variant_name(each): _localizing(each) for each in comparison.recordings},
-        "opening": _opening(first, names, most),
+        "digits": list(digit_tokens(first.tokens)),
+        "opening": _opening(comparison, names, most),
     }
 
 
@@ -144,16 +146,17 @@ def _answers(comparison: Comparison, written: Comparison) -> list[Json]:
     return made
 
 
-def _opening(first: Recording, names: list[str], most: LargestChange | None) -> dict[str, Json]:
-    layer, token = opens_on(first, most)
+def _opening(comparison: Comparison, names: list[str], most: LargestChange | None) -> dict[str, Json]:
+    first, *others = comparison.recordings
+    opens = opens_on(comparison, first, dict(zip(names[1:], others, strict=True)), most)
     return {
-        "token": token,
-        "layer": layer,
+        "token": list(opens.token) if isinstance(opens.token, tuple) else opens.token,
+        "layer": opens.layer,
         "window": 0,
         "head": "mean",
         "view": "raw",
         "against": names[0],
-        "adapter": names[min(1, len(names) - 1)] if most is None else most.variant,
+        "adapter": names[min(1, len(names) - 1)] if opens.variant is None else opens.variant,
         "opacity": 0.6,
         "colormap": SEQUENTIAL[0],
         "diverging": DIVERGING[0],

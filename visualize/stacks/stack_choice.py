@@ -6,6 +6,7 @@ Layer, colours and scale are no part of it: a stack holds all layers, and every 
 from dataclasses import dataclass
 
 from inference.errors import SelectionError
+from inference.focus import digit_tokens
 from inference.records import Comparison, Recording
 from visualize.json_values import Json
 from visualize.numbers.caption import variant_name
@@ -63,6 +64,8 @@ class StackChoice:
 
     def _is_in(self, recording: Recording) -> bool:
         """Whether a variant that replayed its own answer has these tokens: answers may be of different length."""
+        if self.token == "digits":
+            return bool(digit_tokens(recording.tokens))
         last = self.token[1] if isinstance(self.token, tuple) else self.token
         return not isinstance(last, int) or last < len(recording.tokens)
 

@@ -2,7 +2,7 @@
 // for once per boxes and tokens, and a late answer stands under its own key: it is never shown for other boxes.
 
 import { boxesText, MOST_BOXES, whyNoBox } from "./box_text.js";
-import { boxKey } from "./choice.js";
+import { boxKey, recordedChoice } from "./choice.js";
 import { make, mark, words, write } from "./element.js";
 import { isSaid } from "./heads.js";
 
@@ -216,7 +216,7 @@ export function createBoxes(frames, part, choose, changed) {
   /** @param {BoxNumbers | string | null} answer */
   function showNumbers(answer) {
     if (!drawn) return;
-    const { choice, frame } = drawn;
+    const { choice, frame, scene } = drawn;
     const key = JSON.stringify([boxKey(choice), choice.head, frame, choice.adapter, typeof answer === "string" ? answer : answer !== null]);
     if (key === told) return;
     told = key;
@@ -238,13 +238,7 @@ export function createBoxes(frames, part, choose, changed) {
     write(about, [answer.about, ...answer.notes].join(" "));
     const heads = answer.heads[choice.adapter] ?? [];
     best.replaceChildren(...(heads.length ? [make("span", {}, "Largest share in the box, ", words(choice.adapter), ":"), ...heads.map(({ layer, head: number, text }) =>
-      make("button", { type: "button", class: "lav-small", "data-best": `${layer}-${number}`, onclick: () => choose({ layer, head: number, token: recordedRun() }) }, `layer ${layer} · head ${number} · ${text}`))] : []));
-  }
-
-  /** @returns {TokenChoice} the tokens whose heads were recorded */
-  function recordedRun() {
-    const recorded = drawn?.scene.recorded ?? [0];
-    return recorded.length > 1 ? [recorded[0], recorded[recorded.length - 1]] : recorded[0];
+      make("button", { type: "button", class: "lav-small", "data-best": `${layer}-${number}`, onclick: () => choose({ layer, head: number, token: recordedChoice(scene) }) }, `layer ${layer} · head ${number} · ${text}`))] : []));
   }
 
   return {

@@ -38,8 +38,11 @@ export function createCards({ box, changed }) {
     return kept.get(key) ?? [];
   }
 
+  /** Which token a question is about: of the digits, the first. @param {Choice} now */
+  const measured = ({ token }) => (token === "digits" ? look?.scene.digits[0] : token);
+
   /** @param {Finding} finding */
-  const isNow = (finding) => choice !== null && finding.token === choice.token && finding.first === choice.against
+  const isNow = (finding) => choice !== null && finding.token === measured(choice) && finding.first === choice.against
     && (finding.second === choice.adapter || finding.first === finding.second);
 
   /** The finding that counts for what is looked at, or else the one measured last. @param {string} card @returns {Finding | null} */

@@ -1,7 +1,7 @@
 // Decides how answers are shown: a row per variant, its tokens as chips with shares and a strip of change over layers.
 // Hovering a chip previews its token, a click pins it, shift and a click make a range.
 
-import { ends } from "./choice.js";
+import { ends, tokensOf } from "./choice.js";
 import { make, mark, words, write } from "./element.js";
 
 const SVG = "http://www.w3.org/2000/svg";
@@ -13,6 +13,8 @@ const LINGER = 120; // ms on a chip before its token is previewed
 /** @param {Acts} acts */
 export function createChips(acts) {
   const rows = make("div", { class: "lav-rows" });
+  const digits = make("button", { type: "button", class: "lav-small lav-digits", "aria-pressed": "false", "data-choice": "digits",
+    title: "look at the mean over the tokens that spell the digits of the answer's points and boxes", onclick: () => acts.choose({ token: "digits" }) }, "digits of the answer");
   const folds = make("div", { class: "lav-folds" });
   const legend = make("p", { class: "lav-legend" });
   const warnings = make("ul", { class: "lav-warnings" });
@@ -23,6 +25,8 @@ export function createChips(acts) {
   let chips = [];
   /** @type {Choice | null} */
   let choice = null;
+  /** @type {Scene | null} */
+  let shownScene = null;
   let lingering = 0;
   let pointed = -1; // the token that the mouse was moved to
   let pinned = "";
@@ -34,8 +38,8 @@ export function createChips(acts) {
   function pin(index, shift) {
     clearTimeout(lingering);
     acts.preview(null);
-    if (!shift || !choice) return acts.choose({ token: index });
-    const from = ends(choice.token)[0];
+    if (!shift || !choice || !shownScene) return acts.choose({ token: index });
+    const from = ends(choice.token, shownScene)[0];
     acts.choose({ token: from === index ? index : [Math.min(from, index), Math.max(from, index)] });
   }
 
@@ -89,6 +93,7 @@ export function createChips(acts) {
     if (!scene.answers.some((answer) => answer.replayed)) {
       rows.append(make("span", { class: "lav-variant" }, "given", make("small", {}, "replayed")), rowOf(scene, scene.tokens.filter(isAnswer), variants));
     }
+    if (scene.digits.length) rows.querySelector(".lav-chips:not(.lav-own-words)")?.append(digits);
     const fold = (/** @type {string} */ title, /** @type {string[]} */ ...roles) => of(...roles).length > 0 &&
       make("details", { class: "lav-fold", "data-fold": title, open: open.has(title) }, make("summary", {}, title), rowOf(scene, of(...roles), variants));
     folds.replaceChildren(.../** @type {Node[]} */ ([fold("words of the question", "prompt"), fold("template and special tokens", "template"), source.replay && editor(scene, open.has("another answer"))].filter(Boolean)));
@@ -136,10 +141,10 @@ export function createChips(acts) {
     },
     /** @param {Drawn} drawn what is shown; @param {Choice} pin what is chosen, which a preview leaves as it is */
     draw({ scene, choice: shown }, pin) {
-      choice = pin;
+      [choice, shownScene] = [pin, scene];
       element.style.setProperty("--lav-at", String((shown.layer + 0.5) / scene.layers));
-      const [first, last] = ends(pin.token);
-      const previewed = shown.token === pin.token ? -1 : ends(shown.token)[0];
+      const pins = tokensOf(pin.token, scene);
+      const previewed = shown.token === pin.token ? -1 : ends(shown.token, scene)[0];
       for (const { index, variants, button, bars, share } of chips) {
         if (button.closest("details:not([open])")) continue;
         const text = variants.map((variant) => scene.shares[variant]?.[index]?.[shown.layer] ?? "").join(" → ");
@@ -147,10 +152,11 @@ export function createChips(acts) {
         bars.forEach((bar, at) => (bar.style.transform = `scaleX(${scene.bars[variants[at]]?.[index]?.[shown.layer] ?? 0})`));
         button.classList.toggle("lav-previewed", index === previewed);
       }
-      const key = String([first, last]);
+      const key = JSON.stringify(pin.token);
       if (key === pinned) return;
       pinned = key;
-      for (const { index, button } of chips) mark(button, "aria-pressed", String(index >= first && index <= last));
+      for (const { index, button } of chips) mark(button, "aria-pressed", String(pins.includes(index)));
+      mark(digits, "aria-pressed", String(pin.token === "digits"));
     },
     /** Fill in what stands in folds that were just opened. @param {() => void} redraw */
     onFold(redraw) {

@@ -44,16 +44,34 @@ export const boxKey = ({ boxes, token, window, against, head }) => JSON.stringif
 
 /**
  * @param {TokenChoice} token
- * @returns {[number, number]} first and last
+ * @param {Scene} scene
+ * @returns {number[]} the tokens that are meant
  */
-export const ends = (token) => (typeof token === "number" ? [token, token] : token);
+export function tokensOf(token, scene) {
+  if (token === "digits") return scene.digits;
+  if (typeof token === "number") return [token];
+  return Array.from({ length: token[1] - token[0] + 1 }, (_, at) => token[0] + at);
+}
 
 /**
- * The token choice that stands for a run of tokens; of several that are no run, from the first to the last.
- * @param {number[]} indices
+ * @param {TokenChoice} token
+ * @param {Scene} scene
+ * @returns {[number, number]} first and last
+ */
+export function ends(token, scene) {
+  const tokens = tokensOf(token, scene);
+  return [tokens[0], tokens[tokens.length - 1]];
+}
+
+/**
+ * The token choice that stands for the tokens whose heads were recorded: one, the digits, or a run.
+ * @param {Scene} scene
  * @returns {TokenChoice}
  */
-export const runOf = (indices) => (indices.length > 1 ? [indices[0], indices[indices.length - 1]] : indices[0]);
+export function recordedChoice({ recorded, digits }) {
+  if (recorded.length < 2) return recorded[0];
+  return String(recorded) === String(digits) ? "digits" : [recorded[0], recorded[recorded.length - 1]];
+}
 
 /**
  * Whether the single heads of a token choice are there to be shown.
@@ -61,8 +79,7 @@ export const runOf = (indices) => (indices.length > 1 ? [indices[0], indices[ind
  * @param {Scene} scene
  */
 export function isRecorded(token, scene) {
-  const [first, last] = ends(token);
-  return scene.recorded.length === last - first + 1 && scene.recorded.every((index, at) => index === first + at);
+  return String(scene.recorded) === String(tokensOf(token, scene));
 }
 
 /**
@@ -105,7 +122,7 @@ export function fitted(scene, wanted) {
   const isIndex = (/** @type {unknown} */ value, /** @type {number} */ count) => Number.isInteger(value) && Number(value) >= 0 && Number(value) < count;
   /** @type {Record<string, (value: any) => boolean>} */
   const may = {
-    token: (value) => (Array.isArray(value) ? value.length === 2 && value[0] < value[1] && value.every((end) => isIndex(end, tokens.length)) : isIndex(value, tokens.length)),
+    token: (value) => (value === "digits" ? scene.digits.length > 0 : Array.isArray(value) ? value.length === 2 && value[0] < value[1] && value.every((end) => isIndex(end, tokens.length)) : isIndex(value, tokens.length)),
     layer: (value) => isIndex(value, layers),
     window: (value) => scene.windows.includes(value),
     head: (value) => value === "mean" || value === "max" || isIndex(value, heads) || isHeadSet(value, layers, heads),
@@ -142,7 +159,8 @@ export function fitted(scene, wanted) {
  * @returns {Change}
  */
 export function kept(before, choice, scene) {
-  const [first, last] = ends(choice.token);
+  if (choice.token === "digits" && scene.digits.length) return choice;
+  const [first, last] = ends(choice.token, before);
   const same = [first, last].every((index) => scene.tokens[index]?.text === before.tokens[index]?.text && scene.tokens[index]?.role === before.tokens[index]?.role);
   if (same) return choice;
   const { token: _, ...rest } = choice;

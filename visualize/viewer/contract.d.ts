@@ -3,8 +3,8 @@
 /** All heads of a layer, one of them, or a set of any layers, as `L1H3,L0H2`. */
 type Head = "mean" | "max" | number | HeadSet;
 type HeadSet = `L${string}`;
-/** One token, or the mean over a range (first, last), both included. */
-type TokenChoice = number | [number, number];
+/** One token, the mean over a range (first, last), both included, or over the scene's digits. */
+type TokenChoice = number | [number, number] | "digits";
 
 /** The whole state of looking; never changed in place. */
 interface Choice {
@@ -205,6 +205,8 @@ interface Scene {
   windows: number[];
   percentiles: number[];
   recorded: number[];
+  /** The tokens that spell the digits of the answer's points and boxes, or, without any, all its digits. */
+  digits: number[];
   /** Per variant the heads that look at the image most and at the fewest cells. */
   localizing: Record<string, HeadSet | "">;
   opening: Choice;

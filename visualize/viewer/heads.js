@@ -1,6 +1,6 @@
 // Decides how all heads of one layer are seen: small multiples in ranked order; asked for once they are opened.
 
-import { isRecorded, runOf, stackKey } from "./choice.js";
+import { isRecorded, recordedChoice, stackKey } from "./choice.js";
 import { coloursOf } from "./colours.js";
 import { make, mark, write } from "./element.js";
 import { panesOf } from "./scale.js";
@@ -89,7 +89,7 @@ export function createHeads(choose, record, reorder) {
     const { token } = choice;
     return ["Single heads of this token are not recorded. ",
       source?.record ? act("record them", () => record(token)) : "", " ",
-      scene.recorded.length ? act("go to the token that has them", () => choose({ token: runOf(scene.recorded) })) : ""];
+      scene.recorded.length ? act("go to the token that has them", () => choose({ token: recordedChoice(scene) })) : ""];
   }
 
   /** @param {Heads} heads @param {Drawn} now */

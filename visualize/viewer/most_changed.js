@@ -1,6 +1,6 @@
 // Decides where "most changed" leads: the token that Python named, and the head with the largest number in its matrix.
 
-import { runOf } from "./choice.js";
+import { recordedChoice } from "./choice.js";
 import { make, words } from "./element.js";
 
 /**
@@ -40,7 +40,7 @@ export function mostChangedButtons(scene, changes, adapter, choose) {
     buttons.push(button("token", { token: token.token, layer: token.layer, head: "mean", adapter: token.variant, against }, "the token, and its layer, in which the variants differ most", make("span", {}, " most changed: ", words(label), ` · layer ${token.layer}`)));
   }
   if (head) {
-    const change = { token: runOf(scene.recorded), layer: head.layer, head: head.head, adapter, against };
+    const change = { token: recordedChoice(scene), layer: head.layer, head: head.head, adapter, against };
     buttons.push(button("head", change, `JS divergence ${head.text}: the largest of all heads of all layers`, make("span", {}, ` most changed head: layer ${head.layer} · head ${head.head}`)));
   }
   return buttons;

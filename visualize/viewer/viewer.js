@@ -6,7 +6,7 @@ import { createBoxes } from "./box.js";
 import { createCards } from "./cards.js";
 import { createChanges } from "./changes.js";
 import { createChips } from "./chips.js";
-import { ends, fitted, isThere, kept, runOf, settle, stackKey } from "./choice.js";
+import { ends, fitted, isThere, kept, recordedChoice, settle, stackKey } from "./choice.js";
 import { createControls } from "./controls.js";
 import { make, write } from "./element.js";
 import { keepingFocus } from "./focus.js";
@@ -81,7 +81,7 @@ export function createViewer(root, { auto = false } = {}) {
   const shares = createShares(choose);
   const numbers = createNumbers();
   const heads = createHeads(choose, (token) => look?.source.record && record(token), queue);
-  const matrix = createMatrix((layer, head, isEffect) => look && choose(isEffect ? { layer, head } : { layer, head, token: runOf(look.scene.recorded) }));
+  const matrix = createMatrix((layer, head, isEffect) => look && choose(isEffect ? { layer, head } : { layer, head, token: recordedChoice(look.scene) }));
   const cards = createCards({ box: () => (choice?.boxes.length ? choice.boxes : null), changed: queue });
   const play = createPlay(step, (on) => {
     controls.playing(on);
@@ -111,7 +111,7 @@ export function createViewer(root, { auto = false } = {}) {
       const order = controls.order();
       choose({ head: order[Math.min(order.length - 1, Math.max(0, order.indexOf(choice.head) + by))] });
     },
-    token: (by) => look && choice && choose({ token: Math.min(look.scene.tokens.length - 1, Math.max(0, ends(choice.token)[by > 0 ? 1 : 0] + by)) }),
+    token: (by) => look && choice && choose({ token: Math.min(look.scene.tokens.length - 1, Math.max(0, ends(choice.token, look.scene)[by > 0 ? 1 : 0] + by)) }),
     cell: hover.move,
     play: () => play.turn(!play.isOn()),
     zoom: (factor) => (factor ? zoom.by(factor) : zoom.whole()),

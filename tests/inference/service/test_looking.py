@@ -192,7 +192,7 @@ def test_a_ticket_ends_with_its_visit(page: Any, client: TestClient, uploads: Pa
     ("query", "words"),
     [
         ({}, "There is no token"),
-        ({"token": "x"}, "token must be a 0-based index, or first-last"),
+        ({"token": "x"}, "token must be a 0-based index, first-last, or digits"),
         ({"token": "6-8-9"}, "token must be"),
         ({"token": "8-6"}, "first ≤ last"),
         ({"token": "-1"}, "token must be"),
