@@ -7,6 +7,7 @@ reader expects agree on its size, and all that was expanded stays in proportion 
 
 import json
 import struct
+import tokenize
 import zipfile
 import zlib
 from collections.abc import Mapping, Sequence
@@ -114,7 +115,10 @@ class Archive:
         with self._zip.open(member) as stream:
             if np.lib.format.read_magic(stream) != _NPY:
                 raise ArchiveError(f"{name} is of another version of numpy's format")
-            found, _, kind = np.lib.format.read_array_header_1_0(stream)
+            try:
+                found, _, kind = np.lib.format.read_array_header_1_0(stream)
+            except (MemoryError, SyntaxError, tokenize.TokenError) as error:  # it is read as Python's notation
+                raise ArchiveError(f"{name} has a header that is not numpy's") from error
             size = stream.tell() + prod(found) * kind.itemsize
         fits = len(found) == len(shape) and all(want in (None, got) for want, got in zip(shape, found, strict=True))
         if not fits or kind != dtype:

@@ -6,6 +6,7 @@ A question is about one token of one replayed answer. What answers it is a recor
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
+from reprlib import repr as shortened
 from typing import Generic, Literal, TypeVar, get_args
 
 import numpy as np
@@ -78,12 +79,16 @@ class AttributionOptions(Question[Attribution]):
         heads: Sequence[tuple[int, int]] | None = None,
     ) -> None:
         if by is not None and by not in get_args(AttributionParts):
-            raise SelectionError(f"by must be one of {', '.join(get_args(AttributionParts))} or None; not {by!r}.")
+            raise SelectionError(
+                f"by must be one of {', '.join(get_args(AttributionParts))} or None; not {shortened(by)}."
+            )
         if outcome not in get_args(OutcomeKind):
-            raise SelectionError(f"outcome must be one of {', '.join(get_args(OutcomeKind))}; not {outcome!r}.")
+            raise SelectionError(
+                f"outcome must be one of {', '.join(get_args(OutcomeKind))}; not {shortened(outcome)}."
+            )
         if layers is not None and (by != "head" or not layers):
             raise SelectionError(
-                f"layers says whose heads are forced; got {layers!r} with by {by!r}.",
+                f"layers says whose heads are forced; got {shortened(layers)} with by {shortened(by)}.",
                 'Give at least one layer, with by="head".',
             )
         object.__setattr__(self, "token", _token(token))
@@ -149,9 +154,9 @@ class KnockoutOptions(Question[Knockout]):
         seed: int = 0,
     ) -> None:
         if rows not in get_args(KnockoutRows):
-            raise SelectionError(f"rows must be one of {', '.join(get_args(KnockoutRows))}; not {rows!r}.")
+            raise SelectionError(f"rows must be one of {', '.join(get_args(KnockoutRows))}; not {shortened(rows)}.")
         if shape not in ("shifted", "scattered"):
-            raise SelectionError(f"shape must be shifted or scattered; not {shape!r}.")
+            raise SelectionError(f"shape must be shifted or scattered; not {shortened(shape)}.")
         if layers is not None and not layers:
             raise SelectionError("layers is empty.", "Leave it out for all layers.")
         object.__setattr__(self, "cells", tuple(sorted(_different("cells", cells))))
@@ -218,7 +223,7 @@ class PartsOptions(Question[Parts]):
         whole = all(isinstance(each, (int, float)) and not isinstance(each, bool) and 0 <= each <= 4 for each in given)
         if not given or not whole or any(a >= b for a, b in pairwise(given)):
             raise SelectionError(
-                f"strengths must be numbers from 0 to 4, rising; got {given!r}.", "For example (0, 0.5, 1)."
+                f"strengths must be numbers from 0 to 4, rising; got {shortened(given)}.", "For example (0, 0.5, 1)."
             )
         object.__setattr__(self, "token", _token(token))
         object.__setattr__(self, "strengths", tuple(map(float, given)))

@@ -10,6 +10,7 @@ import re
 from collections.abc import Generator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from reprlib import repr as shortened
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
 import numpy as np
@@ -42,7 +43,7 @@ def check_adapter_name(name: object) -> str:
         InputError: not 1–64 letters, digits, `.`, `_`, `-` (a letter or digit first and last), or a reserved name.
     """
     if not isinstance(name, str) or not _NAME.fullmatch(name):
-        shown = repr(name if not isinstance(name, str) else name[:80])
+        shown = repr(name[:80]) if isinstance(name, str) else shortened(name)
         raise InputError(
             f"{shown} cannot be an adapter's name.",
             "Use 1–64 letters, digits, '.', '_' or '-', starting and ending with a letter or digit.",
@@ -249,7 +250,7 @@ class Recording:
             check_array("vision_received", self.vision_received, (self.vision_received.shape[0], *self._patches()))
         if len(self.answer_pieces) not in (0, len(self.answer_ids)):
             raise CaptureError(f"{len(self.answer_pieces)} answer_pieces do not fit {len(self.answer_ids)} answer_ids.")
-        if not self.focus or max(self.focus) >= len(self.tokens):
+        if not self.focus or not 0 <= min(self.focus) <= max(self.focus) < len(self.tokens):
             raise CaptureError(f"focus {self.focus} does not fit {len(self.tokens)} tokens.")
         self._check_sums()
 

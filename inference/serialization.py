@@ -25,6 +25,7 @@ from PIL import Image
 from inference.archive import DAMAGE, Archive, ArchiveError, write_archive
 from inference.errors import CaptureError, InputError
 from inference.explanations import EXPLANATIONS, Explanation
+from inference.field_types import check_field_types
 from inference.photo import Photo, upright_rgb
 from inference.questions import QUESTIONS, Question
 from inference.records import (
@@ -134,7 +135,7 @@ def _join_comparison(archive: Archive, image: NDArray[np.uint8] | None) -> Compa
             background = background_of(values["by_token"], values["tokens"])
             values |= zip(("background", "background_low", "background_rows"), background, strict=True)
         recordings.append(Recording(**values))
-    return Comparison(
+    comparison = Comparison(
         model=model,
         grid=grid,
         image=archive.array("image", (None, None, 3), np.uint8, most=_PHOTO_BYTES) if image is None else image,
@@ -143,6 +144,8 @@ def _join_comparison(archive: Archive, image: NDArray[np.uint8] | None) -> Compa
         notes=tuple(header.pop("notes")),
         **header,
     )
+    check_field_types(comparison)
+    return comparison
 
 
 def _tokens(rows: list[dict[str, Any]]) -> tuple[Token, ...]:

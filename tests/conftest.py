@@ -47,6 +47,10 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: p
 @pytest.hookimpl(trylast=True)
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Keep a folder's tests together in the shuffled order; real clouds are asked only where that was said by name."""
+    if "hostile" not in (config.option.markexpr or ""):
+        left = [item for item in items if item.get_closest_marker("hostile")]
+        config.hook.pytest_deselected(items=left)
+        items[:] = [item for item in items if item not in left]
     if "cloud" not in (config.option.markexpr or ""):
         skip = pytest.mark.skip(reason="runs on the real cloud: ask for it with pytest -m cloud")
         for item in items:

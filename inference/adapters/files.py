@@ -189,6 +189,7 @@ def _config(name: str, folder: Path) -> dict[str, Any]:
     _check_file(name, folder / CONFIG_FILE, MOST_CONFIG_BYTES)
     try:
         config = json.loads((folder / CONFIG_FILE).read_text(encoding="utf-8"))
+        json.dumps(config, ensure_ascii=False).encode()  # half of a surrogate pair is no text, and cannot be sent
     except FileNotFoundError as error:
         raise AdapterRefusedError(
             f"Adapter {name!r} has no {CONFIG_FILE}.", "Is this the folder PEFT saved?"

@@ -5,6 +5,7 @@ An adapter is a folder with `adapter_config.json` and `adapter_model.safetensors
 adapters in step order; what lies beside the checkpoints is the finished adapter. Hidden folders are not looked into.
 """
 
+import os
 import re
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -102,7 +103,12 @@ def _look_below(search: Search, folder: Path, depth: int, *, quiet: bool) -> Non
 
 
 def _skip(search: Search, folder: Path, reason: str) -> None:
-    search.skipped.append(Skipped(folder.relative_to(search.root).as_posix(), reason))
+    search.skipped.append(Skipped(*map(_sendable, (folder.relative_to(search.root).as_posix(), reason))))
+
+
+def _sendable(name: str) -> str:
+    """A file's name as text that can be sent: bytes that are none are shown as `�`."""
+    return os.fsencode(name).decode("utf-8", "replace")
 
 
 def _reason(folder: Path) -> str | None:

@@ -280,3 +280,35 @@ def test_a_photo_without_detail_may_shrink_to_a_thousandth(tmp_path):
     blank.save(tmp_path / "blank.npz")
     assert (tmp_path / "blank.npz").stat().st_size * 50 + 64 * 2**20 < blank.image.nbytes
     assert np.array_equal(Comparison.load(tmp_path / "blank.npz").image, blank.image)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda header: header.update(prompt=3),
+        lambda header: header.update(system=["x"]),
+        lambda header: header.update(timings=None),
+        lambda header: header.update(timings={"vision": "soon"}),
+        lambda header: header.update(notes=[None]),
+        lambda header: header.update(prompt="half of a pair: \ud800"),
+        lambda header: header["model"].update(id=7),
+        lambda header: header["tokens"][0].update(text=None),
+        lambda header: header["recordings"][0].update(adapter=1.5),
+        lambda header: header["recordings"][0].update(attention="guessed"),
+        lambda header: header["recordings"][0].update(focus=[-1]),
+        lambda header: header["recordings"][0].update(answer_ids=["x"], answer_pieces=[]),
+    ],
+    ids=range(12),
+)
+def test_a_header_whose_values_are_of_other_types_is_refused(tmp_path, change):
+    with pytest.raises(InputError, match="bomb.npz is not a saved comparison of this tool"):
+        Comparison.load(_changed(tmp_path / "bomb.npz", lambda header, members: change(header)))
+
+
+@pytest.mark.parametrize("header", [b"{'descr': '<f4', 'shape': (6, 5\xa8 7), }", b"(" * 200, b"-" * 9_000 + b"1"])
+def test_an_arrays_own_header_that_is_no_notation_is_refused(tmp_path, header):
+    """numpy reads it as Python's literals, and lets through whatever Python's parser throws."""
+    written = b"\x93NUMPY\x01\x00" + len(header).to_bytes(2, "little") + header
+    path = _changed(tmp_path / "bomb.npz", lambda _, members: members.update({"recording0.by_head": written}))
+    with pytest.raises(InputError, match="is not a saved comparison of this tool"):
+        Comparison.load(path)

@@ -5,6 +5,7 @@ What neither holds is an error that names the request which would record it, nev
 """
 
 from dataclasses import dataclass
+from reprlib import repr as shortened
 from typing import get_args
 
 import numpy as np
@@ -61,12 +62,12 @@ class Selection:
         window = self.layer if isinstance(self.layer, tuple) else (self.layer, self.layer)
         if len(window) != 2 or not all(is_index(each) for each in window) or window[0] > window[1]:
             raise SelectionError(
-                f"layer must be a 0-based index or a window (first, last) with first ≤ last; not {self.layer!r}."
+                f"layer must be a 0-based index or a window (first, last), first ≤ last; not {shortened(self.layer)}."
             )
         check_token_choice(self.token)
         check_head_choice(self.head)
         if self.view not in get_args(View):
-            raise SelectionError(f"view must be one of {', '.join(get_args(View))}; not {self.view!r}.")
+            raise SelectionError(f"view must be one of {', '.join(get_args(View))}; not {shortened(self.view)}.")
         if not VIEWS[self.view].heads and self.head != "mean":
             raise SelectionError(
                 f"The {self.view} view is of no single head: {head_words(self.head)} has none.",

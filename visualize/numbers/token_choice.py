@@ -1,5 +1,6 @@
 """Decide which tokens a choice of tokens stands for; knows no layer, head or map."""
 
+from reprlib import repr as shortened
 from typing import Any, Literal
 
 import numpy as np
@@ -63,10 +64,11 @@ def check_token_choice(token: object) -> None:
         return
     if isinstance(token, tuple):
         if len(token) != 2 or not all(map(is_index, token)) or token[0] > token[1]:
-            raise SelectionError(f"A range of tokens is (first, last) with 0 ≤ first ≤ last; not {token!r}.")
+            raise SelectionError(f"A range of tokens is (first, last) with 0 ≤ first ≤ last; not {shortened(token)}.")
     elif not is_index(token):
         raise SelectionError(
-            f"token must be a 0-based index, a range (first, last), 'answer', 'digits' or 'focus'; not {token!r}."
+            "token must be a 0-based index, a range (first, last), 'answer', 'digits' or 'focus'; "
+            f"not {shortened(token)}."
         )
 
 

@@ -5,6 +5,7 @@ The browser sends back only a `Choice`, and nothing in it is believed before `Ch
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields, replace
+from reprlib import repr as shortened
 
 from inference.boxes import Box, on_photo
 from inference.errors import SelectionError
@@ -66,11 +67,11 @@ class Choice:
         for name in ("layer", "window"):
             whole = getattr(choice, name)
             if isinstance(whole, bool) or not isinstance(whole, int):
-                raise SelectionError(f"{name} must be a whole number; not {whole!r}.")
+                raise SelectionError(f"{name} must be a whole number; not {shortened(whole)}.")
         for name, low, high in (("opacity", 0, 1), ("percentile", 50, 100)):
             amount = getattr(choice, name)
             if isinstance(amount, bool) or not isinstance(amount, (int, float)) or not low <= amount <= high:
-                raise SelectionError(f"{name} must be {low}–{high}; not {amount!r}.")
+                raise SelectionError(f"{name} must be {low}–{high}; not {shortened(amount)}.")
         layers = comparison.recordings[0].by_head.shape[0]
         if not (0 <= choice.layer < layers and 0 <= choice.window < layers):
             raise SelectionError(f"layer {choice.layer} does not exist: this result has layers 0–{layers - 1}.")
@@ -102,7 +103,7 @@ class Choice:
         right = self.adapter or next((name for name in recorded if name != left), left)
         for name in (left, right):
             if not isinstance(name, str) or name not in recorded:
-                raise SelectionError(f"{name!r} is not in this comparison; it has {', '.join(recorded)}.")
+                raise SelectionError(f"{shortened(name)} is not in this comparison; it has {', '.join(recorded)}.")
         return tuple(recorded[name] for name in dict.fromkeys((left, right)))
 
     def focus(self, comparison: Comparison) -> tuple[int, ...]:

@@ -4,6 +4,7 @@ Offered are maps whose lightness rises evenly (so they read in grey and with col
 maps whose lightness falls evenly to both sides of a light middle.
 """
 
+from reprlib import repr as shortened
 from typing import Literal, get_args
 
 import matplotlib
@@ -26,7 +27,7 @@ def colour_table(name: str) -> NDArray[np.uint8]:
         SelectionError: a map that is not offered.
     """
     if name not in SEQUENTIAL + DIVERGING:
-        raise SelectionError(f"colormap must be one of {', '.join(SEQUENTIAL + DIVERGING)}; not {name!r}.")
+        raise SelectionError(f"colormap must be one of {', '.join(SEQUENTIAL + DIVERGING)}; not {shortened(name)}.")
     table = matplotlib.colormaps[name](np.arange(256), bytes=True)
     return np.asarray(table, dtype=np.uint8)[:, :3].copy()
 
@@ -46,5 +47,5 @@ def check_colormap(name: str | None, *, signed: bool) -> str:
         return offered[0]
     if name not in offered:
         kind = "values of both signs need a diverging" if signed else "values from 0 up need a sequential"
-        raise SelectionError(f"{kind} colormap, one of {', '.join(offered)}; not {name!r}.")
+        raise SelectionError(f"{kind} colormap, one of {', '.join(offered)}; not {shortened(name)}.")
     return name

@@ -4,6 +4,7 @@ Layer, colours and scale are no part of it: a stack holds all layers, and every 
 """
 
 from dataclasses import dataclass
+from reprlib import repr as shortened
 
 from inference.errors import SelectionError
 from inference.focus import digit_tokens
@@ -40,7 +41,7 @@ class StackChoice:
     def __post_init__(self) -> None:
         Selection(0, self.token, self.head, self.view)
         if not is_index(self.window):
-            raise SelectionError(f"window must be a whole number from 0 up; not {self.window!r}.")
+            raise SelectionError(f"window must be a whole number from 0 up; not {shortened(self.window)}.")
 
     def variants(self, comparison: Comparison) -> tuple[str | None, ...]:
         """The adapters shown, the one compared against first; None is the base model.
@@ -55,7 +56,7 @@ class StackChoice:
         names = [first, *([name for name in recorded if name != first] if self.others is None else self.others)]
         for name in names:
             if name not in recorded:
-                raise SelectionError(f"{name!r} is not in this comparison; it has {', '.join(recorded)}.")
+                raise SelectionError(f"{shortened(name)} is not in this comparison; it has {', '.join(recorded)}.")
         adapters = tuple(recorded[name] for name in names)
         if comparison.tokens:
             return adapters

@@ -19,6 +19,7 @@ from inference.errors import AdapterRefusedError
 from inference.model.engine import Engine
 from inference.settings import Settings
 from tests.conftest import picture
+from visualize.analysis_json import adapter_json
 
 CONFIG, WEIGHTS = "adapter_config.json", "adapter_model.safetensors"
 GOOD = ADAPTERS_DIR / "find-red"
@@ -205,3 +206,13 @@ def test_an_endless_pattern_freezes_nothing_and_the_next_adapter_is_answered(
         engine.compare(request)
     assert time.monotonic() - begun < 20
     assert engine.compare(Request(picture(64, 96), "x", adapters=("good",), max_new_tokens=1)).recordings[0].answer
+
+
+def test_words_that_are_no_text_take_no_list_of_adapters_down(folder: Path):
+    """Half of a surrogate pair in a config, or a name of bytes that are no UTF-8, cannot be sent as JSON."""
+    with_config(folder / "spoiled", base_model_name_or_path="\ud800")
+    Path(os.fsdecode(bytes(folder) + b"/\xff\xfe")).mkdir()
+    Path(os.fsdecode(bytes(folder) + b"/\xff\xfe/\xfd.bin")).write_bytes(b"a pickle")
+    found = AdapterCatalog(adapters_dir=folder).describe()
+    json.dumps([adapter_json(info) for info in found], ensure_ascii=False).encode("utf-8")
+    assert {info.name: info.kind for info in found} == {"good": "LoRA", "spoiled": "unusable", "��": "skipped"}
