@@ -1,6 +1,7 @@
 """Install each list of requirements as a Hugging Face Space does, start the page there, and use it.
 
-    python -m tests.spaces
+    python -m tests.spaces            # as a Space does: the newest versions that the lists allow
+    python -m tests.spaces --locked   # as the locks say: these versions, each file's SHA-256 checked
 
 Run from the project's own environment (the stand-in for Modal runs its containers there). A Space installs the list and
 Gradio in the version of README's front matter, but not this package, and starts `python app.py`. With
@@ -29,14 +30,21 @@ from tests import ROOT
 BOUNDARY = "a-part-ends-here"
 
 
-def installed(folder: Path, requirements: str) -> Path:
-    """A virtual environment with one list; return its Python."""
+#: The lock of each list, see `tests.supply`.
+LOCKED = {"requirements.txt": "page", "requirements-modal.txt": "page-over-modal"}
+
+
+def installed(folder: Path, requirements: str, *, locked: bool) -> Path:
+    """A virtual environment with one list, or with its lock; return its Python."""
     venv.create(folder, with_pip=True)
     python = folder / "bin" / "python"
     sdk = re.search(r"^sdk_version: (\S+)$", (ROOT / "README.md").read_text(encoding="utf-8"), re.MULTILINE)
     assert sdk is not None
     command = [python, "-m", "pip", "install", "-qqq", "--no-compile", "--disable-pip-version-check"]
-    subprocess.run([*command, "-r", ROOT / requirements, f"gradio[oauth,mcp]=={sdk[1]}"], check=True)
+    wanted = ["-r", ROOT / requirements, f"gradio[oauth,mcp]=={sdk[1]}"]
+    if locked:
+        wanted = ["--require-hashes", "-r", ROOT / "inference" / "cloud" / "locks" / f"{LOCKED[requirements]}.txt"]
+    subprocess.run([*command, *wanted], check=True)
     return python
 
 
@@ -115,9 +123,9 @@ def analyze(address: str) -> tuple[int, Any]:
         return error.code, json.load(error)
 
 
-def check_whole(folder: Path, source: Path) -> None:
+def check_whole(folder: Path, source: Path, *, locked: bool) -> None:
     """requirements.txt without a token: the embedded model, in the page's own process."""
-    python = installed(folder / "whole", "requirements.txt")
+    python = installed(folder / "whole", "requirements.txt", locked=locked)
     with started(python, source, folder / "whole.log") as address:
         status, found = analyze(address)
         assert status == 200, found
@@ -126,11 +134,11 @@ def check_whole(folder: Path, source: Path) -> None:
     print(f"requirements.txt: the embedded model answers {[each['text'] for each in found['answers']]}")
 
 
-def check_light(folder: Path, source: Path) -> None:
+def check_light(folder: Path, source: Path, *, locked: bool) -> None:
     """requirements-modal.txt: no torch, Modal alone; with and without a token."""
     from tests.modal_stand_in import run_in_thread
 
-    python = installed(folder / "light", "requirements-modal.txt")
+    python = installed(folder / "light", "requirements-modal.txt", locked=locked)
     absent = "import importlib.util as i; assert not any(map(i.find_spec, ('torch', 'transformers', 'peft')))"
     subprocess.run([python, "-c", absent], check=True)
     log = folder / "light.log"
@@ -166,11 +174,13 @@ def check_light(folder: Path, source: Path) -> None:
 
 
 def main() -> None:
+    locked = sys.argv[1:] == ["--locked"]
+    assert locked or not sys.argv[1:], __doc__
     with tempfile.TemporaryDirectory() as place:
         folder = Path(place)
         source = checkout(folder / "source")
-        check_light(folder, source)
-        check_whole(folder, source)
+        check_light(folder, source, locked=locked)
+        check_whole(folder, source, locked=locked)
 
 
 if __name__ == "__main__":

@@ -18,6 +18,8 @@ NOT_NEEDED = ("fastapi", "filelock", "gradio", "matplotlib", "modal", "packaging
 #: Settings of the page and of the machine it runs on: no business of the container.
 NOT_CARRIED = frozenset({"adapters_dir", "auth", "backend", "device", "host", "port", "share"})
 PACKAGE = Path(__file__).parents[1]
+#: What `requirements` come to, package by package with versions and SHA-256; `python -m tests.supply lock` writes it.
+LOCK = Path(__file__).parent / "locks" / "container.txt"
 
 _log = logging.getLogger(__name__)
 
@@ -66,12 +68,11 @@ def container_image(settings: Settings, models: str, environ: Mapping[str, str])
 
     Raises:
         InputError: see `check_deployment`.
-        BackendError: see `requirements`.
     """
     image = modal.Image.debian_slim(python_version="3.11")
     if modal.is_local():
         check_deployment(settings)
-        image = image.uv_pip_install(*requirements())
+        image = image.uv_pip_install(requirements=[str(LOCK)], extra_options="--require-hashes")
     prefix = environment_variable("")
     carried = {
         name: value

@@ -69,14 +69,14 @@ def load_checkpoint(model: str, device: str = "auto", dtype: str = "auto") -> Ch
     if name.folder is None and model.startswith(("/", "./", "../", "~")):
         raise ModelLoadError(f"There is no folder {model!r}.", "Name a checkpoint folder, or an id of the Hub.")
     try:
-        config = AutoConfig.from_pretrained(source)
+        config = AutoConfig.from_pretrained(source, trust_remote_code=False)  # and asks nobody at a terminal
         if config.model_type not in FAMILIES:
             raise UnsupportedModelError(
                 f"{model!r} is a {config.model_type!r} checkpoint; this tool reads {' and '.join(FAMILIES.values())}.",
                 "Choose a Qwen3-VL checkpoint.",
             )
-        tokenizer = AutoTokenizer.from_pretrained(source)
-        image_processor = AutoImageProcessor.from_pretrained(source, backend="pil")
+        tokenizer = AutoTokenizer.from_pretrained(source, trust_remote_code=False)
+        image_processor = AutoImageProcessor.from_pretrained(source, backend="pil", trust_remote_code=False)
         with_report: Any = AutoModelForImageTextToText.from_pretrained(
             source,
             output_loading_info=True,
@@ -84,6 +84,7 @@ def load_checkpoint(model: str, device: str = "auto", dtype: str = "auto") -> Ch
             dtype=precision,
             attn_implementation="sdpa",
             use_safetensors=True,
+            trust_remote_code=False,
             device_map={"": place} if place.type != "cpu" else None,
         )
     except torch.OutOfMemoryError as error:

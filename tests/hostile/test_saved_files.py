@@ -47,7 +47,7 @@ def test_11_megabytes_that_expand_to_2_5_gigabytes_are_refused_unread(tmp_path: 
     assert 9e6 < path.stat().st_size < 14e6
     tracemalloc.start()
     try:
-        with pytest.raises(InputError, match="by_token expands to 2,499,.* bytes, out of all proportion"):
+        with pytest.raises(InputError, match=r"by_token expands to 2,499,.* bytes, out of all proportion"):
             Comparison.load(path)
         assert tracemalloc.get_traced_memory()[1] < 20_000_000
     finally:

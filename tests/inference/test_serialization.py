@@ -301,7 +301,7 @@ def test_a_photo_without_detail_may_shrink_to_a_thousandth(tmp_path):
     ids=range(12),
 )
 def test_a_header_whose_values_are_of_other_types_is_refused(tmp_path, change):
-    with pytest.raises(InputError, match="bomb.npz is not a saved comparison of this tool"):
+    with pytest.raises(InputError, match=r"bomb\.npz is not a saved comparison of this tool"):
         Comparison.load(_changed(tmp_path / "bomb.npz", lambda header, members: change(header)))
 
 
