@@ -1,6 +1,7 @@
 """What is installed is what the locks say, and no weights or code come in by a door that runs them."""
 
 import ast
+import contextlib
 import json
 import re
 from collections.abc import Iterator
@@ -28,7 +29,7 @@ def test_each_lock_holds_what_pyproject_wants_and_a_digest_of_everything(name: s
     locked = supply.pins(text)
     assert len(re.findall(r"^[A-Za-z0-9]", text, re.MULTILINE)) == len(locked)  # every line that begins a package
     assert all(digests for _, digests in locked.values())
-    assert "http" not in text  # of no other place than the installer's own
+    assert "://" not in text  # of no other place than the installer's own
 
 
 def test_a_lock_that_is_out_of_date_is_noticed(monkeypatch: pytest.MonkeyPatch):
@@ -122,8 +123,6 @@ def test_a_checkpoint_that_brings_code_is_refused_and_its_code_is_not_run(tmp_pa
     told |= {"auto_map": dict.fromkeys(names, "evil.Evil"), "model_type": "never_heard_of"}
     told |= {"tokenizer_class": "Evil", "image_processor_type": "Evil"}
     (folder / file).write_text(json.dumps(told))
-    try:
+    with contextlib.suppress(ModelError):
         load_checkpoint(str(folder), "cpu")
-    except ModelError:
-        pass
     assert not (tmp_path / "owned").exists()
