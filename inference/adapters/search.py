@@ -107,8 +107,9 @@ def _skip(search: Search, folder: Path, reason: str) -> None:
 
 
 def _sendable(name: str) -> str:
-    """A file's name as text that can be sent: bytes that are none are shown as `�`."""
-    return os.fsencode(name).decode("utf-8", "replace")
+    """A file's name as text that can be sent and logged: bytes that are none, and what steers a terminal, are `�`."""
+    text = os.fsencode(name).decode("utf-8", "replace")
+    return "".join(letter if letter.isprintable() else "�" for letter in text)
 
 
 def _reason(folder: Path) -> str | None:

@@ -1,4 +1,4 @@
-"""What the OpenAPI promises of our routes is so, whatever is sent: no 500, only the statuses and bodies that it names."""
+"""What the OpenAPI promises of our routes is so, whatever is sent: no 500, only the statuses and bodies it names."""
 
 import base64
 import io
@@ -45,9 +45,11 @@ SERVICE.backend.wait()
 schema = schemathesis.openapi.from_asgi("/openapi.json", SERVER)
 
 
-@pytest.mark.parametrize(
-    "operation", [result.ok() for result in schema.get_all_operations()], ids=lambda each: each.path
-)
+OPERATIONS = [result.ok() for result in schema.get_all_operations()]
+SENT = ["prompt", "adapter", "layer", "head", "token", "view", "box", "scale"]
+
+
+@pytest.mark.parametrize("operation", OPERATIONS, ids=lambda each: each.path)
 def test_what_the_schema_allows_is_answered_as_it_promises(operation: Any, request: pytest.FixtureRequest):
     many = "hostile" in (request.config.option.markexpr or "")
 
@@ -56,7 +58,9 @@ def test_what_the_schema_allows_is_answered_as_it_promises(operation: Any, reque
     def ask(case: Any, whole: bool) -> None:
         if whole and isinstance(case.body, dict) and "image" in case.body:  # else hardly one gets past the picture
             is_json = "json" in str(case.media_type)
-            case.body = case.body | {"image": base64.b64encode(PHOTO).decode() if is_json else PHOTO}
+            kept = {name: value for name, value in list(case.body.items())[-1:] if name != "image"}
+            usual = {"question": "chance", "adapter": "find-red"} if operation.path.endswith("explain") else {}
+            case.body = usual | kept | {"image": base64.b64encode(PHOTO).decode() if is_json else PHOTO}
         answer = case.call()
         checks = (not_a_server_error, status_code_conformance, content_type_conformance, response_schema_conformance)
         case.validate_response(answer, checks=checks)
@@ -64,9 +68,7 @@ def test_what_the_schema_allows_is_answered_as_it_promises(operation: Any, reque
     ask()
 
 
-@given(
-    st.dictionaries(st.sampled_from(["prompt", "adapter", "layer", "head", "token", "view", "box", "scale"]), anything)
-)
+@given(st.dictionaries(st.sampled_from(SENT), anything))
 def test_any_json_with_a_photo_is_an_answer_or_a_refusal(fields: dict[str, Any]):
     client = TestClient(SERVER, raise_server_exceptions=False)
     body = {"image": base64.b64encode(PHOTO).decode()} | fields

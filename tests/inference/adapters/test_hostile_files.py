@@ -1,6 +1,7 @@
 """What a stranger's adapter folder may hold: files that are none, patterns that never end, numbers beyond reason."""
 
 import json
+import logging
 import os
 import shutil
 import time
@@ -208,11 +209,21 @@ def test_an_endless_pattern_freezes_nothing_and_the_next_adapter_is_answered(
     assert engine.compare(Request(picture(64, 96), "x", adapters=("good",), max_new_tokens=1)).recordings[0].answer
 
 
-def test_words_that_are_no_text_take_no_list_of_adapters_down(folder: Path):
+def test_words_that_are_no_text_take_no_list_of_adapters_down(folder: Path, caplog: pytest.LogCaptureFixture):
     """Half of a surrogate pair in a config, or a name of bytes that are no UTF-8, cannot be sent as JSON."""
     with_config(folder / "spoiled", base_model_name_or_path="\ud800")
     Path(os.fsdecode(bytes(folder) + b"/\xff\xfe")).mkdir()
     Path(os.fsdecode(bytes(folder) + b"/\xff\xfe/\xfd.bin")).write_bytes(b"a pickle")
-    found = AdapterCatalog(adapters_dir=folder).describe()
+    (folder / "a\nERROR evil: all is lost \x1b[2J").mkdir()
+    with caplog.at_level(logging.INFO):
+        found = AdapterCatalog(adapters_dir=folder).describe()
+    assert caplog.records
+    assert not any(letter in record.getMessage() for record in caplog.records for letter in "\n\x1b\ufffe\udcff")
     json.dumps([adapter_json(info) for info in found], ensure_ascii=False).encode("utf-8")
-    assert {info.name: info.kind for info in found} == {"good": "LoRA", "spoiled": "unusable", "��": "skipped"}
+    lost = "a�ERROR evil: all is lost �[2J"
+    assert {info.name: info.kind for info in found} == {
+        "good": "LoRA",
+        "spoiled": "unusable",
+        "��": "skipped",
+        lost: "skipped",
+    }
