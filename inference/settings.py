@@ -44,7 +44,7 @@ class Limits:
     pictures_at_once: int = _setting(2, "pictures decoded or drawn for visitors at the same time")
     decode_seconds: float = _setting(15.0, "longest that one picture may take to decode, in seconds")
     requests_per_minute: int = _setting(60, "analyses per address and minute, of the page and over HTTP together")
-    sessions: int = _setting(2_000, "open pages remembered at once; beyond, the one idle longest is forgotten")
+    sessions: int = _setting(1_000, "open pages remembered at once; beyond, the one idle longest is forgotten")
     new_sessions_per_hour: int = _setting(300, "pages that one address may open within an hour")
     uploaded_bytes: int = _setting(256 * MIB, "files of one address kept for the page; beyond, its oldest goes")
     uploaded_files: int = _setting(200, "files of one address kept for the page; beyond, its oldest goes")

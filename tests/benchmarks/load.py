@@ -4,7 +4,7 @@
     python -m tests.benchmarks.load --minutes 1 --clients 8
     python -m tests.benchmarks.load --soak 2000         # as many analyses one after another
 
-The server is `python app.py` with the embedded model. Half of the clients use `POST /api/analyze`, half the page's queue
+The server is `python app.py` with the embedded model. Half of the clients use `POST /api/analyze`, half the queue
 (Gradio's client: upload, join, stream); each has an address of its own and sends another image each time. What was
 answered is asked again of a fresh server, one at a time, and must be the same to the last bit. A refusal that is
 designed (429) is no error; its client comes again when it was told to.
