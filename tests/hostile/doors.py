@@ -16,7 +16,10 @@ import httpx
 
 #: Codes of the refusals that a picture may meet; `internal_error`, say, is none.
 CODES = frozenset(
-    {"not_an_image", "image_too_large", "image_too_thin", "invalid_image", "bad_request", "too_many_requests"}
+    {
+        *("not_an_image", "image_too_large", "image_too_thin", "image_structure", "invalid_image"),
+        *("bad_request", "invalid_input", "too_many_requests"),
+    }
 )
 #: Words that a sentence of ours about a picture has, where only the sentence is told.
 _OURS = ("image", "photo", "picture", "pixels")

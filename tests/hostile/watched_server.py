@@ -53,6 +53,16 @@ class WatchedServer:
             )
 
     def __enter__(self) -> "WatchedServer":
+        try:
+            self._wait()
+        except BaseException:
+            self._end()
+            raise
+        for work in (self._look, self._ask):
+            threading.Thread(target=work, daemon=True).start()
+        return self
+
+    def _wait(self) -> None:
         until = time.monotonic() + 120
         while True:
             try:
@@ -62,11 +72,11 @@ class WatchedServer:
                 assert self._process.poll() is None, self.log.read_text()[-3_000:]
                 assert time.monotonic() < until, "the server did not start:\n" + self.log.read_text()[-3_000:]
                 time.sleep(0.1)
-        for work in (self._look, self._ask):
-            threading.Thread(target=work, daemon=True).start()
-        return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+        self._end()
+
+    def _end(self) -> None:
         self._over.set()
         self._process.terminate()
         try:
@@ -103,17 +113,16 @@ class WatchedServer:
             self._peak = max(self._peak, self.memory())
 
     def _ask(self) -> None:
-        with httpx.Client(base_url=self.address, timeout=120) as visitor:
-            while not self._over.wait(ASK):
-                begun = time.monotonic()
-                try:
-                    there = visitor.get("/api/adapters").status_code == 200
-                except httpx.HTTPError:
-                    there = False
-                if self._over.is_set():
-                    return
-                self.unanswered += not there
-                self.slowest = max(self.slowest, time.monotonic() - begun)
+        while not self._over.wait(ASK):
+            begun = time.monotonic()
+            try:  # on a connection of its own: one that waits idle is closed by the server when it likes
+                there = httpx.get(self.address + "/api/adapters", timeout=120).status_code == 200
+            except httpx.HTTPError:
+                there = False
+            if self._over.is_set():
+                return
+            self.unanswered += not there
+            self.slowest = max(self.slowest, time.monotonic() - begun)
 
 
 def _resident(number: int) -> int:
