@@ -6,11 +6,10 @@ import signal
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from typing import NoReturn
 
 #: Seconds after which whatever does not end by itself is left behind.
 PATIENCE = 8.0
-
-_log = logging.getLogger(__name__)
 
 
 @contextmanager
@@ -31,8 +30,11 @@ def told_to_end() -> Iterator[threading.Event]:
             signal.signal(number, handler)
 
 
-def end(*parts: Callable[[], None]) -> None:
-    """End the parts side by side; from now on the process lives for `PATIENCE` seconds at most, and its code is 0."""
+def end(*parts: Callable[[], None]) -> NoReturn:
+    """End the parts side by side, and the process with code 0, after `PATIENCE` seconds at the latest.
+
+    The interpreter is not taken down: that would wait for every thread, whether anybody still asks for its work or not.
+    """
     last = threading.Timer(PATIENCE, os._exit, (0,))
     last.daemon = True
     last.start()
@@ -41,3 +43,5 @@ def end(*parts: Callable[[], None]) -> None:
         thread.start()
     for thread in threads:
         thread.join()
+    logging.shutdown()
+    os._exit(0)

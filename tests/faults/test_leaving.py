@@ -1,0 +1,105 @@
+"""Somebody leaves: a visitor's browser or program in the middle of an answer, or the operator, who ends the process."""
+
+import contextlib
+import re
+import signal
+import threading
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import httpx
+import pytest
+
+from tests.conftest import wait_until
+from tests.faults.conftest import TIMES
+from tests.faults.served import ENDED_WITHIN, PATIENCE, Page, started
+from tests.test_start import free_port
+
+
+@pytest.fixture(scope="module")
+def page(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Page]:
+    with counted(tmp_path_factory.mktemp("leaving")) as page:
+        yield page
+
+
+@contextlib.contextmanager
+def counted(folder: Path) -> Iterator[Page]:
+    """A page whose numbers can be read."""
+    port = free_port()
+    with started(folder, "--metrics-port", str(port)) as page:
+        page.metrics = f"http://127.0.0.1:{port}/metrics"
+        yield page
+
+
+def number(page: Page, name: str) -> float:
+    """One of an operator's numbers, all of its labels together."""
+    text = httpx.get(page.metrics, timeout=PATIENCE).text
+    return sum(float(value) for value in re.findall(rf"^{name}(?:\{{[^}}]*\}})? (\S+)$", text, re.MULTILINE))
+
+
+@TIMES
+def test_a_browser_that_goes_in_the_middle_of_an_answer_ends_the_work(page: Page, saw: Callable[..., None], times: int):
+    right = page.answer()
+    for run in range(times):
+        session, uploaded = f"leaving{times}{run}", page.upload()
+        with page.meeting("slow"):
+            with httpx.stream("GET", f"{page.address}gradio_api/heartbeat/{session}", timeout=PATIENCE):
+                column = [uploaded, "What?", "", ["find-red"], "base", "adapter", 200, 1, []]
+                for message in page.press("go", column, session):
+                    if "writes its answer" in str(message):
+                        break
+                assert number(page, "visualizer_running") == 1
+            wait_until(lambda: number(page, "visualizer_running") == 0)
+        wait_until(lambda path=Path(uploaded["path"]): not path.exists())
+        assert page.answer() == right
+    saw("the browser goes in the middle of an answer", "nothing: its work ends, its photo is deleted", times)
+
+
+@TIMES
+def test_a_program_that_goes_in_the_middle_of_an_answer_ends_the_work(page: Page, saw: Callable[..., None], times: int):
+    right = page.answer()
+    for _ in range(times):
+        cancelled = number(page, "visualizer_analyses_total")
+        with page.meeting("slow"):
+            with pytest.raises(httpx.ReadTimeout):
+                page.ask(max_new_tokens="200", prompt="What is it?", timeout=2)
+            wait_until(lambda: number(page, "visualizer_running") == 0)
+        wait_until(lambda before=cancelled: number(page, "visualizer_analyses_total") == before + 1)
+        assert page.answer() == right
+    saw("a program goes in the middle of an answer", "nothing: its work ends", times)
+
+
+@TIMES
+@pytest.mark.parametrize("asked_by", [signal.SIGINT, signal.SIGTERM])
+def test_a_process_that_is_asked_to_end_during_work_ends_soon_and_in_good_order(
+    tmp_path: Path, saw: Callable[..., None], times: int, asked_by: signal.Signals
+):
+    answers: list[httpx.Response | httpx.HTTPError] = []
+
+    def ask(page: Page) -> None:
+        try:
+            answers.append(page.ask(max_new_tokens="200"))
+        except httpx.HTTPError as error:
+            answers.append(error)
+
+    for _ in range(times):
+        with counted(tmp_path) as page, page.meeting("slow"):
+            uploaded = Path(page.upload()["path"])
+            threads = [threading.Thread(target=ask, args=(page,)) for _ in range(2)]  # one is worked on, one waits
+            for thread in threads:
+                thread.start()
+            wait_until(lambda: number(page, "visualizer_running") + number(page, "visualizer_waiting") == 2, PATIENCE)
+            time.sleep(1)
+            assert page.end(asked_by) < ENDED_WITHIN
+            assert page.process.returncode == 0
+            for thread in threads:
+                thread.join()
+        assert "Traceback" not in page.log()
+        assert "ERROR" not in page.log()
+        told = [each.json()["error"] for each in answers if isinstance(each, httpx.Response)]
+        assert len(told) == 2, answers
+        answers.clear()
+        assert not uploaded.exists()
+    sentences = " / ".join(dict.fromkeys(f"{each['message']} {each['hint']}".strip() for each in told))
+    saw(f"{asked_by.name} during work", f"{sentences} (exit code 0)", times)
