@@ -25,8 +25,10 @@ from PIL import Image
 
 from inference import Backend, Settings, open_backend
 from inference.command_line import parse
+from inference.errors import InputError
 from inference.logs import set_up
 from inference.request import NEW_TOKENS
+from inference.service.addresses import refuse_addresses
 from inference.service.analysis import AnalysisService
 from inference.service.cards import Cards
 from inference.service.ending import end, told_to_end
@@ -77,6 +79,15 @@ class Visualizer(gr.Blocks):
                 _log.info("stopping: what runs is cancelled")
                 end(self.service.close, partial(self.close, verbose=False))
         return code
+
+    async def preprocess_data(self, block_fn: Any, inputs: list[Any], *more: Any, **named: Any) -> list[Any]:
+        """Gradio's own first look at an event's values, which would fetch files that a visitor names by an address."""
+        try:
+            refuse_addresses(inputs)
+        except InputError as error:
+            raise gr.Error(str(error), print_exception=False) from error
+        values: list[Any] = await super().preprocess_data(block_fn, inputs, *more, **named)
+        return values
 
     def _open_doors(self, settings: Settings) -> int:
         """Listen, and say where; 0, or the code of a process that cannot."""

@@ -8,12 +8,18 @@ import sys
 import threading
 import traceback
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextvars import Context
+from pathlib import Path
 
 import pytest
 
+from inference.batch.__main__ import main as batch
 from inference.logs import begin_request, escaped, request_id, set_up
+from inference.records import Outcomes
+from inference.request import Request
+from tests.conftest import picture
+from tests.scripted_backend import ScriptedBackend
 
 HOSTILE = "Xyzzy\x1b[31m\nERROR app: forged\r\x00%s%n%(x)s\u2028\u202e\ud800plugh"
 
@@ -141,3 +147,22 @@ def test_a_ring_of_causes_ends(lines: io.StringIO):
     with contextlib.suppress(RecursionError):
         logging.getLogger("app").error("it failed", exc_info=first)
     assert lines.getvalue().splitlines()[1:] == ["  builtins.ValueError", "  because of:", "  builtins.KeyError"]
+
+
+def test_a_batch_whose_engine_fails_over_its_words_says_neither_words_nor_codes(lines: io.StringIO, tmp_path: Path):
+    class Failing(ScriptedBackend):
+        def compare_many(self, requests: Iterable[Request]) -> Outcomes:
+            for request in requests:
+                raise ValueError(request.prompt)
+            yield from ()
+
+    (tmp_path / "in").mkdir()
+    picture(64, 96).save(tmp_path / "in" / "a.png")
+    words, said = HOSTILE.replace("\x00", "").replace("\ud800", ""), io.StringIO()
+    arguments = [str(tmp_path / "in"), "--prompt", words, "--out", str(tmp_path / "out")]
+    assert batch(arguments, {}, open_=lambda settings: Failing(), stream=said) == 1
+    assert "ERROR inference.batch.run: an item failed\n  builtins.ValueError\n" in lines.getvalue()
+    assert "internal_error: Something went wrong inside the tool." in said.getvalue()
+    for text in (lines.getvalue(), said.getvalue()):
+        assert "Xyzzy" not in text
+        assert all(letter.isprintable() or letter == "\n" for letter in text)
