@@ -36,7 +36,9 @@ def main() -> int:
     parser.add_argument("--jobs", type=int, default=1)
     parser.add_argument("--all", action="store_true", help="every mutant, not a sample")
     parser.add_argument("--only", nargs="*", default=[], help="files, e.g. visualize/numbers/scale.py")
-    parser.add_argument("--again", type=Path, help="an earlier run's output: of the same draw, those that survived")
+    parser.add_argument(
+        "--again", type=Path, help="an earlier run's output: those that survived, if they still stand there"
+    )
     arguments = parser.parse_args()
     found = [
         Mutant(path, *place)
@@ -48,8 +50,9 @@ def main() -> int:
     print(f"{len(chosen)} of {len(found)} mutants, seed {arguments.seed}", flush=True)
     if arguments.again:
         survived = set(re.findall(r"SURVIVED (.*)", arguments.again.read_text(encoding="utf-8")))
-        chosen = [each for each in chosen if str(each) in survived]
-        print(f"again: {len(chosen)} that survived before", flush=True)
+        chosen = [each for each in found if str(each) in survived]
+        gone = len(survived - {str(each) for each in chosen})
+        print(f"again: {len(chosen)} like those that survived before; {gone} are no longer there", flush=True)
     _warm()
     survivors = []
     for at, (mutant, status) in enumerate(outcomes(chosen, arguments.jobs), 1):

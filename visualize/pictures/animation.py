@@ -84,4 +84,4 @@ def _of_one_size(frames: list[Image.Image]) -> list[Image.Image]:
 
 def _with_256_colours(frame: Image.Image) -> Image.Image:
     """The frame with a palette of its own, without dithering: flat cells stay flat."""
-    return frame.quantize(256, Image.Quantize.MEDIANCUT, dither=Image.Dither.NONE)
+    return frame.quantize(256, Image.Quantize.MEDIANCUT)

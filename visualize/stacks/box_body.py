@@ -15,7 +15,7 @@ from visualize.json_values import Json, finite
 from visualize.numbers.box_scores import BoxScores, InBox, box_scores
 from visualize.numbers.caption import plain, quoted
 from visualize.numbers.head_choice import head_text
-from visualize.numbers.scale import ColourLimits, Unit, diverging_limits, number, shared_limits
+from visualize.numbers.scale import ColourLimits, diverging_limits, number, shared_limits
 from visualize.numbers.token_choice import TokenChoice, heads_recorded
 from visualize.numbers.top_heads import top_heads
 from visualize.numbers.verdict import SaidInTarget, Verdict, said_beside
@@ -97,7 +97,7 @@ def box_matrix(comparison: Comparison, boxes: object, against: str = "") -> dict
     for index, name in enumerate(scores.variants[1:], 1):
         own = {"box_against": base, "box": _measure(f"share in box: {plain(name)}", shares[index], limits)}
         if change is not None:
-            own = {"box_change": _measure("Δ share in box", deltas[index - 1], change, "share difference"), **own}
+            own = {"box_change": _measure("Δ share in box", deltas[index - 1], change), **own}
         matrix[name] = dict(own)
     top = {name: head_text(top_heads(share, NAMED_HEADS)) for name, share in zip(scores.variants, shares, strict=True)}
     return {"matrix": matrix, "heads": {name: _best(scores, name) for name in scores.variants}, "top": dict(top)}
@@ -219,8 +219,8 @@ def _best(scores: BoxScores, variant: str) -> list[Json]:
     ]
 
 
-def _measure(label: str, values: Measure, limits: ColourLimits, unit: Unit = "share") -> dict[str, Json]:
-    words = (lambda each: f"{number(each, 'share')} %") if unit == "share" else _points
+def _measure(label: str, values: Measure, limits: ColourLimits) -> dict[str, Json]:
+    words = _points if limits.signed else lambda each: f"{number(each, 'share')} %"
     return {
         "values": [[float(f"{each:.4g}") for each in row] for row in values.tolist()],
         "texts": [[words(each) for each in row] for row in values.tolist()],

@@ -14,7 +14,7 @@ from tests.visualize.findings.explained import ABOUT, attribution, chance, knock
 from visualize import finding
 from visualize.findings.carries import effects, layers_that_matter, together
 from visualize.findings.finding import findings
-from visualize.findings.words import nats, percent, probability, runs
+from visualize.findings.words import names, nats, percent, probability, runs
 
 
 def shapley(outcomes: np.ndarray) -> list[float]:
@@ -284,3 +284,8 @@ def test_what_a_matrix_dims_is_within_chance():
     assert np.sum(matrix["within"]) == LAYERS * HEADS - 2
     assert matrix["texts"][0][0] == "0.5 bits, beyond chance"
     assert matrix["texts"][1][0] == "0.01 bits, within chance"
+
+
+def test_a_variants_name_is_said_whole_up_to_100_letters():
+    for letters, said in ((100, "x" * 100), (101, "x" * 99 + "…")):
+        assert names(attribution(variants=(None, "x" * letters))) == ["base", said]

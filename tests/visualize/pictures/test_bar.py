@@ -57,7 +57,7 @@ def test_the_unit_and_what_is_special_about_the_scale_are_said(limits, words):
 @pytest.mark.parametrize(
     ("limits", "name"), [(SHARES, "viridis"), (SIGNED, "RdBu_r"), (LOG, "magma"), (DARK, "cividis")]
 )
-@pytest.mark.parametrize(("width", "unit"), [(480, 1), (131, 1), (960, 2), (1100, 2.3)])
+@pytest.mark.parametrize(("width", "unit"), [(480, 1), (131, 1), (960, 2), (1100, 1.77), (1200, 2.3)])
 def test_a_drawn_bar_is_its_colours_in_a_frame_with_ticks_and_unit(limits, name, width, unit):
     bar = colour_bar(limits, colormap=name, width=width, unit=unit)
     margin, thick, pen = round(31 * unit), round(15 * unit), round(unit)
