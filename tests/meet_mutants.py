@@ -2,6 +2,7 @@
 
 import ast
 import builtins
+import importlib
 import importlib.abc
 import importlib.util
 import inspect
@@ -127,7 +128,7 @@ class _InPlace:
             return NOT_HERE
         try:
             code = compile(_faulty_source(mutant), str(mutant.path), "exec")
-            _put_in_place(sys.modules[_module(mutant.path)], function, code)
+            _put_in_place(importlib.import_module(_module(mutant.path)), function, code)  # some are imported late
         except (LookupError, AttributeError, TypeError, ValueError):  # a wrapper that hides it, another closure
             return NOT_HERE
         session.config.pluginmanager.register(self.watch)  # throws away what is kept of calls
