@@ -289,3 +289,12 @@ def test_what_a_matrix_dims_is_within_chance():
 def test_a_variants_name_is_said_whole_up_to_100_letters():
     for letters, said in ((100, "x" * 100), (101, "x" * 99 + "…")):
         assert names(attribution(variants=(None, "x" * letters))) == ["base", said]
+
+
+def test_a_margin_whose_parts_cancel_out_did_not_change_and_has_no_probability():
+    said = finding(attribution(1.5, 0.8, -0.8, 0.0, outcome="margin")).sentence
+    assert said.startswith(
+        "They cancel out: the margin did not change (0.000 logits), but seeing +0.8 logits, looking −0.8"
+    )
+    said = finding(attribution(-1.5, 0.8, -0.8, 0.0)).sentence
+    assert "the probability of “ red” did not change (0.000 nats, 22.3 % → 22.3 %), but seeing" in said

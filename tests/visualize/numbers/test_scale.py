@@ -135,6 +135,12 @@ def test_limits_out_of_order_cannot_be_made(arguments):
         ColourLimits(*arguments)
 
 
+@pytest.mark.parametrize(("log", "words"), [(True, "^logarithmic colour limits"), (False, "^colour limits")])
+def test_limits_that_cannot_be_made_are_named_with_their_kind(log, words):
+    with pytest.raises(SelectionError, match=f"{words} cannot go from 2 to 1"):
+        ColourLimits(2, 1, log)
+
+
 def test_limits_are_said_with_their_unit_clipping_and_scale():
     assert ColourLimits(0, 0.0431).words() == "0 – 4.31 % of the token's attention"
     assert ColourLimits(-0.02, 0.02, unit="share difference").words() == "± 2 percentage points of attention"
