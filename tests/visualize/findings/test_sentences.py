@@ -2,6 +2,7 @@
 
 import math
 import re
+from dataclasses import replace
 from itertools import permutations
 
 import numpy as np
@@ -298,3 +299,12 @@ def test_a_margin_whose_parts_cancel_out_did_not_change_and_has_no_probability()
     )
     said = finding(attribution(-1.5, 0.8, -0.8, 0.0)).sentence
     assert "the probability of “ red” did not change (0.000 nats, 22.3 % → 22.3 %), but seeing" in said
+
+
+@pytest.mark.parametrize(
+    ("floor", "words"),
+    [(0.0029, "far below"), (0.0031, "below"), (0.0299, "below"), (0.03, "not below"), (1, "not below")],
+)
+def test_arithmetic_alone_is_compared_with_the_largest_random_adapter(floor, words):
+    said = finding(replace(chance(), floor=np.full((LAYERS, HEADS), floor))).details[0]
+    assert f" bits, {words} chance." in said
