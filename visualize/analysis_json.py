@@ -20,6 +20,8 @@ from visualize.numbers.views import View
 from visualize.pictures.data_url import data_url
 from visualize.pictures.marks import Marks
 from visualize.pictures.overlay import overlay
+from visualize.pictures.panes import said_marks
+from visualize.pictures.said_marks import SaidMark
 from visualize.stacks.box_body import box_json
 from visualize.stacks.said_json import looked_said_json
 
@@ -47,7 +49,7 @@ def analysis_json(
         token: see `Selection`; None is the digits of what the answer says of places, else the first answer token.
         pictures: add `overlay`, a PNG data URL, to each map: the image, its longest side at most `PICTURE_SIDE` pixels,
             with the map laid on it.
-        boxes: add `box`, see `box_json`, for the same tokens; pictures show the boxes.
+        boxes: add `box`, see `box_json`, for the same tokens; pictures show the boxes, and what their variant says.
         before_each: called before each picture; what it raises ends the drawing.
 
     Returns:
@@ -74,9 +76,11 @@ def analysis_json(
         photo = Image.fromarray(comparison.image)
         photo.thumbnail((PICTURE_SIDE, PICTURE_SIDE), Image.Resampling.LANCZOS)
         scaled = _scaled(on_photo(boxes, comparison.image_size)[0], photo.width / comparison.image_size[1])
+        sides = photo.height / comparison.image_size[0], photo.width / comparison.image_size[1]
         for index, entry in enumerate(maps):
             before_each()
-            entry["overlay"] = _overlay(photo, shown, index, scaled)
+            said = said_marks(comparison, [comparison.recordings[index].adapter]).marks
+            entry["overlay"] = _overlay(photo, shown, index, scaled, tuple(each.scaled(*sides) for each in said))
     return {
         "answers": [{"adapter": variant_name(each), "text": each.answer} for each in comparison.recordings],
         "tokens": _tokens(comparison),
@@ -126,9 +130,9 @@ def _scaled(boxes: tuple[Box, ...], factor: float) -> tuple[Box, ...]:
     return tuple((top * factor, left * factor, low * factor, right * factor) for top, left, low, right in boxes)
 
 
-def _overlay(photo: Image.Image, shown: Stack, index: int, boxes: tuple[Box, ...]) -> str:
+def _overlay(photo: Image.Image, shown: Stack, index: int, boxes: tuple[Box, ...], said: tuple[SaidMark, ...]) -> str:
     pane = shown.variants[index]
-    marks = Marks(pane.peaks[0], shown.sinks[0], boxes)
+    marks = Marks(pane.peaks[0], shown.sinks[0], boxes, said)
     picture = overlay(photo, pane.maps[0], pane.limits[0], hidden=shown.hidden(0), marks=marks)
     return data_url(picture, "PNG")
 

@@ -34,6 +34,7 @@ adapters of that folder that can be used; which they are, and why others cannot,
 | `focus` | what `--focus` says: at which tokens of `replayed` the measures are taken, see `inference.batch.focus` |
 | `focus_tokens` | which these are: their places in `replayed`, from 0, separated by spaces |
 | `focus_text` | what they spell |
+| `said` | points `x,y` and boxes `x,y,x,y` in the variant's words, in pixels of the photo; several separated by `;` |
 | `image_share` | share of the attention of their rows (that predict them) on the image, 0–1, mean of rows and heads |
 | `effective_cells` | over how many of the image's cells the mean of these rows is spread, 1–`cells`, mean of heads |
 | `cells` | the image's cells |
@@ -47,6 +48,7 @@ adapters of that folder that can be used; which they are, and why others cannot,
 | `box_hits` | share of the heads whose largest weight lies in it, 0–1 |
 | `box_share_max` | the largest share of all heads |
 | `box_layer`, `box_head` | whose it is, 0-based |
+| `said_in_box` | share of the said points, and middles of said boxes, that lie in it: of one, 1 is yes and 0 no |
 | `file` | the item's file in `--out`, or empty |
 | `seconds` | what the whole item took, all variants together |
 | `notes` | what a careful colleague would say of the item |

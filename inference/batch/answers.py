@@ -25,14 +25,15 @@ from inference.records import Comparison
 #: Columns of the summary, explained in `inference.batch`.
 COLUMNS = (
     *("item", "id", "image", "prompt", "adapter", "answer", "replayed", "replayed_tokens", "logprob"),
-    *("focus", "focus_tokens", "focus_text"),
+    *("focus", "focus_tokens", "focus_text", "said"),
     *("image_share", "effective_cells", "cells", "js_mean", "js_max", "js_layer", "js_head"),
     *("box", "box_share", "box_change", "box_ratio", "box_hits", "box_share_max", "box_layer", "box_head"),
+    "said_in_box",
     *("file", "seconds", "notes", "error", "message"),
 )
 _NOTES = ".measured.jsonl"
 #: To be raised when a measure begins to mean something else: notes with another number are made again.
-_MEASURES = 3
+_MEASURES = 4
 _LINE_ENDS = re.compile("[\x7f-\x9f\u2028\u2029]")
 #: A spreadsheet reads a cell that begins so as a formula; some skip what is blank before it.
 _FORMULA = ("=", "+", "-", "@")

@@ -39,6 +39,7 @@ def measured(comparison: Comparison, boxes: Sequence[Box] = ()) -> list[Row]:
             "replayed_tokens": len(recording.logprobs),
             "logprob": _figure(recording.logprobs.sum(dtype=np.float64)),
             **_focus(recording),
+            "said": _said(comparison, recording),
             "image_share": _figure(_share(recording)),
             "effective_cells": _mean(effective_cells(recording.by_head)),
             "cells": comparison.grid[0] * comparison.grid[1],
@@ -58,8 +59,10 @@ def measured(comparison: Comparison, boxes: Sequence[Box] = ()) -> list[Row]:
 
 def _in_boxes(comparison: Comparison, boxes: Sequence[Box]) -> list[Row]:
     from visualize import box_scores  # late, too
+    from visualize.numbers.verdict import said_beside
 
     scores = box_scores(comparison, boxes)
+    said = said_beside(comparison, scores.variants, scores.boxes)
     assert scores.heads is not None  # of the focus, the heads were recorded
     means = scores.heads.share.mean(axis=(1, 2))
     base = scores.variants.index("base") if "base" in scores.variants else None
@@ -75,6 +78,7 @@ def _in_boxes(comparison: Comparison, boxes: Sequence[Box]) -> list[Row]:
             "box_layer": best.layer,
             "box_head": best.head,
             "notes": " ".join([*comparison.notes, *scores.notes]),
+            "said_in_box": _figure(said[index].inside / said[index].places) if said[index].places else None,
         }
         if base is not None and index != base:
             row["box_change"] = _figure(means[index] - means[base])
@@ -89,6 +93,14 @@ def _focus(recording: Recording) -> Row:
         "focus_tokens": " ".join(str(index - start) for index in recording.focus),
         "focus_text": "".join(recording.tokens[index].text for index in recording.focus),
     }
+
+
+def _said(comparison: Comparison, recording: Recording) -> str:
+    """The points `x,y` and boxes `x,y,x,y` that a variant says, in pixels of the photo; several separated by `;`."""
+    from visualize.numbers.looked_said import words_of  # late, too
+
+    places = words_of(comparison, recording).said.places
+    return ";".join(",".join(f"{_figure(edge):.10g}" for at in place.corners for edge in at) for place in places)
 
 
 def _share(recording: Recording) -> Any:

@@ -14,9 +14,12 @@ from inference.measures import box_share
 from inference.places import Frame, Place, Point, Said
 from inference.records import Comparison, FloatArray, Recording
 from inference.said import frame_in, said_in
-from visualize.numbers.caption import variant_name
+from visualize.numbers.caption import plain, variant_name
 from visualize.numbers.reduce import select
 from visualize.numbers.stack import Stack
+
+#: So many places are written out in a sentence.
+_MOST_SAID = 4
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,6 +109,29 @@ def says(said: Said) -> str:
     corners = " – ".join(map(point_words, said.places[0].corners))
     more = len(said.places) - 1
     return f"{corners} and {more} more" if more else corners
+
+
+def said_line(words: Words) -> str:
+    """What a variant says, in a sentence: `says 264, 110`; what lies beyond the photo, what was not read, whose words.
+
+    Words of the answer are quoted on one line; escaping for HTML is left to whoever writes HTML.
+    """
+    places, unread = words.said.places, words.said.unread
+    shown = "; ".join(" – ".join(map(point_words, place.corners)) for place in places[:_MOST_SAID])
+    parts = [f"says {shown} (x, y in pixels)" if places else "says no place"]
+    if len(places) > _MOST_SAID:
+        parts.append(f"{len(places) - _MOST_SAID} more")
+    beyond = sum(not place.is_on_photo for place in places)
+    if beyond:
+        parts.append(
+            "it reaches beyond the photo"
+            if len(places) == 1
+            else f"{beyond} of them {'reaches' if beyond == 1 else 'reach'} beyond the photo"
+        )
+    parts += [f"not read: “{plain(each.text)}”, {each.why}" for each in unread[:_MOST_SAID]]
+    if not words.replayed and places:
+        parts.append("in its own words, while the pictures follow the replayed ones")
+    return f"{plain(words.variant)} {', '.join(parts)}"
 
 
 def point_words(point: Point | None) -> str:

@@ -32,6 +32,7 @@ class Choice:
         against, adapter: the variants on the left and on the right, by name; "" is the first, and the first other.
         view, colormap, diverging, opacity, smooth, fade, log, percentile: see `panes`.
         boxes: what the person drew: `(top, left, bottom, right)` in pixels of the photo, inside it.
+        said: whether the points and boxes that the answers say are marked.
     """
 
     layer: int
@@ -49,6 +50,7 @@ class Choice:
     log: bool = False
     percentile: float = 100.0
     boxes: tuple[Box, ...] = ()
+    said: bool = True
 
     @classmethod
     def read(cls, value: object, comparison: Comparison) -> "Choice":
@@ -80,8 +82,8 @@ class Choice:
         choice.selection(comparison)
         choice.pair(comparison)
         boxes, _ = on_photo(choice.boxes, comparison.image_size)
-        smooth, fade, log = (each is True for each in (choice.smooth, choice.fade, choice.log))
-        return replace(choice, smooth=smooth, fade=fade, log=log, boxes=boxes)
+        smooth, fade, log, said = (each is True for each in (choice.smooth, choice.fade, choice.log, choice.said))
+        return replace(choice, smooth=smooth, fade=fade, log=log, boxes=boxes, said=said)
 
     def selection(self, comparison: Comparison) -> Selection:
         """The layers, tokens, head and view that `panes` takes.

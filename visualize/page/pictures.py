@@ -33,6 +33,7 @@ def draw(comparison: Comparison, choice: Choice, *, written: Comparison | None =
         log=choice.log,
         percentile=choice.percentile,
         boxes=choice.boxes,
+        said=choice.said,
     )
     if written is None:
         return drawn

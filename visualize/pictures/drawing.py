@@ -16,7 +16,7 @@ from visualize.pictures.overlay import overlay
 class Drawing:
     """Everything that a picture is drawn from, so that it can be drawn again at another size from the numbers.
 
-    Attributes: as the arguments of `overlay`; `marks.boxes` are in pixels of `photo`.
+    Attributes: as the arguments of `overlay`; `marks.boxes` and `marks.said` are in pixels of `photo`.
     """
 
     photo: Image.Image
@@ -47,5 +47,5 @@ class Drawing:
             smooth=self.smooth,
             fade=self.fade,
             hidden=self.hidden,
-            marks=replace(self.marks, boxes=boxes),
+            marks=replace(self.marks, boxes=boxes, said=tuple(each.scaled(down, along) for each in self.marks.said)),
         )

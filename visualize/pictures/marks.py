@@ -1,7 +1,8 @@
 """Decide what peaks, sinks and boxes look like on a picture: shapes in white on black, so none needs colour to be seen.
 
-A peak is a ring with four ticks around the cell's centre, a sink a cross on it, a box a rectangle. Sizes grow with the
-picture. A picture whose shorter side is under `SMALLEST` pixels has no room for them and gets none.
+A peak is a ring with four ticks around the cell's centre, a sink a cross on it, a box a rectangle; what answers say is
+drawn last, see `said_marks`. Sizes grow with the picture.
+A picture whose shorter side is under `SMALLEST` pixels has no room for them and gets none.
 """
 
 import math
@@ -13,6 +14,7 @@ from PIL import Image, ImageDraw
 
 from inference.boxes import Box
 from visualize.pictures.resize import centre_of
+from visualize.pictures.said_marks import SaidMark, draw_said
 
 SMALLEST = 24
 _FINE = 4  # stamps are drawn this many times larger, then reduced: smooth edges
@@ -28,11 +30,13 @@ class Marks:
         peak: (row, column) of a cell, or None.
         sinks: `(grid_h, grid_w)` bool, or None.
         boxes: `(top, left, bottom, right)` each, in pixels of the picture, half-open.
+        said: points and boxes that answers say, in pixels of the picture.
     """
 
     peak: tuple[int, int] | None = None
     sinks: NDArray[np.bool_] | None = None
     boxes: tuple[Box, ...] = ()
+    said: tuple[SaidMark, ...] = ()
 
 
 def draw_marks(picture: Image.Image, marks: Marks, grid: tuple[int, int]) -> None:
@@ -54,6 +58,8 @@ def draw_marks(picture: Image.Image, marks: Marks, grid: tuple[int, int]) -> Non
         _stamp_cross(picture, centre_of((int(row), int(column)), grid, size), unit, cell)
     if marks.peak is not None:
         _stamp_ring(picture, centre_of(marks.peak, grid, size), unit, cell)
+    for said in marks.said:
+        draw_said(picture, said, unit)
 
 
 def _draw_box(picture: Image.Image, box: Box, unit: float) -> None:

@@ -15,6 +15,7 @@ from inference.errors import SelectionError
 from inference.records import Comparison
 from visualize.numbers.caption import size_words, variant_name
 from visualize.numbers.figures import Change, Measures
+from visualize.numbers.looked_said import said_line, words_of
 from visualize.numbers.reduce import Selection
 from visualize.numbers.side_by_side import Cells
 from visualize.numbers.stack import Cell, PaneStack, Stack, stack
@@ -23,6 +24,7 @@ from visualize.pictures.drawing import Drawing
 from visualize.pictures.marks import Marks
 from visualize.pictures.overlay import rgb_photo
 from visualize.pictures.palette import check_colormap
+from visualize.pictures.said_marks import SaidMark, style_of
 
 Photo = Image.Image | NDArray[np.uint8]
 
@@ -71,6 +73,8 @@ class Panes:
         notes: what a careful colleague would say of these pictures.
         prompt: what was asked.
         answers: per variant shown, its name and what it wrote itself; None where an answer was given.
+        said: per variant shown that says a place, or began to, a sentence with its mark; empty where marks are not
+            wanted.
     """
 
     stack: Stack
@@ -80,6 +84,7 @@ class Panes:
     notes: tuple[str, ...]
     prompt: str
     answers: tuple[tuple[str, str | None], ...]
+    said: tuple[str, ...] = ()
 
     @property
     def change(self) -> Change | None:
@@ -111,6 +116,7 @@ def panes(
     log: bool = False,
     percentile: float = 100.0,
     boxes: tuple[Box, ...] = (),
+    said: bool = True,
     original_image: Photo | None = None,
 ) -> Panes:
     """The pictures of one or two variants of a comparison and of their difference.
@@ -129,6 +135,7 @@ def panes(
         log: logarithmic colours for base and adapter; signed pictures stay linear.
         percentile: 50–100, where the colour scales are clipped; 100 clips nothing.
         boxes: `(top, left, bottom, right)` to mark, in pixels of the photo drawn on.
+        said: mark the points and boxes that the shown variants say, each with a style of its own.
         original_image: draw on this photo instead of the comparison's, of the same shape but any size.
 
     Raises:
@@ -147,10 +154,14 @@ def panes(
     )
     photo = rgb_photo(comparison.image) if original_image is None else _fitting(original_image, comparison.image_size)
 
+    spoken = said_marks(comparison, variants) if said else SaidMarks()
+    down, along = photo.height / comparison.image_size[0], photo.width / comparison.image_size[1]
+    places = tuple(mark.scaled(down, along) for mark in spoken.marks)
+
     def pane(numbers: PaneStack, *, fade: bool = False) -> Pane:
         limits, sinks = numbers.limits[0], shown.sinks[0]
         table = check_colormap(diverging if limits.signed else colormap, signed=limits.signed)
-        marks = Marks(numbers.peaks[0], sinks, boxes)
+        marks = Marks(numbers.peaks[0], sinks, boxes, places)
         drawing = Drawing(photo, numbers.maps[0], limits, table, opacity, smooth, fade, shown.hidden(0), marks)
         measures = numbers.measures[0] if numbers.measures else None
         return Pane(numbers.variant, drawing, numbers.captions[0], numbers.alts[0], numbers.peaks[0], measures)
@@ -167,7 +178,35 @@ def panes(
         shown.notes[0] + (faded if fade and difference else ()),
         comparison.prompt,
         tuple((variant_name(recording), recording.answer) for recording in recordings),
+        spoken.lines,
     )
+
+
+@dataclass(frozen=True, slots=True)
+class SaidMarks:
+    """The places that some variants say, in pixels of the comparison's photo, and a sentence for each variant."""
+
+    marks: tuple[SaidMark, ...] = ()
+    lines: tuple[str, ...] = ()
+
+
+def said_marks(comparison: Comparison, variants: Sequence[str | None]) -> SaidMarks:
+    """What is drawn and said of the places in the words of some variants; nothing of those without any.
+
+    Args:
+        comparison: what was recorded; the order of its variants gives each its style.
+        variants: None is the base model.
+
+    Raises:
+        SelectionError: a variant that was not recorded.
+    """
+    marks, lines = list[SaidMark](), list[str]()
+    for recording in map(comparison.recording, variants):
+        words, index = words_of(comparison, recording), comparison.recordings.index(recording)
+        marks += [SaidMark(index, place.corners) for place in words.said.places]
+        if words.said.places or words.said.unread:
+            lines.append(f"{style_of(index).words.capitalize()}: {said_line(words)}.")
+    return SaidMarks(tuple(marks), tuple(lines))
 
 
 def _fitting(image: Photo, size: tuple[int, int]) -> Image.Image:

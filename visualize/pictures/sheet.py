@@ -106,15 +106,15 @@ def _words(panes: Panes) -> list[str]:
 
 
 def _foot(panes: Panes, size: tuple[int, int] | None) -> list[str]:
-    """What the marks mean, the notes, and whether a photo of its own `size` had to be reduced."""
+    """What the marks mean, what was said, the notes, and whether a photo of its own `size` had to be reduced."""
     key = "Ring: the largest value, of a difference the largest change."
     if panes.sinks.any():
         key += " Cross: a sink, a cell that nearly every text row looks at."
     photo = panes.base.drawing.photo
     if size in (None, (photo.height, photo.width)):
-        return [key, *panes.notes]
+        return [key, *panes.said, *panes.notes]
     whole = size_words((photo.height, photo.width))
-    return [key, *panes.notes, f"The photo has {whole}; it is drawn at {size_words(size)}."]
+    return [key, *panes.said, *panes.notes, f"The photo has {whole}; it is drawn at {size_words(size)}."]
 
 
 def _column(pane: Pane, numbers: str, width: int, size: tuple[int, int], unit: float) -> Image.Image:

@@ -5,7 +5,8 @@ from collections.abc import Sequence
 from inference.places import Said
 from inference.records import Comparison
 from visualize.json_values import Json, finite
-from visualize.numbers.looked_said import LookedSaid, Words, words_of
+from visualize.numbers.looked_said import LookedSaid, Words, said_line, words_of
+from visualize.pictures.said_marks import style_json
 
 
 def places_json(words: Words) -> dict[str, Json]:
@@ -24,8 +25,12 @@ def places_json(words: Words) -> dict[str, Json]:
 
 
 def said_json(comparison: Comparison) -> list[Json]:
-    """What each variant says, see `places_json`."""
-    return [places_json(words_of(comparison, each)) for each in comparison.recordings]
+    """What each variant says, see `places_json`; with its `style` and its `line`, a sentence for a legend."""
+    found = [words_of(comparison, each) for each in comparison.recordings]
+    return [
+        {**places_json(words), "style": style_json(index), "line": said_line(words)}
+        for index, words in enumerate(found)
+    ]
 
 
 def looked_said_json(found: Sequence[LookedSaid], index: int = 0) -> list[Json]:

@@ -166,4 +166,5 @@ def _opening(comparison: Comparison, names: list[str], most: LargestChange | Non
         "fade": True,  # of differences only: where nothing changed, the photo shows
         "marks": True,
         "boxes": [],
+        "said": True,
     }

@@ -2,7 +2,7 @@
 
 import { boxesText, readBoxes } from "./box_text.js";
 
-const NAMES = /** @type {const} */ (["token", "layer", "head", "view", "window", "against", "adapter", "opacity", "colormap", "diverging", "percentile", "log", "smooth", "fade", "marks"]);
+const NAMES = /** @type {const} */ (["token", "layer", "head", "view", "window", "against", "adapter", "opacity", "colormap", "diverging", "percentile", "log", "smooth", "fade", "marks", "said"]);
 
 /**
  * @param {Choice} choice

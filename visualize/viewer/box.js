@@ -234,8 +234,10 @@ export function createBoxes(frames, part, choose, changed) {
     });
     const change = answer.numbers[choice.adapter]?.change?.[head];
     if (change && shown.length > 1) parts.push(make("span", { class: "lav-box-one", "data-variant": "change" }, "Δ ", make("b", {}, change[frame])));
+    parts.push(...shown.filter((name) => answer.numbers[name]?.verdict?.[head]).map((name) =>
+      make("span", { class: "lav-box-verdict", "data-verdict": name }, words(name), ` ${answer.numbers[name].verdict?.[head][frame]}`)));
     numbers.replaceChildren(...(parts.length ? parts : [head === "max" ? answer.of_maximum : "The head that is chosen was not recorded for this choice."]));
-    write(about, [answer.about, ...answer.notes].join(" "));
+    write(about, [answer.about, ...answer.said, ...answer.notes].join(" "));
     const heads = answer.heads[choice.adapter] ?? [];
     best.replaceChildren(...(heads.length ? [make("span", {}, "Largest share in the box, ", words(choice.adapter), ":"), ...heads.map(({ layer, head: number, text }) =>
       make("button", { type: "button", class: "lav-small", "data-best": `${layer}-${number}`, onclick: () => choose({ layer, head: number, token: recordedChoice(scene) }) }, `layer ${layer} · head ${number} · ${text}`))] : []));

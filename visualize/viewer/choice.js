@@ -137,6 +137,7 @@ export function fitted(scene, wanted) {
     smooth: (value) => typeof value === "boolean",
     fade: (value) => typeof value === "boolean",
     marks: (value) => typeof value === "boolean",
+    said: (value) => typeof value === "boolean",
     boxes: (value) => areBoxes(value, scene.image_size),
     aside: (value) => value === null || may.head(value),
   };

@@ -23,6 +23,8 @@ interface Choice {
   readonly smooth: boolean;
   readonly fade: boolean;
   readonly marks: boolean;
+  /** Whether the points and boxes that the answers say are drawn. */
+  readonly said: boolean;
   /** What a person drew: boxes in whole pixels of the photo, whose union is measured. */
   readonly boxes: readonly Box[];
   /** What was put aside of the heads by a view that has no single ones. */
@@ -148,7 +150,9 @@ interface BoxNumbers {
   notes: string[];
   about: string;
   of_maximum: string;
-  numbers: Record<string, Record<"share" | "ratio" | "hit", Record<string, string[]>> & { change?: Record<string, string[]> }>;
+  numbers: Record<string, Record<"share" | "ratio" | "hit", Record<string, string[]>> & { change?: Record<string, string[]>; verdict?: Record<string, string[]> }>;
+  /** Where any variant says a place, a sentence per variant: how many of its heads look inside, how many of its places lie there. */
+  said: string[];
   matrix: Record<string, Partial<Record<MatrixName, MatrixMeasure>>>;
   heads: Record<string, { layer: number; head: number; text: string }[]>;
   top: Record<string, HeadSet | "">;
@@ -174,6 +178,24 @@ interface Answer {
   parts: number | null;
 }
 
+/** What a variant's marks look like: words for a legend, sides of the figure around a point, dashes of a box. */
+interface SaidStyle {
+  words: string;
+  colour: string;
+  sides: number;
+  dash: [number, number];
+}
+/** The points and boxes that a variant says; `pixels` are (x, y) on the photo, of a box its two corners. */
+interface SaidWords {
+  adapter: string;
+  own: boolean;
+  replayed: boolean;
+  places: { kind: "point" | "box"; key: string; label: string; numbers: { text: string; span: [number, number]; tokens: number[] }[]; unit: string; pixels: [number, number][]; on_photo: boolean }[];
+  unread: { text: string; why: string }[];
+  style: SaidStyle;
+  line: string;
+}
+
 interface Scene {
   grid: [number, number];
   image_size: [number, number];
@@ -190,6 +212,7 @@ interface Scene {
   bars: Record<string, number[][]>;
   changed: Changes;
   answers: Answer[];
+  said: SaidWords[];
   prompt: string;
   warnings: string[];
   notes: string[];

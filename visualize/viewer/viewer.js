@@ -21,6 +21,7 @@ import { createNumbers } from "./numbers.js";
 import { createPanes } from "./panes.js";
 import { createPhoto } from "./photo.js";
 import { createPlay, nextStep } from "./play.js";
+import { createSaid } from "./said.js";
 import { createShelf } from "./shelf.js";
 import { createShares } from "./shares.js";
 import { codeOf, createStatus } from "./status.js";
@@ -76,6 +77,7 @@ export function createViewer(root, { auto = false } = {}) {
   const status = createStatus(panes.element);
   const hover = createHover(panes.frames, zoom.part);
   const boxes = createBoxes(panes.frames, zoom.part, (change) => choose(change), queue);
+  const said = createSaid(panes.frames, (change) => choose(change));
   const chips = createChips({ choose, preview, replay });
   const strip = createStrip(choose);
   const shares = createShares(choose);
@@ -99,7 +101,7 @@ export function createViewer(root, { auto = false } = {}) {
   root.hidden = true;
   root.replaceChildren(chips.element,
     make("section", { class: "lav-card lav-looking", "aria-label": "Pictures" },
-      make("div", { class: "lav-top" }, where, createTools(boxes.tool, zoom)), staleLine, status.element, panes.element, boxes.element, hover.readout, strip.element, controls.element, heads.element, createKeysLine()),
+      make("div", { class: "lav-top" }, where, createTools(boxes.tool, zoom)), staleLine, status.element, panes.element, said.element, boxes.element, hover.readout, strip.element, controls.element, heads.element, createKeysLine()),
     make("div", { class: "lav-below" }, matrix.element, numbers.element, shares.element), cards.element);
 
   const silence = listenToKeys(root, {
@@ -177,6 +179,7 @@ export function createViewer(root, { auto = false } = {}) {
       keepingFocus(root, () => chips.show(scene, source, shown.adapter, changed));
       chips.most.replaceChildren(...(changed ? mostChangedButtons(scene, changed, shown.adapter, choose) : []));
     }
+    said.draw(now, zoom.part());
     cards.draw(shown);
     const effect = cards.now("heads");
     const chance = cards.now("chance");

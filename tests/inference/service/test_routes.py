@@ -226,7 +226,7 @@ def test_a_json_value_of_another_kind_is_refused_with_its_name_what_is_expected_
         ({"adapter": ["base", "base"]}, "may appear once; got base, base."),
         ({"answer_from": "find-red"}, "one of the variants asked (base) or own; not 'find-red'."),
         ({"head": "-1"}, "head must be a 0-based index, 'mean', 'max' or heads such as L1H3,L0H2; not '-1'."),
-        ({"token": "-1"}, "token must be a 0-based index into tokens, or 'answer'; not '-1'."),
+        ({"token": "-1"}, "token must be a 0-based index into tokens, 'answer' or 'digits'; not '-1'."),
         ({"scale": "0_5"}, "scale must be a number from 0 to 4; not '0_5'."),
         ({"scale": "５"}, "scale must be a number from 0 to 4; not '５'."),
         ({"max_new_tokens": "16.5"}, "not '16.5'."),

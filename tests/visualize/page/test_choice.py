@@ -33,6 +33,7 @@ def test_what_a_browser_sends_is_read_and_what_it_leaves_out_is_usual(pair):
         "log": True,
         "percentile": 95,
         "boxes": [[3, 5, 20, 40], [-4, 50, 20, 200]],
+        "said": False,
     }
     cut = ((3, 5, 20, 40), (0, 50, 20, 100))  # the photo is 60 × 100
     assert asdict(Choice.read(sent | {"unknown": 1}, pair)) == sent | {"boxes": cut}
@@ -53,6 +54,7 @@ def test_what_a_browser_sends_is_read_and_what_it_leaves_out_is_usual(pair):
         "log": False,
         "percentile": 100.0,
         "boxes": (),
+        "said": True,
     }
 
 

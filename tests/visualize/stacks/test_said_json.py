@@ -11,6 +11,7 @@ from tests.visualize.read_body import read_body
 from tests.visualize.said_answers import answering, spelled
 from visualize import box_scores
 from visualize.analysis_json import analysis_json
+from visualize.pictures.said_marks import style_json
 from visualize.stacks.box_body import box_body, box_json
 from visualize.stacks.scene import scene_json
 from visualize.stacks.stack_body import stack_body
@@ -43,8 +44,11 @@ def test_a_scene_has_the_places_as_said_with_their_pixels(pair):
         "replayed": False,
         "places": [],
         "unread": [{"text": "(5, ", "why": "the answer ends within it"}],
+        "style": {"words": "orange cross or dashes", "colour": "#e69f00", "sides": 0, "dash": [9, 5]},
+        "line": "base says no place, not read: “(5, ”, the answer ends within it",
     }
     assert (second["adapter"], second["own"], second["replayed"], second["unread"]) == ("find-red", True, True, [])
+    assert (second["style"], second["line"]) == (style_json(1), "find-red says 53, 30 (x, y in pixels)")
     (place,) = second["places"]
     x, y = place.pop("numbers")
     assert place == {
@@ -126,7 +130,8 @@ def test_a_program_gets_the_same_of_a_box(pair):
 
 def test_a_program_gets_places_beside_where_they_are_looked_at(pair):
     first, second = json.loads(json.dumps(analysis_json(pair, layer=1), allow_nan=False))["said"]
-    assert {key: value for key, value in second.items() if key != "looked"} == scene_json(pair)["said"][1]
+    drawn = {"style": style_json(1), "line": "find-red says 53, 30 (x, y in pixels)"}
+    assert {key: value for key, value in second.items() if key != "looked"} | drawn == scene_json(pair)["said"][1]
     assert second["looked"] == {
         "at": [50, 30],
         "pixels": 3,
