@@ -122,6 +122,7 @@ def test_every_pane_has_what_both_of_its_variants_say(pair):
 
 
 def test_marks_follow_the_size_of_the_picture(pair):
+    assert SaidMark(0, ((10, 20), (1, 2))).scaled(2, 3) == SaidMark(0, ((30, 40), (3, 4)))  # twice as high
     shown = panes(pair, AT, adapter="find-red", original_image=photo((120, 200)))
     assert shown.base.drawing.marks.said[-1] == SaidMark(1, ((100, 30),))
     drawing = panes(pair, AT, adapter="find-red").base.drawing
