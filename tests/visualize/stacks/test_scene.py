@@ -154,6 +154,7 @@ def test_the_largest_change_is_that_of_all_variants_and_answer_tokens_and_the_sc
         "fade": True,
         "marks": True,
         "boxes": [],
+        "said": True,
     }
 
 
