@@ -108,7 +108,7 @@ def middles(page: Page, variant: str, pane: int = 0) -> list[list[float]]:
 
 def test_every_pane_marks_what_both_variants_say_at_its_place(browser: Browser):
     with opened(browser, given()) as (page, _):
-        expect(page.locator(".lav-said")).to_be_visible()
+        expect(page.locator(".lav-spoken")).to_be_visible()
         for pane in range(3):
             assert middles(page, "base", pane) == [pytest.approx([0.1, 0.9], abs=0.004)]
             assert middles(page, "find-red", pane) == [pytest.approx([0.53, 0.5], abs=0.004)]
@@ -158,7 +158,7 @@ def test_a_said_box_is_dashed_and_words_of_an_answer_stay_words(browser: Browser
 def test_without_a_place_there_is_no_legend(browser: Browser):
     plain = comparison(recording(), recording("find-red", seed=1), image=photo(SIZE))
     with opened(browser, plain) as (page, _):
-        expect(page.locator(".lav-said")).to_be_hidden()
+        expect(page.locator(".lav-spoken")).to_be_hidden()
         expect(page.locator(".lav-said-marks g")).to_have_count(0)
 
 

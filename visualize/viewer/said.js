@@ -15,7 +15,7 @@ export function createSaid(frames, choose) {
   const layers = frames.map((frame) => frame.appendChild(svg("svg", { class: "lav-said-marks", "aria-hidden": "true" })));
   const list = make("ul", { class: "lav-said-list" });
   const toggle = make("input", { type: "checkbox", "data-choice": "said", onchange: () => choose({ said: toggle.checked }) });
-  const element = make("section", { class: "lav-said", "aria-label": "What the answers say", hidden: true }, list,
+  const element = make("section", { class: "lav-spoken", "aria-label": "What the answers say", hidden: true }, list,
     make("label", { class: "lav-check" }, toggle, "mark what they say"));
   let drawn = "";
   let listed = "";
