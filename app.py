@@ -102,7 +102,7 @@ class Visualizer(gr.Blocks):
             _, address, share_url = self.launch(**self.launch_options(), prevent_thread_lock=True, quiet=True)
         except OSError as error:
             return _cannot_listen("", settings.host, settings.port, error)
-        self.server.config.timeout_graceful_shutdown = 2  # seconds that answers under way have, when it ends
+        self.server.config.timeout_graceful_shutdown = 4  # seconds that answers under way have, when it ends
         _log.info("the page is on %s", address)
         if share_url:
             _log.info("and for everyone on %s", share_url)

@@ -5,14 +5,16 @@ from typing import Any
 
 import gradio as gr
 import pytest
+from starlette.testclient import TestClient
 
 from inference.errors import InputError
 from inference.service.addresses import refuse_addresses
 from inference.settings import Settings
-from tests.built_page import build
+from tests.built_page import build, build_server
 from tests.scripted_backend import ScriptedBackend
 
 ELSEWHERE = {"path": "http://elsewhere.invalid/a.png", "meta": {"_type": "gradio.FileData"}}
+ADDRESSES = ["http://elsewhere.invalid/a", "https://elsewhere.invalid/a", "http:%2F%2Felsewhere.invalid"]
 UPLOADED = {"path": "/tmp/gradio/a.png", "url": "http://127.0.0.1:7860/gradio_api/file=/tmp/gradio/a.png"}
 
 
@@ -52,3 +54,19 @@ def test_no_event_of_the_page_lets_gradio_fetch_anything(monkeypatch: pytest.Mon
             with pytest.raises(gr.Error, match="not fetched"):
                 asyncio.run(demo.preprocess_data(fn, [ELSEWHERE] * len(fn.inputs), None))
     assert asked == []
+
+
+@pytest.mark.parametrize("way", ["file", "proxy"])
+@pytest.mark.parametrize("address", ADDRESSES)
+def test_no_route_of_gradio_fetches_an_address(monkeypatch: pytest.MonkeyPatch, way: str, address: str):
+    asked: list[str] = []
+
+    async def fetch(url: str, *more: Any) -> str:
+        asked.append(url)
+        raise ValueError
+
+    monkeypatch.setattr("safehttpx.async_validate_url", fetch)
+    with TestClient(build_server(Settings(model="scripted"), ScriptedBackend)) as client:
+        answer = client.get(f"/gradio_api/{way}={address}", follow_redirects=False)
+    assert (answer.status_code, asked) == (404, [])
+    assert answer.json()["error"]["code"] == "not_found"

@@ -5,6 +5,7 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -314,3 +315,19 @@ def test_addresses_long_gone_are_forgotten():
     now = 61.0
     rate.admit("another")
     assert rate.addresses == 1
+
+
+def test_when_the_process_ends_work_is_stopped_and_what_visitors_left_is_deleted(tmp_path: Path):
+    gate, photo = threading.Event(), tmp_path / "photo.png"
+    photo.write_bytes(b"a visitor's")
+    service = service_over(ScriptedBackend(gate=gate))
+    session = service.session("one")
+    service.own_file(session, photo)
+    stop = session.begin("analysis", "key")
+    events = service.answer(request(), address="a", session=session, cancelled=stop)
+    next(events)
+    service.close()
+    gate.set()
+    with pytest.raises(CancelledError):
+        list(events)
+    assert not photo.exists()
