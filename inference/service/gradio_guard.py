@@ -27,6 +27,7 @@ _UPLOAD = "/gradio_api/upload"
 _CLOSED = (
     "/gradio_api/deep_link",
     "/gradio_api/proxy=",
+    "/gradio_api/file=http",
     "/gradio_api/stream/",
     "/gradio_api/component_server",
     "/gradio_api/process_recording",

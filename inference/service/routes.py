@@ -71,10 +71,6 @@ def app_kwargs(service: AnalysisService) -> dict[str, Any]:
     settings = service.settings
     guarded = RouteGuard(_api(service), settings.auth, settings.limits.max_upload_bytes)
     paths = ("/api", "/api/{rest:path}", "/docs", "/openapi.json", "/visits/{rest:path}", "/viewer/{rest:path}")
-    paths += (
-        "/gradio_api/file=http{rest:path}",
-        "/gradio_api/proxy={rest:path}",
-    )  # Gradio would fetch these
     return {
         "routes": [Route(path, guarded) for path in paths],
         "lifespan": guarded_lifespan(service),
