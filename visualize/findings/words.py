@@ -4,7 +4,7 @@ Signs are said in words where a sentence has room for them; a minus is the real 
 """
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 
 from inference.explanations import Explanation
 from visualize.numbers.caption import plain, quoted
@@ -83,11 +83,6 @@ def runs(layers: Iterable[int]) -> str:
     texts = [str(first) if first == last else f"{first}–{last}" for first, last in found]
     single = len(found) == 1 and found[0][0] == found[0][1]
     return f"{'layer' if single else 'layers'} {', '.join(texts)}"
-
-
-def listed(parts: Sequence[str]) -> str:
-    """`a, b and c`."""
-    return parts[0] if len(parts) == 1 else f"{', '.join(parts[:-1])} and {parts[-1]}"
 
 
 def counted(count: int, noun: str) -> str:
