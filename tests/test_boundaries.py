@@ -46,6 +46,7 @@ ALLOWED = {
     "inference/service/endpoints.py": {"gradio"},
     "inference/service/exports.py": {"gradio"},
     "inference/service/handlers.py": {"gradio"},
+    "inference/service/page_events.py": {"gradio"},
     "inference/service/uploads.py": {"gradio"},
     "inference/service/view.py": {"gradio"},
     "app.py": {"gradio"},

@@ -106,7 +106,7 @@ def test_refusals_are_counted_once_each_at_whichever_door():
     with pytest.raises(InputError):
         service.result(asked("x" * 21), address="here")
     with pytest.raises(InputError):
-        service.decode(b"no picture")
+        service.decode(b"no picture", "here")
     service.admit("here")
     with pytest.raises(BusyError):
         service.result(asked(), address="here")
