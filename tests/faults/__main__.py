@@ -31,7 +31,7 @@ class Table:
 
 if __name__ == "__main__":
     table = Table()
-    options = ["-n", "0", "-p", "no:randomly", "-m", "slow or not slow", *sys.argv[1:]]
+    options = ["-n", "0", "-p", "no:randomly", "-m", "hostile or not hostile", *sys.argv[1:]]
     code = pytest.main([*options, str(Path(__file__).parent)], plugins=[table])
     print("\n".join(table.lines()))
     sys.exit(code)

@@ -4,8 +4,8 @@ from collections.abc import Callable
 
 import pytest
 
-#: How often a fault is met: once in a plain run, five times with the slow tests.
-TIMES = pytest.mark.parametrize("times", [1, pytest.param(5, marks=pytest.mark.slow)])
+#: How often a fault is met: once, and five times with the hostile tests.
+TIMES = pytest.mark.parametrize("times", [1, pytest.param(5, marks=pytest.mark.hostile)])
 
 
 @pytest.fixture
