@@ -26,8 +26,6 @@ _UPLOAD = "/gradio_api/upload"
 #: Of Gradio's routes (read in gradio 6.31, routes.py), those that write files, fetch addresses or run what we have not.
 _CLOSED = (
     "/gradio_api/deep_link",
-    "/gradio_api/proxy=",
-    "/gradio_api/file=http",
     "/gradio_api/stream/",
     "/gradio_api/component_server",
     "/gradio_api/process_recording",
@@ -42,6 +40,7 @@ _CLOSED = (
     "/monitoring",
     "/svelte",
 )
+_FETCHING = ("/proxy=", "/file=http")  # under whatever prefix: Gradio would fetch the address behind them
 EVENT_BYTES = 512 * 1024  # the body of an event: words, names and choices
 UPLOADS_AT_ONCE, ALL_UPLOADS_AT_ONCE = 4, 24  # of one address, and in all
 UPLOAD_SECONDS = 120.0  # that an upload may take: who sends it drop by drop holds a place meanwhile
@@ -66,11 +65,12 @@ class GradioGuard:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Pass a request on, or answer for the application."""
         path = str(scope.get("path", ""))
-        if scope["type"] != "http" or not path.startswith(("/gradio_api/", *_CLOSED)):
+        closed = path.startswith(_CLOSED) or any(each in path for each in _FETCHING)
+        if scope["type"] != "http" or not (closed or path.startswith("/gradio_api/")):
             return await self._app(scope, receive, send)
         address = str((scope.get("client") or ("unknown",))[0])
         try:
-            if path.startswith(_CLOSED):
+            if closed:
                 raise NotFoundError("This server has no such route.", "GET /docs lists the routes.")
             if scope["method"] != "POST":
                 await self._app(scope, receive, send)

@@ -33,6 +33,11 @@ def counted(folder: Path) -> Iterator[Page]:
         yield page
 
 
+def is_ours(answer: object) -> bool:
+    """Whether an answer came to its end."""
+    return isinstance(answer, httpx.Response) and answer.headers["content-type"] == "application/json"
+
+
 def number(page: Page, name: str) -> float:
     """One of an operator's numbers, all of its labels together."""
     text = httpx.get(page.metrics, timeout=PATIENCE).text
@@ -99,7 +104,7 @@ def test_a_process_that_is_asked_to_end_during_work_ends_soon_and_in_good_order(
             for thread in threads:
                 thread.join()
         assert "Traceback" not in page.log()
-        told += [each.json()["error"] for each in answers if isinstance(each, httpx.Response)]  # the others: cut off
+        told += [each.json()["error"] for each in answers if is_ours(each)]  # the others were cut off
         answers.clear()
     sentences = " / ".join(dict.fromkeys(f"{each['message']} {each['hint']}".strip() for each in told))
     saw(f"{asked_by.name} during work", f"{sentences or 'the connection ends'} (exit code 0)", times)

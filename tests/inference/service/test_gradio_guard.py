@@ -181,6 +181,8 @@ def test_routes_that_the_page_does_not_use_are_closed(folder: Path):
             "deep_link?session_hash=one",
             "gradio_api/deep_link?session_hash=one",
             "gradio_api/proxy=https://example.org/",
+            "any/gradio_api/proxy=https://example.org/",
+            "gradio_api/file=https://example.org/photo.png",
             "gradio_api/stream/a/b/1/playlist.m3u8",
             "gradio_api/vibe-code",
             "gradio_api/runs",
