@@ -40,7 +40,7 @@ _CLOSED = (
     "/monitoring",
     "/svelte",
 )
-_FETCHING = ("/proxy=", "/file=http")  # under whatever prefix: Gradio would fetch the address behind them
+_FETCHING = ("/proxy=", "/file=http", "/file/http")  # under whatever prefix: Gradio would fetch the address behind them
 EVENT_BYTES = 512 * 1024  # the body of an event: words, names and choices
 UPLOADS_AT_ONCE, ALL_UPLOADS_AT_ONCE = 4, 24  # of one address, and in all
 UPLOAD_SECONDS = 120.0  # that an upload may take: who sends it drop by drop holds a place meanwhile

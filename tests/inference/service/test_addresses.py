@@ -56,7 +56,7 @@ def test_no_event_of_the_page_lets_gradio_fetch_anything(monkeypatch: pytest.Mon
     assert asked == []
 
 
-@pytest.mark.parametrize("way", ["gradio_api/file", "gradio_api/proxy", "file", "proxy"])
+@pytest.mark.parametrize("way", ["gradio_api/file=", "gradio_api/file/", "gradio_api/proxy=", "file=", "proxy="])
 @pytest.mark.parametrize("address", ADDRESSES)
 def test_no_route_of_gradio_fetches_an_address(monkeypatch: pytest.MonkeyPatch, way: str, address: str):
     asked: list[str] = []
@@ -67,6 +67,6 @@ def test_no_route_of_gradio_fetches_an_address(monkeypatch: pytest.MonkeyPatch, 
 
     monkeypatch.setattr("safehttpx.async_validate_url", fetch)
     with TestClient(build_server(Settings(model="scripted"), ScriptedBackend)) as client:
-        answer = client.get(f"/{way}={address}", follow_redirects=False)
+        answer = client.get(f"/{way}{address}", follow_redirects=False)
     assert (answer.status_code, asked) == (404, [])
     assert answer.json()["error"]["code"] == "not_found"

@@ -322,6 +322,7 @@ def test_when_the_process_ends_work_is_stopped_and_what_visitors_left_is_deleted
     photo.write_bytes(b"a visitor's")
     service = service_over(ScriptedBackend(gate=gate))
     session = service.session("one")
+    service.uploads.add("a", [photo])
     service.own_file(session, photo)
     stop = session.begin("analysis", "key")
     events = service.answer(request(), address="a", session=session, cancelled=stop)

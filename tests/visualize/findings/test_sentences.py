@@ -303,7 +303,7 @@ def test_a_margin_whose_parts_cancel_out_did_not_change_and_has_no_probability()
 
 @pytest.mark.parametrize(
     ("floor", "words"),
-    [(0.0029, "far below"), (0.0031, "below"), (0.0299, "below"), (0.03, "not below"), (1, "not below")],
+    [(0.0029, "far below"), (0.0031, "below"), (0.0299, "below"), (0.03, "not below"), (1.0, "not below")],
 )
 def test_arithmetic_alone_is_compared_with_the_largest_random_adapter(floor, words):
     said = finding(replace(chance(), floor=np.full((LAYERS, HEADS), floor))).details[0]

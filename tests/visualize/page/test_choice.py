@@ -74,7 +74,7 @@ def test_a_set_of_heads_is_read_from_its_text_and_written_so_again(pair):
 def test_a_choice_is_written_with_its_variants_by_name(pair):
     usual = {"layer": 1, "token": 7, "window": 0, "head": "mean", "view": "raw"}
     usual |= {"colormap": "viridis", "diverging": "RdBu_r", "opacity": 0.6, "smooth": True, "fade": False}
-    usual |= {"log": False, "percentile": 100.0, "boxes": []}
+    usual |= {"log": False, "percentile": 100.0, "boxes": [], "said": True}
     assert Choice(1, 7).json(pair) == usual | {"against": "base", "adapter": "find-red"}
     assert Choice(1, 7, against="find-red").json(pair) == usual | {"against": "find-red", "adapter": "base"}
     alone = Choice(1, (7, 8), against="find-red", adapter="find-red").json(pair)
