@@ -17,6 +17,8 @@ from tests.faults.conftest import TIMES
 from tests.faults.served import ENDED_WITHIN, PATIENCE, Page, png, started
 from tests.test_start import free_port
 
+pytestmark = pytest.mark.slow  # each starts the page, some in a machine of its own kind
+
 
 @pytest.fixture(scope="module")
 def page(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Page]:

@@ -18,6 +18,8 @@ from tests.faults.conftest import TIMES
 from tests.faults.served import PATIENCE, Page, png, started
 from tests.faults.spaces import memory_of, mounting, nobody
 
+pytestmark = pytest.mark.slow  # each starts the page, some in a machine of its own kind
+
 APP = [sys.executable, "app.py"]
 #: MB of memory in which the page starts with the embedded model, analyzes, and answers again.
 LEAST = 1_024

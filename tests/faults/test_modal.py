@@ -18,6 +18,8 @@ from tests.inference.cloud.conftest import CONTAINERS, PACKAGES, deploy, is_toke
 from tests.inference.service.events import analyze, fields, scene, upload, visitor
 from tests.modal_stand_in import StandIn, run_in_thread
 
+pytestmark = pytest.mark.slow  # each starts the page, some in a machine of its own kind
+
 APP = "goes-away"
 
 

@@ -17,6 +17,8 @@ from tests.conftest import wait_until
 from tests.faults.served import PATIENCE, Page, png, started
 from tests.faults.spaces import without_network
 
+pytestmark = pytest.mark.slow  # each starts the page, some in a machine of its own kind
+
 
 @pytest.fixture
 def offline(request: pytest.FixtureRequest) -> list[str]:
