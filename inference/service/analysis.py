@@ -102,13 +102,10 @@ class AnalysisService:
         self.tickets.end(name)
         self.results.end(name)
 
-    def own_file(self, session: Session, path: Path) -> None:
-        """Delete a file when the session ends, if it came by an upload: no other is anybody's."""
-        if path in self.uploads:
-            self.results.own_file(session.id, path)
-
     def photo(self, session: Session, path: Path, address: str) -> Photo:
         """The photo in an uploaded file, decoded when it is first asked for and kept for the session.
+
+        The file goes with the session, if it came by an upload: no other is anybody's.
 
         Args:
             session: that it is kept for.
@@ -118,6 +115,8 @@ class AnalysisService:
         Raises:
             ImageError: see `Decoder.decode`.
         """
+        if path in self.uploads:
+            self.results.own_file(session.id, path)
         photo = self.results.photo(session.id, path)
         if photo is None:
             photo = self.decode(path.read_bytes(), address)

@@ -48,7 +48,7 @@ def _say(target: BinaryIO, head: dict[str, Any]) -> None:
 
 
 def too_much(what: str) -> ImageStructureError:
-    """What a person is told whose picture took more time or memory than one is given."""
+    """What a person is told whose picture took more time or memory (`what`) than one is given."""
     return ImageStructureError(
         f"The image takes more {what} to decode than one is given here.", "Save it again as PNG or JPEG, or smaller."
     )

@@ -20,7 +20,7 @@ from typing import IO, Any, cast
 import numpy as np
 
 from inference import errors
-from inference.errors import CancelledError, ImageError
+from inference.errors import CancelledError, ImageError, ImageStructureError
 from inference.photo import Photo
 from inference.service.decode_worker import LENGTH, too_much
 from inference.settings import Limits
@@ -70,7 +70,7 @@ class Decoder:
             stop: ends the decoding when it is set.
 
         Raises:
-            ImageError: see `decode_photo`; or it took too much time or memory.
+            ImageError: see `decode_photo`; or it took too much time or memory, or broke its process.
             CancelledError: `stop` was set.
         """
         process = self._take()
@@ -85,7 +85,9 @@ class Decoder:
                 except (OSError, LookupError, TypeError, ValueError) as error:
                     if ended:
                         raise ended[0] from None
-                    raise too_much("memory") from error  # or it broke: of a file that does that, no more is known
+                    raise ImageStructureError(
+                        "The process that decodes the image broke off over it.", "Save it again as PNG or JPEG."
+                    ) from error
             answered = photo.pixels.size // 3 <= LARGE
         finally:
             if answered and not ended:

@@ -19,6 +19,7 @@ from starlette.responses import JSONResponse
 from inference.errors import BadBodyError, BodyTooLargeError, BusyError, NotFoundError, VisualizerError
 from inference.service.middleware import ASGIApp, Message, Receive, Scope, Send, error_json
 from inference.service.rate_limit import RateLimit
+from inference.service.slots import counted
 from inference.service.uploads import Uploads
 from inference.settings import Limits
 
@@ -114,12 +115,8 @@ class GradioGuard:
                 "Try again in a moment.",
                 5.0,
             )
-        self._sending[address] += 1
-        try:
+        with counted(self._sending, address):
             yield
-        finally:
-            self._sending[address] -= 1
-            self._sending += Counter()  # forgets whom nothing is counted of
 
     def _check_session(self, address: str, body: bytes) -> None:
         """Count a session's name that was not heard before.

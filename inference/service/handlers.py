@@ -93,9 +93,7 @@ class Handlers:
             return gr.skip(), gr.skip()
         session = self._session(request)
         try:
-            path = uploaded(image)
-            self.service.own_file(session, path)
-            photo = self.service.photo(session, path, address_of(request))
+            photo = self.service.photo(session, uploaded(image), address_of(request))
         except VisualizerError as error:
             return None, refusal(error)
         self.service.expect()

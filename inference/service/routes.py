@@ -35,6 +35,7 @@ from inference.service.middleware import RouteGuard, error_json
 from inference.service.origins import OriginGuard, names_of
 from inference.service.request_ids import RequestIds
 from inference.service.schema import AnalyzeFields, ExplainFields, parse
+from inference.service.slots import counted
 from inference.settings import Limits
 from visualize.analysis_json import adapter_json, model_json
 from visualize.findings.explanation_json import explanation_json
@@ -207,12 +208,8 @@ class _Routes:
             raise self._service.queue.full()
         if self._asked[address] >= min(self._service.queue.share, most):
             raise self._service.queue.used_up()
-        self._asked[address] += 1
-        try:
+        with counted(self._asked, address):
             yield
-        finally:
-            self._asked[address] -= 1
-            self._asked += Counter()  # forgets whom nothing is counted of
 
     async def _fields(self, request: Request, model: type[Fields]) -> Fields:
         try:

@@ -49,6 +49,23 @@ class Slots:
                 self._moved.notify_all()
 
 
+@contextmanager
+def counted(taken: Counter[str], address: str) -> Iterator[None]:
+    """Count one more of an address for as long as the context lasts; whom nothing is counted of is forgotten.
+
+    Args:
+        taken: how many each address has; changed by one thread at a time.
+        address: whose.
+    """
+    taken[address] += 1
+    try:
+        yield
+    finally:
+        taken[address] -= 1
+        if not taken[address]:
+            del taken[address]
+
+
 def check_stop(stop: threading.Event | None) -> None:
     """Go on, unless `stop` is set.
 

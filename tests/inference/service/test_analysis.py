@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from inference.errors import BackendError, BusyError, CancelledError, InputError, UnexpectedError
+from inference.errors import BackendError, BusyError, CancelledError, InputError, NotAnImageError, UnexpectedError
 from inference.photo import Photo, upright_rgb
 from inference.records import AdapterInfo, AnswerToken, Progress
 from inference.request import Request
@@ -323,7 +323,8 @@ def test_when_the_process_ends_work_is_stopped_and_what_visitors_left_is_deleted
     service = service_over(ScriptedBackend(gate=gate))
     session = service.session("one")
     service.uploads.add("a", [photo])
-    service.own_file(session, photo)
+    with pytest.raises(NotAnImageError):
+        service.photo(session, photo, "a")  # it is the visitor's from then on
     stop = session.begin("analysis", "key")
     events = service.answer(request(), address="a", session=session, cancelled=stop)
     next(events)

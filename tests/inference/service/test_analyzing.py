@@ -249,10 +249,12 @@ def test_visits_do_not_see_each_other(page: Any, uploads: Path):
     assert Exports(page.service).numbers(done.key, look(page, done), visitor("two"))[0] is None
 
 
-def test_a_visit_that_ends_leaves_nothing(page: Any, uploads: Path):
+@pytest.mark.parametrize("received", [True, False])
+def test_a_visit_that_ends_leaves_nothing(page: Any, uploads: Path, received: bool):
     image = upload(uploads)
     page.service.uploads.add("192.0.2.1", [Path(image["path"])])
-    page.receive(image, visitor())
+    if received:
+        page.receive(image, visitor())
     analyze(page, image)
     assert page.service.results.nbytes > 0
     page.leave(visitor())
