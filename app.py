@@ -7,7 +7,6 @@ template here has a place for a value.
 
 import logging
 import os
-import socket
 import sys
 from collections.abc import Callable
 from functools import cache, partial
@@ -36,6 +35,7 @@ from inference.service.endpoints import Endpoints
 from inference.service.examples import examples, first_result
 from inference.service.exports import Exports
 from inference.service.handlers import Handlers
+from inference.service.listening import cannot_listen
 from inference.service.metrics_server import serve
 from inference.service.origins import names_of
 from inference.service.routes import TITLE, app_kwargs
@@ -97,11 +97,11 @@ class Visualizer(gr.Blocks):
                 serve(self.service.metrics.registry, settings.metrics_host, settings.metrics_port, names)
                 _log.info("numbers are on http://%s:%d/metrics", settings.metrics_host, settings.metrics_port)
         except OSError as error:
-            return _cannot_listen("metrics-", settings.metrics_host, settings.metrics_port, error)
+            return cannot_listen("metrics-", settings.metrics_host, settings.metrics_port, error)
         try:
             _, address, share_url = self.launch(**self.launch_options(), prevent_thread_lock=True, quiet=True)
         except OSError as error:
-            return _cannot_listen("", settings.host, settings.port, error)
+            return cannot_listen("", settings.host, settings.port, error)
         self.server.config.timeout_graceful_shutdown = 4  # seconds that answers under way have, when it ends
         _log.info("the page is on %s", address)
         if share_url:
@@ -317,24 +317,6 @@ def _part(name: str, value: Json) -> gr.HTML:
 @cache
 def _script() -> str:
     return (FOLDER / "page.js").read_text(encoding="utf-8")
-
-
-def _cannot_listen(which: str, host: str, port: int, error: OSError) -> int:
-    reason = _why_not(host, port) or str(error)
-    _log.error("cannot listen on %s:%d: %s; choose another --%shost or --%sport", host, port, reason, which, which)
-    return 2
-
-
-def _why_not(host: str, port: int) -> str:
-    """What the system says of listening there; Gradio tells of every failure that no port is free."""
-    try:
-        family, *_, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
-        with socket.socket(family) as probe:
-            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # what was closed a moment ago is free
-            probe.bind(address)
-    except OSError as error:
-        return error.strerror or str(error)
-    return ""
 
 
 def _open(settings: Settings) -> Backend:

@@ -9,9 +9,7 @@ import hashlib
 import json
 import threading
 from collections.abc import Callable, Generator, Mapping
-from dataclasses import replace
 from pathlib import Path
-from typing import get_args
 
 from inference.backend import Backend
 from inference.errors import (
@@ -31,6 +29,7 @@ from inference.service.gradio_guard import LONGEST_NAME
 from inference.service.lazy_backend import LazyBackend
 from inference.service.metrics import Metrics
 from inference.service.rate_limit import RateLimit
+from inference.service.replayed_heads import all_views, has_heads, replay_of, with_heads_of
 from inference.service.request_queue import RequestQueue
 from inference.service.results import Explained, Result, ResultCache
 from inference.service.session import Session
@@ -39,7 +38,6 @@ from inference.service.tickets import EVERYONE, Tickets
 from inference.service.uploads import Uploads
 from inference.service.worker import Worker
 from inference.settings import Settings
-from visualize.numbers.views import VIEWS, View
 
 
 class AnalysisService:
@@ -338,12 +336,12 @@ class AnalysisService:
         written = self.results.get(session, key)
         if written is None:
             raise NotFoundError("This result is no longer kept.", "Press Analyze to get it again.")
-        if focus is None or _has_heads(written, focus, views):
+        if focus is None or has_heads(written, focus, views):
             return written
         replayed = self._replayed(session, written, focus, views)
         if replayed is None:
             raise NotRecordedError("The heads of this token are not recorded yet.", "Choose a head to record them.")
-        return _with_heads_of(written, replayed)
+        return with_heads_of(written, replayed)
 
     def with_heads(
         self,
@@ -366,21 +364,21 @@ class AnalysisService:
         Raises:
             VisualizerError: whatever `answer` raises.
         """
-        if _has_heads(written, focus, views):
+        if has_heads(written, focus, views):
             return written
         replayed = self._replayed(session.id, written, focus, views)
         if replayed is not None:
-            return _with_heads_of(written, replayed)
-        request = _replay(written, focus, views)
+            return with_heads_of(written, replayed)
+        request = replay_of(written, focus, views)
         stop = session.begin("heads", digest(request))
-        return _with_heads_of(written, self.result(request, address=address, session=session, cancelled=stop))
+        return with_heads_of(written, self.result(request, address=address, session=session, cancelled=stop))
 
     def _replayed(
         self, session: str | None, written: Result, focus: tuple[int, ...], views: tuple[ExtraView, ...]
     ) -> Result | None:
         """The kept replay that recorded these tokens' heads with these views; one that recorded more will do."""
-        wanted = dict.fromkeys((views, _all_views(written.comparison, focus)))
-        found = (self.results.get(session, digest(_replay(written, focus, each))) for each in wanted)
+        wanted = dict.fromkeys((views, all_views(written.comparison, focus)))
+        found = (self.results.get(session, digest(replay_of(written, focus, each))) for each in wanted)
         return next((each for each in found if each is not None), None)
 
     def _still_kept(self, session: Session, key: str) -> Result | None:
@@ -401,50 +399,6 @@ class AnalysisService:
     def _serving(self, backend: Backend) -> Backend:
         self.queue.serve(backend.at_once())
         return backend
-
-
-def extra_views(comparison: Comparison, focus: tuple[int, ...], view: View) -> tuple[ExtraView, ...]:
-    """What is recorded of tokens beside attention for a view: nothing where it needs nothing, else all that can be."""
-    return () if VIEWS[view].recorded is None else _all_views(comparison, focus)
-
-
-def _all_views(comparison: Comparison, focus: tuple[int, ...]) -> tuple[ExtraView, ...]:
-    """Everything of the answer's tokens, and no gradient of others."""
-    tokens = comparison.recordings[0].tokens
-    answered = all(tokens[index].role in ("answer", "end") for index in focus if index < len(tokens))
-    return tuple(view for view in get_args(ExtraView) if answered or view != "gradient")
-
-
-def _has_heads(written: Result, focus: tuple[int, ...], views: tuple[ExtraView, ...] = ()) -> bool:
-    return set(views) <= set(written.request.views) and all(
-        recording.focus == focus for recording in written.comparison.recordings
-    )
-
-
-def _replay(written: Result, focus: tuple[int, ...], views: tuple[ExtraView, ...] = ()) -> Request:
-    """What records the heads of other tokens, and other views: the same question, its answer replayed."""
-    ids = tuple(shown.id for shown in written.comparison.tokens if shown.role in ("answer", "end")) or None
-    return replace(written.request, answer=ids, focus=focus, views=views)
-
-
-def _with_heads_of(written: Result, replayed: Result) -> Result:
-    """What was written, with the heads of another token in place of its own; all else of the replay is the same."""
-    pairs = list(zip(written.comparison.recordings, replayed.comparison.recordings, strict=True))
-    if any(own.tokens != other.tokens for own, other in pairs):
-        return replayed
-    recordings = tuple(
-        replace(
-            own,
-            focus=other.focus,
-            by_head=other.by_head,
-            general=other.general,
-            gradient=other.gradient,
-            named=other.named,
-            named_alone=other.named_alone,
-        )
-        for own, other in pairs
-    )
-    return replace(written, comparison=replace(written.comparison, recordings=recordings), ranks=replayed.ranks)
 
 
 def _question_key(request: Request, question: Question[Explanation]) -> str:

@@ -9,11 +9,12 @@ import gradio as gr
 
 from inference.errors import CancelledError, SelectionError
 from inference.records import Comparison
-from inference.service.analysis import AnalysisService, extra_views
+from inference.service.analysis import AnalysisService
 from inference.service.cells import cells_of
 from inference.service.failures import unforeseen
 from inference.service.page_events import page_event
 from inference.service.prices import further
+from inference.service.replayed_heads import extra_views
 from inference.service.results import Explained, Result
 from inference.service.schema import QuestionFields, choice_of, parse
 from inference.service.session import Session

@@ -11,9 +11,10 @@ import gradio as gr
 
 from inference.explanations import Explanation
 from inference.records import Comparison
-from inference.service.analysis import AnalysisService, extra_views
+from inference.service.analysis import AnalysisService
 from inference.service.failures import unforeseen
 from inference.service.page_events import page_event
+from inference.service.replayed_heads import extra_views
 from inference.service.schema import choice_of
 from inference.service.uploads import address_of
 from visualize import animation, report_html, sheet

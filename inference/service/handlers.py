@@ -14,10 +14,11 @@ import gradio as gr
 from inference.errors import CancelledError, SelectionError, VisualizerError
 from inference.records import AdapterInfo
 from inference.request import Request, digest
-from inference.service.analysis import AnalysisService, extra_views
+from inference.service.analysis import AnalysisService
 from inference.service.examples import Example
 from inference.service.failures import unforeseen
 from inference.service.page_events import page_event
+from inference.service.replayed_heads import extra_views
 from inference.service.results import Result
 from inference.service.schema import BASE, PageForm, choice_of, with_answer
 from inference.service.session import Session

@@ -20,8 +20,9 @@ from starlette.responses import Response
 from inference.boxes import Box, as_boxes
 from inference.errors import SelectionError
 from inference.records import Comparison
-from inference.service.analysis import AnalysisService, extra_views
+from inference.service.analysis import AnalysisService
 from inference.service.prices import ways
+from inference.service.replayed_heads import extra_views
 from inference.service.results import Result
 from inference.service.schema import Expected, HeadChoice, Index, number_of, parse
 from visualize.findings.cards_json import offers_json
