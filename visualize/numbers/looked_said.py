@@ -49,7 +49,7 @@ class LookedSaid:
         pixels: from there to the nearest said point, or to the nearest edge of a said box: 0 inside.
         cells: the same, in cells: their width across and their height down are both 1.
         share: share of the row's attention, 0–1, in the said boxes and in the cells of the said points together; nan
-            for head "max", which is no row, or where nothing said lies on the photo.
+            for head "max", which is no row, and where nothing said, or more than `MOST_BOXES` places, lie on the photo.
     """
 
     words: Words
@@ -128,7 +128,11 @@ def said_line(words: Words) -> str:
             if len(places) == 1
             else f"{beyond} of them {'reaches' if beyond == 1 else 'reach'} beyond the photo"
         )
+    if len(places) > MOST_BOXES:
+        parts.append(f"whose share of attention is measured of at most {MOST_BOXES} places together")
     parts += [f"not read: “{plain(each.text)}”, {each.why}" for each in unread[:_MOST_SAID]]
+    if len(unread) > _MOST_SAID:
+        parts.append(f"{len(unread) - _MOST_SAID} more not read")
     if not words.replayed and places:
         parts.append("in its own words, while the pictures follow the replayed ones")
     return f"{plain(words.variant)} {', '.join(parts)}"
@@ -162,7 +166,7 @@ def said_area(said: Said, grid: tuple[int, int]) -> tuple[Box, ...]:
     """What is said to be looked at, as boxes inside the photo: said boxes, cut to it, and the cells of said points.
 
     Args:
-        said: the places; of more than `MOST_BOXES`, the first.
+        said: the places.
         grid: (grid_h, grid_w).
     """
     areas = []
@@ -172,7 +176,7 @@ def said_area(said: Said, grid: tuple[int, int]) -> tuple[Box, ...]:
         cut = (max(top, 0.0), max(left, 0.0), min(bottom, float(height)), min(right, float(width)))
         if cut[0] < cut[2] and cut[1] < cut[3]:
             areas.append(cut)
-    return tuple(areas[:MOST_BOXES])
+    return tuple(areas)
 
 
 def _to(point: Point, place: Place) -> Point:
@@ -193,7 +197,7 @@ def _cell_of(place: Place, grid: tuple[int, int]) -> Box:
 
 def _shares(comparison: Comparison, recording: Recording, shown: Stack, said: Said) -> tuple[float, ...]:
     area = said_area(said, comparison.grid)
-    if not area or shown.selections[0].head == "max":
+    if not 0 < len(area) <= MOST_BOXES or shown.selections[0].head == "max":
         return (math.nan,) * len(shown.selections)
     maps: list[FloatArray] = [select(recording, replace(each, view="raw")) for each in shown.selections]
     return tuple(float(box_share(each, area, comparison.image_size)) for each in maps)

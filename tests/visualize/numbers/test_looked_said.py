@@ -10,7 +10,7 @@ from inference.places import Frame
 from tests.visualize.factory import HEADS, LAYERS, comparison, first_answer, photo, recording, tokens
 from tests.visualize.said_answers import answering, spelled
 from visualize import stack
-from visualize.numbers.looked_said import looked_said, point_words, says, words_of
+from visualize.numbers.looked_said import looked_said, point_words, said_line, says, words_of
 
 SIZE, GRID = (60, 100), (3, 5)  # cells of 20 × 20 pixels
 WIDE = (60, 200)  # cells of 20 high, 40 wide
@@ -64,6 +64,23 @@ def test_of_several_places_the_nearest_counts_and_all_share():
     assert found.pixels[:2] == (0, pytest.approx(math.hypot(20, 4)))
     assert found.share[:2] == (pytest.approx(0.501), pytest.approx(0.002))  # two cells: one of them is said twice
     assert says(found.words.said) == "50, 30 and 2 more"
+
+
+def test_the_share_of_more_places_than_are_measured_together_is_none_and_that_is_said():
+    points = [f"[{10 * each}, 500]" for each in range(17)]
+    found = one(", ".join(points[:16]), (1, 0))  # over the cells (1, 0), where the peak is, and none beside it
+    assert found.share[0] == pytest.approx(0.5)
+    assert "share" not in said_line(found.words)
+    found = one(", ".join(points), (1, 0))
+    assert all(map(math.isnan, found.share))
+    assert found.pixels[0] == 0
+    assert "whose share of attention is measured of at most 16 places together" in said_line(found.words)
+
+
+def test_of_much_that_is_not_read_the_rest_is_counted():
+    said = said_line(one(" ".join(['{"bbox_2d": [1, 2, 3]}'] * 6), (0, 0)).words)
+    assert said.count("not read:") == 4
+    assert said.endswith("2 more not read")
 
 
 @pytest.mark.parametrize("answer", ["a red circle", "(1, 2, 3)", '{"point_2d": [1, 2'])
