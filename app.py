@@ -26,6 +26,7 @@ from inference import Backend, Settings, open_backend
 from inference.command_line import parse
 from inference.errors import InputError
 from inference.logs import set_up
+from inference.messages import prompt_text
 from inference.request import NEW_TOKENS
 from inference.service.addresses import refuse_addresses
 from inference.service.analysis import AnalysisService
@@ -197,7 +198,7 @@ def _lay_out_input(handlers: Handlers, limits: Limits) -> InputColumn:
     first, most = handlers.first, limits.max_new_tokens
     shown = Image.fromarray(first.comparison.image) if first else None
     names = [recording.adapter for recording in first.comparison.recordings if recording.adapter] if first else []
-    words = first.comparison.prompt if first else PROMPT
+    words = prompt_text(first.comparison.prompt) if first else PROMPT
     image = gr.Image(shown, label="photo", format="png", height=220, buttons=[], elem_id="photo")
     for example in handlers.examples:  # the files that choosing one gives: they stay, and are everybody's
         image.keep_in_cache.add(getattr(image.postprocess(example.image), "path", ""))

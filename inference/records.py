@@ -17,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from inference.boxes import as_boxes
+from inference.conversation import Conversation
 from inference.errors import CaptureError, InputError, SelectionError, VisualizerError
 
 if TYPE_CHECKING:
@@ -337,9 +338,11 @@ class Comparison:
 
     Attributes:
         model: the base model.
-        prompt, system: the words of the request.
+        prompt, system: the words of the request, or its conversation.
         image: the upright photo, `(height, width, 3)` uint8, 0–255; what the maps lie on.
         grid: the image's cells, (grid_h, grid_w).
+        before: every token before the image, with roles prompt and template: read, but none of their rows is recorded,
+            since none sees the image; `()` in a file that was saved without them.
         tokens: every token after the last image token, then the replayed answer with its end token if it has one; `()`
             where each variant replayed its own answer.
         recordings: in the order of `Request.adapters`.
@@ -348,7 +351,7 @@ class Comparison:
     """
 
     model: ModelInfo
-    prompt: str
+    prompt: str | Conversation
     system: str | None
     image: NDArray[np.uint8] = field(repr=False)
     grid: tuple[int, int]
@@ -356,6 +359,7 @@ class Comparison:
     recordings: tuple[Recording, ...]
     timings: Mapping[str, float] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
+    before: tuple[Token, ...] = ()
 
     def __post_init__(self) -> None:
         if self.image.ndim != 3 or self.image.shape[2] != 3 or self.image.dtype != np.uint8:
@@ -376,6 +380,13 @@ class Comparison:
     def image_size(self) -> tuple[int, int]:
         """(height, width) of the upright photo in pixels."""
         return self.image.shape[0], self.image.shape[1]
+
+    @property
+    def words(self) -> tuple[str, ...]:
+        """All texts that the model was asked with, in order; tools as their JSON."""
+        if isinstance(self.prompt, Conversation):
+            return self.prompt.texts
+        return (*([self.system] if self.system else []), self.prompt)
 
     def recording(self, adapter: str | None) -> Recording:
         """The recording of one variant (None = base).

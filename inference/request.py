@@ -1,4 +1,4 @@
-"""What may be asked: one question about one photo, to be answered by some variants of one model.
+"""What may be asked: one question or conversation about one photo, to be answered by some variants of one model.
 
 A request is checked for being well formed when it is made, and holds its photo decoded. How much of it an operator
 allows is not known here: `inference.limits` says that, at the doors.
@@ -6,7 +6,7 @@ allows is not known here: `inference.limits` says that, at the doors.
 
 import hashlib
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
 from reprlib import repr as shortened
 from typing import get_args
@@ -15,8 +15,10 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from inference.conversation import Conversation
 from inference.errors import InputError, PromptError, SelectionError
 from inference.focus import WORDS, FocusWord
+from inference.messages import prompt_json, read_prompt
 from inference.photo import Photo, upright_rgb
 from inference.records import ExtraView, check_adapter_name
 
@@ -30,8 +32,9 @@ class Request:
 
     Args:
         image: a `Photo`, a PIL image, or an array `(height, width, 3)` uint8; becomes a `Photo`.
-        prompt: the person's words, always plain text: a `<|image_pad|>` in it is just characters.
-        system: system text or None.
+        prompt: the person's words, always plain text: a `<|image_pad|>` in it is just characters; or a conversation,
+            also as the messages of a training set (a list or an object, see `inference.messages`).
+        system: system text or None; a conversation has its own.
         adapters: variants in order; None is the base model; each at most once.
         answer_from: whose answer is replayed through all variants: one of `adapters`, or `"own"` (each its own). The
             default "" is the first that is not base, else base.
@@ -50,7 +53,7 @@ class Request:
     """
 
     image: Photo
-    prompt: str
+    prompt: str | Conversation
     system: str | None
     adapters: tuple[str | None, ...]
     answer_from: str | None
@@ -66,7 +69,7 @@ class Request:
     def __init__(
         self,
         image: Photo | Image.Image | NDArray[np.uint8],
-        prompt: str,
+        prompt: str | Conversation | Sequence[object] | Mapping[str, object],
         system: str | None = None,
         adapters: Sequence[str | None] = (None,),
         answer_from: str | None = "",
@@ -83,7 +86,7 @@ class Request:
         checked = {
             "image": image if isinstance(image, Photo) else upright_rgb(image),
             "prompt": _prompt(prompt),
-            "system": None if system is None else _text("system text", system),
+            "system": None if system is None else _system(system, prompt),
             "adapters": variants,
             "answer_from": _answer_from(answer_from, variants),
             "answer": None if answer is None else _answer(answer),
@@ -98,6 +101,11 @@ class Request:
         for name, value in checked.items():
             object.__setattr__(self, name, value)  # as the generated __init__ of a frozen class does
 
+    @property
+    def conversation(self) -> Conversation:
+        """What is asked, in the one form that an engine reads: plain words are one turn about the image."""
+        return self.prompt if isinstance(self.prompt, Conversation) else Conversation.of(self.prompt, self.system)
+
 
 def digest(request: Request) -> str:
     """Name a request by everything that its answer depends on: the photo with its notes, and every option.
@@ -106,14 +114,31 @@ def digest(request: Request) -> str:
         64 hexadecimal digits (SHA-256).
     """
     options = {field.name: getattr(request, field.name) for field in fields(request) if field.name != "image"}
+    options["prompt"] = prompt_json(request.prompt)
     content = [request.image.digest, request.image.notes, options]
     return hashlib.sha256(json.dumps(content, ensure_ascii=True).encode()).hexdigest()
 
 
-def _prompt(prompt: object) -> str:
-    if not isinstance(prompt, str) or not prompt.strip():
-        raise PromptError("The prompt is empty.", "Ask something about the image.")
-    return _text("prompt", prompt)
+def _prompt(prompt: object) -> str | Conversation:
+    read = read_prompt(prompt)
+    if isinstance(read, str):
+        if not read.strip():
+            raise PromptError("The prompt is empty.", "Ask something about the image.")
+        return _text("prompt", read)
+    if read.images != 1:
+        raise PromptError(
+            f"The conversation has a place for {read.images} images; it must have one for the one image.",
+            'Write <image> into a turn of the user, or the part {"type": "image"}.',
+        )
+    return read
+
+
+def _system(system: object, prompt: object) -> str:
+    if system and not isinstance(prompt, str):
+        raise PromptError(
+            "A conversation brings its own system text; there is another beside it.", "Make it the first of its turns."
+        )
+    return _text("system text", system)
 
 
 def _text(what: str, text: object) -> str:

@@ -23,9 +23,10 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from inference.archive import DAMAGE, Archive, ArchiveError, write_archive
-from inference.errors import CaptureError, InputError
+from inference.errors import CaptureError, InputError, PromptError
 from inference.explanations import EXPLANATIONS, Explanation
 from inference.field_types import check_field_types
+from inference.messages import prompt_json, read_prompt
 from inference.photo import Photo, upright_rgb
 from inference.questions import QUESTIONS, Question
 from inference.records import (
@@ -62,7 +63,7 @@ def load_comparison(path: Path) -> Comparison:
     try:
         with path.open("rb") as file:
             return _join_comparison(Archive(file), None)
-    except (*DAMAGE, CaptureError) as error:
+    except (*DAMAGE, CaptureError, PromptError) as error:
         raise InputError(
             f"{path.name} is not a saved comparison of this tool, or it is damaged{_reason(error)}."
         ) from error
@@ -92,7 +93,7 @@ def unpack_comparison(packed: bytes, image: NDArray[np.uint8]) -> Comparison:
     """
     try:
         return _join_comparison(Archive(io.BytesIO(packed)), image)
-    except (*DAMAGE, CaptureError) as error:
+    except (*DAMAGE, CaptureError, PromptError) as error:
         raise InputError(f"These bytes are no packed comparison{_reason(error)}.") from error
 
 
@@ -104,6 +105,7 @@ def split_comparison(
     header: dict[str, Any] = {"format": _FORMAT, "exponents": {}}
     header |= {each.name: getattr(comparison, each.name) for each in fields(Comparison) if each.name != "image"}
     header |= {"model": asdict(comparison.model), "timings": dict(comparison.timings)}
+    header |= {"prompt": prompt_json(comparison.prompt), "before": [asdict(token) for token in comparison.before]}
     header |= {"tokens": [asdict(token) for token in comparison.tokens], "recordings": []}
     for index, recording in enumerate(comparison.recordings):
         values = {each.name: getattr(recording, each.name) for each in fields(Recording)}
@@ -137,8 +139,10 @@ def _join_comparison(archive: Archive, image: NDArray[np.uint8] | None) -> Compa
         recordings.append(Recording(**values))
     comparison = Comparison(
         model=model,
+        prompt=read_prompt(header.pop("prompt")),
         grid=grid,
         image=archive.array("image", (None, None, 3), np.uint8, most=_PHOTO_BYTES) if image is None else image,
+        before=_tokens(header.pop("before", [])),
         tokens=_tokens(header.pop("tokens")),
         recordings=tuple(recordings),
         notes=tuple(header.pop("notes")),
@@ -228,6 +232,7 @@ def unpack_question(values: Mapping[str, Any]) -> Question[Explanation]:
 def pack_request(request: Request) -> bytes:
     """Pack a request with its photo and what was done to that."""
     values = {field.name: getattr(request, field.name) for field in fields(request) if field.name != "image"}
+    values["prompt"] = prompt_json(request.prompt)
     values["photo"] = {"notes": request.image.notes, "original_size": request.image.original_size}
     png = io.BytesIO()
     request.image.to_pil().save(png, "PNG", compress_level=1)

@@ -37,6 +37,7 @@ class Limits:
     max_pixels: int = _setting(80_000_000, "largest image before resizing, in pixels")
     max_aspect_ratio: float = _setting(200.0, "longest side over shortest side (Qwen's own limit)")
     max_prompt_characters: int = _setting(8_000, "longest prompt or system text, in characters")
+    max_conversation_characters: int = _setting(60_000, "longest conversation with its tools, in characters")
     max_image_tokens: int = _setting(2_560, "most image tokens after the processor's resizing", flag=True)
     max_new_tokens: int = _setting(256, "most answer tokens that a request may ask for")
     max_variants: int = _setting(8, "most variants in one request")

@@ -23,6 +23,7 @@ import torch
 
 from inference.adapters.catalog import AdapterCatalog
 from inference.adapters.manager import AdapterManager, BaseChangedError
+from inference.conversation import Conversation
 from inference.errors import AdapterRefusedError, OutOfMemoryError
 from inference.explanations import Explanation
 from inference.limits import check_answer_length, check_limits
@@ -180,6 +181,7 @@ class Engine:
             system=request.system,
             image=request.image.pixels,
             grid=context.prompt.grid,
+            before=context.prompt.before,
             tokens=recordings[request.adapters[0]].tokens if answer else (),
             recordings=tuple(recordings[adapter] for adapter in request.adapters),
             timings=stages.timings | {"total": stages.seconds},
@@ -196,7 +198,7 @@ class Engine:
         """
         limit = request.max_image_tokens or self._settings.limits.max_image_tokens
         image = read_image(request.image, self.checkpoint.image_processor, limit)
-        return self.prompts.build(image, request.prompt, request.system)
+        return self.prompts.build(image, request.conversation)
 
     def _read(self, request: Request, stages: Stages) -> RequestContext:
         with stages.stage("image", "reading the image and the words"):
@@ -204,11 +206,15 @@ class Engine:
             if request.answer is not None:
                 given = self.prompts.answer_ids(request.answer, self.checkpoint.end_ids)
                 check_answer_length(len(given), self._settings.limits)
-            general = self.prompts.build(prompt.image, GENERAL, request.system) if "relative" in request.views else None
+            general = None
+            if "relative" in request.views:
+                general = self.prompts.build(prompt.image, request.conversation.instead(GENERAL))
             context = RequestContext(request, prompt, given, stages, [*request.image.notes], general)
             context.check_room(int(self.checkpoint.model.config.text_config.max_position_embeddings))
         reduced = prompt.image.note()
         context.notes.extend([reduced] if reduced else [])
+        if isinstance(request.prompt, Conversation):
+            context.notes.append(request.prompt.note)
         return context
 
     # 2–5. each variant, one after another

@@ -16,6 +16,7 @@ import numpy as np
 import torch
 from transformers import DynamicCache
 
+from inference.conversation import Conversation
 from inference.model.cache import PrefixCache, VisionFeatures
 from inference.model.capture import EAGER, ROWS, Forbidding, Forcing, Recorder
 from inference.model.checkpoint import Checkpoint
@@ -269,7 +270,7 @@ class Passes:
         pattern = np.indices((size, size)).sum(axis=0) % 251
         photo = upright_rgb(np.stack([pattern, pattern.T[::-1], 250 - pattern], axis=-1).astype(np.uint8))
         image = read_image(photo, self.checkpoint.image_processor, self._settings.limits.max_image_tokens)
-        prompt = prompts.build(image, "probe", None)
+        prompt = prompts.build(image, Conversation.of("probe", None))
         self._set_attention(text="rows")
         features = self.vision(image, record=False)
         output = self._model(

@@ -5,6 +5,7 @@ One scene belongs to one result. Its stacks are asked for by choice, see `stack_
 
 import base64
 from collections.abc import Mapping
+from itertools import groupby
 from typing import get_args
 
 import numpy as np
@@ -19,7 +20,7 @@ from visualize.numbers.change import LargestChange
 from visualize.numbers.head_choice import head_text
 from visualize.numbers.opening import opens_on
 from visualize.numbers.reduce import view_recorded
-from visualize.numbers.tokens import chips
+from visualize.numbers.tokens import chips, label_of
 from visualize.numbers.top_heads import top_heads
 from visualize.numbers.views import VIEWS
 from visualize.pictures.palette import DIVERGING, SEQUENTIAL, colour_table
@@ -76,7 +77,8 @@ def scene_json(
         "changed": changes_json(comparison, against, None if against else changes),
         "answers": _answers(comparison, written),
         "said": said_json(comparison),
-        "prompt": comparison.prompt,
+        "prompt": str(comparison.prompt),
+        "before": _before(comparison),
         "warnings": list(warnings(comparison, written, means)),
         "notes": [note for note in comparison.notes if note not in written.notes],
         "legend": legend(comparison),
@@ -107,6 +109,12 @@ def _families(names: list[str], families: Mapping[str, tuple[str, int]]) -> dict
 def _tokens(recording: Recording) -> list[Json]:
     row = chips(recording, roles=get_args(Role))
     return [{"index": chip.index, "text": chip.text, "label": chip.label, "role": chip.role} for chip in row]
+
+
+def _before(comparison: Comparison) -> list[Json]:
+    """What the model read before the image, in runs of one role."""
+    runs = groupby(comparison.before, key=lambda token: token.role)
+    return [{"role": role, "pieces": [label_of(token.text, role) for token in tokens]} for role, tokens in runs]
 
 
 def _shares(comparison: Comparison) -> dict[str, Json]:
