@@ -166,6 +166,7 @@ class InputColumn(NamedTuple):
 
     image: gr.Image
     prompt: gr.Textbox
+    read: gr.HTML
     adapter: gr.Dropdown
     about: gr.HTML
     compare: gr.Dropdown
@@ -203,6 +204,7 @@ def _lay_out_input(handlers: Handlers, limits: Limits) -> InputColumn:
     for example in handlers.examples:  # the files that choosing one gives: they stay, and are everybody's
         image.keep_in_cache.add(getattr(image.postprocess(example.image), "path", ""))
     prompt = gr.Textbox(words, label="prompt", info=_KEYS, lines=1, max_lines=8, elem_id="prompt")
+    read = _part("read", None)
     adapter = gr.Dropdown(
         names, value=names[:1], multiselect=True, max_choices=MOST_ADAPTERS, label="adapter", elem_id="adapter"
     )
@@ -223,7 +225,7 @@ def _lay_out_input(handlers: Handlers, limits: Limits) -> InputColumn:
     examples = _part("examples", [example.thumbnail() for example in handlers.examples])
     gr.HTML(_PROGRAMS, js_on_load=None)
     return InputColumn(
-        image, prompt, adapter, about, compare, go, stop, replay, scale, tokens, system, modules, examples
+        image, prompt, read, adapter, about, compare, go, stop, replay, scale, tokens, system, modules, examples
     )
 
 
@@ -296,6 +298,8 @@ def _bind_question(
     result.cards.stop(demo.cards.stop, **_OURS, queue=False)
     runs = [run, again, example, record, replay]
     question.stop.click(handlers.stop, None, view, cancels=runs, **_OURS, queue=False)
+    for event in (question.prompt.blur, question.prompt.submit):
+        event(handlers.understood, question.prompt, question.read, **_OURS, trigger_mode="always_last")
     for changed in (question.image.input, question.prompt.input, question.system.input):
         changed(None, js=_ANOTHER_QUESTION)
     for button, save in (
@@ -324,7 +328,7 @@ def _open(settings: Settings) -> Backend:
     return open_backend(settings.backend, settings=settings)
 
 
-_KEYS = "Enter analyzes, Shift+Enter starts a new line."
+_KEYS = "Enter analyzes, Shift+Enter starts a new line. Or the messages of a training set, as JSON."
 _SAVES = ("Pictures (PNG)", "Difference (PNG)", "Film of layers (WebP)", "Report (HTML)", "Numbers (NPZ)")
 _ANOTHER_QUESTION = "() => window.attentionPage?.ask?.()"
 _HEADER = """<h1>LoRA Attention Visualizer</h1><p>Where Qwen3-VL looks, before and after an adapter.</p>"""

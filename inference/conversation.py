@@ -149,8 +149,8 @@ def _texts(turns: Sequence[Turn]) -> Iterator[str]:
 
 def _message(turn: Turn) -> dict[str, Any]:
     content: str | list[dict[str, str]]
-    if len(turn.parts) == 1 and turn.parts[0] is not None:
-        content = turn.parts[0]
+    if len(turn.parts) == 1 and turn.parts[0] is not None and "<image>" not in turn.parts[0]:
+        content = turn.parts[0]  # where it would be read as an image, it stays one of several parts
     else:
         content = [{"type": "image"} if part is None else {"type": "text", "text": part} for part in turn.parts]
     message: dict[str, Any] = {"role": turn.speaker, "content": content or ""}

@@ -184,14 +184,13 @@ def _content(content: object, place: str, *, strip: bool) -> Iterator[str | None
                 yield text
         return
     for index, part in enumerate(_list(content, f"The content of {place[0].lower()}{place[1:]}", "parts", MOST_PARTS)):
-        if isinstance(part, str):
-            yield _text(part, place)
-        elif isinstance(part, Mapping) and _is_image(part):
+        words = part.get("text") if isinstance(part, Mapping) else part
+        if isinstance(part, Mapping) and _is_image(part):
             yield None
-        elif isinstance(part, Mapping) and isinstance(part.get("text"), str):
-            yield _text(part["text"], place)
-        else:
+        elif not isinstance(words, str):
             raise PromptError(f"{place}: part {index} must be text or an image; got {shortened(part)}.", _FORMS)
+        elif words:
+            yield _text(words, place)
 
 
 def _calls(value: object, place: str) -> tuple[str, ...]:

@@ -366,6 +366,8 @@ class Comparison:
             raise CaptureError(f"image must be (height, width, 3) uint8; got {self.image.shape} {self.image.dtype}.")
         if not self.recordings:
             raise CaptureError("a comparison holds at least one recording.")
+        if any(token.role not in ("prompt", "template") for token in self.before):
+            raise CaptureError("a token before the image is of the prompt or the template.")
         for recording in self.recordings:
             for name, shape in recording_shapes(self.model, self.grid, recording.tokens).items():
                 array = getattr(recording, name)

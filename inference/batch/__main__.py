@@ -86,7 +86,11 @@ def _parser() -> argparse.ArgumentParser:
     parser = settings_parser(PROGRAM, DESCRIPTION, without=_NOT_HERE)
     parser.add_argument("images", metavar="IMAGES_FOLDER", help="folder of the images, with its sub-folders")
     words = parser.add_mutually_exclusive_group(required=True)
-    words.add_argument("--prompts", metavar="FILE", help='lines such as {"prompt": "…", "image": "a.jpg"}')
+    words.add_argument(
+        "--prompts",
+        metavar="FILE",
+        help='lines such as {"prompt": "…", "image": "a.jpg"}, or of a training set: {"messages": …, "images": …}',
+    )
     words.add_argument("--prompt", metavar="TEXT", help="one prompt, asked of every image")
     parser.add_argument("--out", metavar="FOLDER", required=True, help="folder of the answers and their summary")
     parser.add_argument(

@@ -10,6 +10,10 @@ It opens images' files but decodes none, and knows no engine. One line of the pr
 | `answer` | text that is replayed through all variants, instead of an answer they write |
 | `id` | a label for the summary, text or a whole number |
 | `box` | where to measure: `[top, left, bottom, right]` in pixels of the upright photo, or several of these |
+
+In place of `prompt` and `system` it may hold `messages` or `conversations`, as a training set's line does, with its
+`tools` (see `inference.messages`). The image is then the one that `image`, `images` or the turns name; its other keys
+are a training set's own affair.
 """
 
 import hashlib
@@ -22,7 +26,9 @@ from pathlib import Path, PurePath, PurePosixPath
 from typing import Any, NamedTuple
 
 from inference.boxes import Box, as_boxes
-from inference.errors import ImageError, ImageTooLargeError, InputError, SelectionError
+from inference.conversation import Conversation
+from inference.errors import ImageError, ImageTooLargeError, InputError, PromptError, SelectionError
+from inference.messages import TURNS, image_names, read_messages
 from inference.settings import Limits
 
 #: A file with another ending is no image of the folder; a prompt line may name it all the same.
@@ -39,7 +45,7 @@ class PromptLine:
     """One line of the prompts file.
 
     Attributes:
-        prompt: the person's words.
+        prompt: the person's words, or a conversation.
         image: path relative to the images' folder, with `/`; None is every image.
         system: system text or None.
         answer: text to replay, or None.
@@ -48,7 +54,7 @@ class PromptLine:
         place: where it stands, for messages: `prompts.jsonl, line 3`.
     """
 
-    prompt: str
+    prompt: str | Conversation
     image: str | None = None
     system: str | None = None
     answer: str | None = None
@@ -176,16 +182,18 @@ def _line(row: str, place: str) -> PromptLine:
         raise InputError(f"{place}: this is not JSON.", 'Write one object per line: {"prompt": "…"}.') from error
     if not isinstance(given, dict):
         raise InputError(f"{place}: expected a JSON object; got {type(given).__name__}.")
-    unknown = sorted(set(given) - set(_KEYS))
+    talk = _conversation(given, place)
+    unknown = sorted(set(given) - set(_KEYS)) if talk is None else []
     if unknown:
         raise InputError(f"{place}: unknown key {unknown[0][:40]!r}; known are {', '.join(_KEYS)}.")
     if isinstance(given.get("id"), int) and not isinstance(given["id"], bool):
         given["id"] = str(given["id"])
     texts = {key: _text(given, key, place) for key in _TEXTS}
-    if texts["prompt"] is None:
+    prompt = texts["prompt"] if talk is None else talk
+    if prompt is None:
         raise InputError(f"{place}: there is no prompt.", 'Add "prompt": "…".')
     return PromptLine(
-        prompt=texts["prompt"],
+        prompt=prompt,
         image=None if texts["image"] is None else _inside(texts["image"], place),
         system=texts["system"],
         answer=texts["answer"],
@@ -193,6 +201,23 @@ def _line(row: str, place: str) -> PromptLine:
         boxes=_boxes(given.get("box"), place),
         place=place,
     )
+
+
+def _conversation(given: dict[str, Any], place: str) -> Conversation | None:
+    """The conversation of a line that holds one, system text and all; `image` is then the one that it names."""
+    if not any(given.get(key) is not None for key in TURNS):
+        return None
+    if given.get("prompt") is not None:
+        raise InputError(f"{place}: there are a prompt and a conversation.", "Leave one of them out.")
+    try:
+        talk = read_messages(given)
+    except PromptError as error:
+        raise InputError(f"{place}: {error.message}", error.hint) from error
+    names = image_names(given)
+    if len(names) > 1:
+        raise InputError(f"{place}: {len(names)} images are named; a conversation is about one.", "Name one.")
+    given |= {"system": None, "image": names[0] if names else None}
+    return talk
 
 
 def _boxes(value: object, place: str) -> tuple[Box, ...]:

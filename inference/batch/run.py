@@ -150,7 +150,7 @@ class Batch:
         for index, item in enumerate(self.items):
             line, name = self._lines[item.line], self._names.get(index, "")
             about: dict[str, Cell] = {"item": index + 1, "id": line.label}
-            about |= {"image": shown(item.image), "prompt": line.prompt, "focus": self._focus.given}
+            about |= {"image": shown(item.image), "prompt": str(line.prompt), "focus": self._focus.given}
             if self._answers.known(name) and index not in self.failed:
                 for measures in self._answers.measures(name, line.boxes):
                     yield {**about, **measures, "file": name}

@@ -18,13 +18,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from inference.conversation import Conversation, Turn
-from inference.errors import PromptError, UnsupportedModelError
+from inference.errors import PromptError
 
 #: Whose a character is: the template's, the words' of a turn, or those of system text and tools.
 TEMPLATE, WORDS, SYSTEM = 0, 1, 2
 _PRIVATE = range(0xF0000, 0x10FFFE)
 _STRING: Final = re.compile(r'"(?:[^"\\]|\\.)*"')
 _ESCAPE: Final = re.compile(r"(\\u[0-9a-f]{4}|\\.)")
+_OTHERWISE = "Leave out what this model was not trained on, such as a system text or turns of a tool."
 _CHANGED = "The checkpoint's chat template changes the words of this conversation: whose is whose cannot be told."
 
 
@@ -93,8 +94,7 @@ class ChatTemplate:
         """Render a conversation, with the start of the answer.
 
         Raises:
-            PromptError: the template refuses it.
-            UnsupportedModelError: it does not show all of it, or changes words.
+            PromptError: the template refuses it, does not show all of it, or changes words.
         """
         tools = [json.loads(tool) for tool in conversation.tools]
         text = self._apply(conversation.messages(), tools)
@@ -191,25 +191,25 @@ class _Marks:
             marked: what the template made of the marked texts.
 
         Raises:
-            UnsupportedModelError: it is not the same as of the texts themselves, or lacks one.
+            PromptError: it is not the same as of the texts themselves, or lacks one.
         """
         codes, theirs = _codes(marked), _codes(self._text)
         if len(codes) != len(theirs):
-            raise UnsupportedModelError(_CHANGED)
+            raise PromptError(_CHANGED, _OTHERWISE)
         owners = np.zeros(len(codes), dtype=np.int8)
-        for piece in self._pieces:
-            self._own(marked, piece, owners)
         for text, mark, owner in self._values:
             if mark not in marked:
-                raise UnsupportedModelError(
-                    "The checkpoint's chat template shows no tools.", "Ask without tools, or another model."
+                raise PromptError(
+                    "The checkpoint's chat template shows no tools.", "Ask without them, or another model."
                 )
             owners[codes == ord(mark)] = owner
             if (start := marked.find(text)) >= 0:
                 owners[start : start + len(text)] = owner
+        for piece in self._pieces:
+            self._own(marked, piece, owners)
         private = [ord(mark) for mark in (*(piece.mark for piece in self._pieces), *(each[1] for each in self._values))]
         if ((codes != theirs) & ~np.isin(codes, private)).any():
-            raise UnsupportedModelError(_CHANGED)
+            raise PromptError(_CHANGED, _OTHERWISE)
         return owners
 
     def _own(self, marked: str, piece: _Piece, owners: NDArray[np.int8]) -> None:
@@ -219,7 +219,7 @@ class _Marks:
             return
         end = start + len(core)
         if count != len(core) or self._text[start:end] != core:
-            raise UnsupportedModelError("The checkpoint's chat template does not show each text exactly once.")
+            raise PromptError("The checkpoint's chat template does not show each text exactly once.", _OTHERWISE)
         lead, trail = piece.text.split(core, 1)[0], piece.text[piece.text.index(core) + len(core) :]
         start -= len(lead) if marked[:start].endswith(lead) else 0
         end += len(trail) if marked.startswith(trail, end) else 0

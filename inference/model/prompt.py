@@ -97,8 +97,7 @@ class PromptBuilder:
             conversation: the words, and where the image stands in them.
 
         Raises:
-            PromptError: words that leave no token, or that the chat template refuses.
-            UnsupportedModelError: the chat template does not show all of them, or not one image.
+            PromptError: words that leave no token, or that the chat template refuses or does not show; nor the image.
         """
         ids, owners = self._tokens(conversation, image.tokens)
         start = ids.index(self._image_token_id)
@@ -135,7 +134,9 @@ class PromptBuilder:
             ids += encoded.ids
             owners += [_owner(rendered.owners[start + first : start + last]) for first, last in encoded.offsets]
         if ids.count(self._image_token_id) != image_tokens * conversation.images:
-            raise UnsupportedModelError("The checkpoint's chat template does not place each image exactly once.")
+            raise PromptError(
+                "The checkpoint's chat template does not place each image exactly once.", "Put it elsewhere."
+            )
         return ids, owners
 
     def answer_ids(self, answer: str | Sequence[int], end_ids: frozenset[int]) -> tuple[int, ...]:

@@ -53,6 +53,7 @@ class Endpoints:
         max_new_tokens: int = NEW_TOKENS,
         scale: float = 1.0,
         box: str = "",
+        messages: str = "",
     ) -> dict[str, Any]:
         """Answers and attention maps of one image, as JSON; GET /docs says what each field may hold."""
         sent: dict[str, object] = {
@@ -68,6 +69,7 @@ class Endpoints:
             "max_new_tokens": max_new_tokens,
             "scale": scale,
             "box": box,
+            "messages": messages,
         }
         try:
             content = uploaded(image).read_bytes()  # left to Gradio's cleaning: others may have sent the same file
@@ -105,6 +107,7 @@ class Endpoints:
         shape: str = "",
         seed: int | None = None,
         strengths: str = "",
+        messages: str = "",
     ) -> dict[str, Any]:
         """One question about what an adapter changed, with its numbers; GET /docs says what each field may hold."""
         sent: dict[str, object] = {
@@ -130,6 +133,7 @@ class Endpoints:
             "shape": shape,
             "seed": seed,
             "strengths": strengths,
+            "messages": messages,
         }
         try:
             fields = parse(ExplainFields, {"image": uploaded(image).read_bytes(), **sent})

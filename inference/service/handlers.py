@@ -11,7 +11,9 @@ from typing import Any
 
 import gradio as gr
 
+from inference.conversation import Conversation
 from inference.errors import CancelledError, SelectionError, VisualizerError
+from inference.messages import as_prompt
 from inference.records import AdapterInfo
 from inference.request import Request, digest
 from inference.service.analysis import AnalysisService
@@ -107,6 +109,15 @@ class Handlers:
         if not isinstance(index, int) or not 0 <= index < len(self.examples):
             return Question()
         return Question(self.examples[index].image, self.examples[index].prompt)
+
+    @page_event
+    def understood(self, prompt: object) -> Json:
+        """What the prompt is read as, where it is not plain words."""
+        try:
+            read = as_prompt(prompt) if isinstance(prompt, str) else ""
+        except VisualizerError as error:
+            return [str(error)]
+        return [read.note] if isinstance(read, Conversation) else None
 
     @page_event
     def about(self, adapters: object) -> Json:

@@ -11,11 +11,23 @@ from dataclasses import dataclass, replace
 from reprlib import repr as shortened
 from typing import Annotated, Any, Literal, Self, TypeVar, get_args
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StrictStr, ValidationError, model_validator
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    InstanceOf,
+    StrictStr,
+    ValidationError,
+    WithJsonSchema,
+    model_validator,
+)
 
 from inference.boxes import Box, as_boxes, on_photo
+from inference.conversation import Conversation
 from inference.errors import InputError, NotAnImageError, PromptError, SelectionError
 from inference.explanations import Explanation
+from inference.messages import as_prompt, read_messages
 from inference.photo import Photo
 from inference.questions import CONTROLS, Question
 from inference.request import MAX_SCALE, NEW_TOKENS, Request
@@ -76,6 +88,11 @@ def _image_bytes(value: object) -> bytes:
         raise NotAnImageError("The field 'image' is not base64.", "Encode the file's bytes, not its name.") from error
 
 
+def _messages(value: object) -> Conversation:
+    """Messages as JSON text, which a form sends, or as the list or object that JSON makes of it."""
+    return value if isinstance(value, Conversation) else read_messages(value)
+
+
 Index = Annotated[int, Field(strict=True, ge=0, le=_MOST)]
 HeadChoice = Annotated[
     Index | Literal["mean", "max"] | tuple[tuple[Index, Index], ...],
@@ -112,6 +129,13 @@ PhotoBoxes = Annotated[
 ]
 
 
+Messages = Annotated[
+    InstanceOf[Conversation],
+    BeforeValidator(_messages),
+    WithJsonSchema({"type": "array", "items": {"type": "object"}}),
+]
+
+
 class AnalyzeFields(BaseModel):
     """The fields of one analysis over HTTP, as a form or as JSON; each one's description is its documentation."""
 
@@ -123,6 +147,15 @@ class AnalyzeFields(BaseModel):
         Field(description="the picture: a file in a form, base64 (or a data: URL) in JSON"),
     ]
     prompt: Annotated[StrictStr, Field(description=f"the question; default: {PROMPT}"), Expected("text")] = PROMPT
+    messages: Annotated[
+        Messages | None,
+        Field(
+            description="in place of prompt and system, a conversation as training sets write it (OpenAI's, Qwen's, "
+            "LLaMA-Factory's or ShareGPT's form): a list of turns, or an object of messages and tools; in a form its "
+            "JSON text. The image stands where it says <image> or has an image part; the picture comes as image"
+        ),
+        Expected("a list of turns, or an object of messages and tools", PromptError),
+    ] = None
     system: Annotated[StrictStr, Field(description="a system text"), Expected("text")] = ""
     adapter: Annotated[
         Names, Field(description="whom to ask, repeatable: base or an adapter's name; default base")
@@ -180,6 +213,12 @@ class AnalyzeFields(BaseModel):
         return {name: value for name, value in kept.items() if value != "" or name in ("prompt", "image_path")}
 
     @model_validator(mode="after")
+    def _one_prompt(self) -> Self:
+        if self.messages is not None and self.prompt != PROMPT:
+            raise PromptError("There are a prompt and messages.", "Send one of them.")
+        return self
+
+    @model_validator(mode="after")
     def _heads_of_one_token(self) -> Self:
         if self.head != "mean" and self.token == "answer":
             raise SelectionError(
@@ -197,7 +236,7 @@ class AnalyzeFields(BaseModel):
         needed = VIEWS[self.view].recorded
         return Request(
             image=photo,
-            prompt=self.prompt,
+            prompt=self.prompt if self.messages is None else self.messages,
             system=self.system or None,
             adapters=[_variant(name) for name in (*self.adapter, *self.adapter_name)] or (None,),
             answer_from=_variant(self.answer_from),
@@ -362,7 +401,7 @@ class PageForm(BaseModel):
         adapters = tuple(dict.fromkeys([left, *others]))
         return Request(
             image=photo,
-            prompt=self.prompt or "",
+            prompt=as_prompt(self.prompt or ""),
             system=self.system or None,
             adapters=adapters,
             answer_from={"own": "own", "compare": left, "adapter": adapters[min(1, len(adapters) - 1)]}[self.replay],

@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from inference import Comparison, Request
 from inference.adapters.files import AdapterSource, read_adapter
 from inference.boxes import as_boxes, on_photo, text_of
+from inference.conversation import Conversation
 from inference.errors import AdapterRefusedError, ImageError, InputError, SelectionError, VisualizerError
 from inference.photo import Photo, decode_photo
 from inference.request import MAX_SCALE, digest
@@ -88,7 +89,7 @@ def test_a_request_is_well_formed_or_refused(options: dict[str, Any]):
     except VisualizerError as error:
         said(error)
         return
-    assert request.prompt.strip()
+    assert isinstance(request.prompt, Conversation) or request.prompt.strip()
     assert 0 <= request.scale <= MAX_SCALE
     assert len(set(request.adapters)) == len(request.adapters) > 0
     assert digest(unpack_request(pack_request(request))) == digest(request)

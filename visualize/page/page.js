@@ -48,6 +48,10 @@ const parts = {
     show(make("div", { class: "lav-about" }, ...(value || []).map((line) => make("p", {}, line))));
   },
 
+  read(value) {
+    parts.about(value);
+  },
+
   examples(value) {
     show(make("div", { class: "lav-examples" }, ...value.map((example, index) =>
       make("button", { type: "button", class: "lav-example", onclick: () => trigger("select", { index }) },

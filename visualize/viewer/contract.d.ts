@@ -214,6 +214,8 @@ interface Scene {
   answers: Answer[];
   said: SaidWords[];
   prompt: string;
+  /** What the model read before the image, in runs of one role, token by token. */
+  before: { role: "prompt" | "template"; pieces: string[] }[];
   warnings: string[];
   notes: string[];
   legend: string;
