@@ -67,9 +67,9 @@ class Conversation:
             raise PromptError("The messages hold no words.", "Ask something about the image.")
 
     @classmethod
-    def of(cls, words: str, system: str | None) -> "Conversation":
-        """One user turn: the image, then a person's words."""
-        turn = Turn("user", (None, words))
+    def of(cls, words: str, system: str | None, images: int = 1) -> "Conversation":
+        """One user turn: the images, then a person's words."""
+        turn = Turn("user", (*[None] * images, words))
         return cls((Turn("system", (system,)), turn) if system else (turn,), literal=True)
 
     @property

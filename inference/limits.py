@@ -18,7 +18,12 @@ def check_limits(request: Request, limits: Limits) -> None:
     Raises:
         InputError: what is beyond a limit, as the member of the tree that fits; it names the limit.
     """
-    check_size(request.image.size, limits)
+    if len(request.images) > limits.max_images:
+        raise InputError(
+            f"{len(request.images)} images were sent; the limit is {limits.max_images}.", "Leave some out."
+        )
+    for photo in request.images:
+        check_size(photo.size, limits)
     answer = request.answer if isinstance(request.answer, str) else ""
     longest = limits.max_prompt_characters
     words = request.prompt if isinstance(request.prompt, str) else ""

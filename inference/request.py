@@ -1,4 +1,4 @@
-"""What may be asked: one question or conversation about one photo, to be answered by some variants of one model.
+"""What may be asked: one question or conversation about photos, to be answered by some variants of one model.
 
 A request is checked for being well formed when it is made, and holds its photo decoded. How much of it an operator
 allows is not known here: `inference.limits` says that, at the doors.
@@ -9,7 +9,7 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
 from reprlib import repr as shortened
-from typing import get_args
+from typing import cast, get_args
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,7 +22,11 @@ from inference.messages import prompt_json, read_prompt
 from inference.photo import Photo, upright_rgb
 from inference.records import ExtraView, check_adapter_name
 
+Picture = Photo | Image.Image | NDArray[np.uint8]
+
 MAX_SCALE = 4.0
+#: Fields that hold pictures.
+IMAGES = ("image", "more_images")
 NEW_TOKENS = 32  # most tokens of an answer, where nobody says how many; at every door
 
 
@@ -31,7 +35,8 @@ class Request:
     """One question about one image.
 
     Args:
-        image: a `Photo`, a PIL image, or an array `(height, width, 3)` uint8; becomes a `Photo`.
+        image: a `Photo`, a PIL image, or an array `(height, width, 3)` uint8; becomes a `Photo`. Of several, a list:
+            the first becomes `image`, the others `more_images`.
         prompt: the person's words, always plain text: a `<|image_pad|>` in it is just characters; or a conversation,
             also as the messages of a training set (a list or an object, see `inference.messages`).
         system: system text or None; a conversation has its own.
@@ -47,6 +52,8 @@ class Request:
         modules: names of target modules that stay on (`"q_proj"`, `"visual"`, …); None is all.
         vision_tower: also record what each patch receives inside the vision tower.
         views: what else is recorded of the tokens in `focus`: `"relative"`, `"gradient"`, `"named"`; see `Recording`.
+            Of one image only.
+        more_images: the images after the first, each as `image`.
 
     Raises:
         InputError: whatever is wrong, as the member of the tree that fits.
@@ -65,10 +72,11 @@ class Request:
     modules: tuple[str, ...] | None
     vision_tower: bool
     views: tuple[ExtraView, ...]
+    more_images: tuple[Photo, ...]
 
     def __init__(
         self,
-        image: Photo | Image.Image | NDArray[np.uint8],
+        image: Picture | Sequence[Picture],
         prompt: str | Conversation | Sequence[object] | Mapping[str, object],
         system: str | None = None,
         adapters: Sequence[str | None] = (None,),
@@ -81,11 +89,14 @@ class Request:
         modules: Sequence[str] | None = None,
         vision_tower: bool = False,
         views: Sequence[ExtraView] = (),
+        more_images: Sequence[Picture] = (),
     ) -> None:
         variants = _variants(adapters)
+        photos = _photos(image, more_images)
         checked = {
-            "image": image if isinstance(image, Photo) else upright_rgb(image),
-            "prompt": _prompt(prompt),
+            "image": photos[0],
+            "more_images": photos[1:],
+            "prompt": _prompt(prompt, len(photos)),
             "system": None if system is None else _system(system, prompt),
             "adapters": variants,
             "answer_from": _answer_from(answer_from, variants),
@@ -96,7 +107,7 @@ class Request:
             "scale": _scale(scale),
             "modules": None if modules is None else _modules(modules),
             "vision_tower": bool(vision_tower),
-            "views": _views(views),
+            "views": _views(views, len(photos)),
         }
         for name, value in checked.items():
             object.__setattr__(self, name, value)  # as the generated __init__ of a frozen class does
@@ -104,7 +115,14 @@ class Request:
     @property
     def conversation(self) -> Conversation:
         """What is asked, in the one form that an engine reads: plain words are one turn about the image."""
-        return self.prompt if isinstance(self.prompt, Conversation) else Conversation.of(self.prompt, self.system)
+        if isinstance(self.prompt, Conversation):
+            return self.prompt
+        return Conversation.of(self.prompt, self.system, len(self.images))
+
+    @property
+    def images(self) -> tuple[Photo, ...]:
+        """All images, in the order of their places in the prompt; of plain words, before these."""
+        return (self.image, *self.more_images)
 
 
 def digest(request: Request) -> str:
@@ -113,22 +131,29 @@ def digest(request: Request) -> str:
     Returns:
         64 hexadecimal digits (SHA-256).
     """
-    options = {field.name: getattr(request, field.name) for field in fields(request) if field.name != "image"}
+    options = {each.name: getattr(request, each.name) for each in fields(request) if each.name not in IMAGES}
     options["prompt"] = prompt_json(request.prompt)
-    content = [request.image.digest, request.image.notes, options]
+    content = [[[photo.digest, photo.notes] for photo in request.images], options]
     return hashlib.sha256(json.dumps(content, ensure_ascii=True).encode()).hexdigest()
 
 
-def _prompt(prompt: object) -> str | Conversation:
+def _photos(image: Picture | Sequence[Picture], more: Sequence[Picture]) -> tuple[Photo, ...]:
+    first: list[Picture] = [*image] if isinstance(image, (list, tuple)) else [cast("Picture", image)]
+    if not first:
+        raise InputError("There is no image.", "Give one, or one per place in the messages.")
+    return tuple(each if isinstance(each, Photo) else upright_rgb(each) for each in (*first, *more))
+
+
+def _prompt(prompt: object, images: int) -> str | Conversation:
     read = read_prompt(prompt)
     if isinstance(read, str):
         if not read.strip():
             raise PromptError("The prompt is empty.", "Ask something about the image.")
         return _text("prompt", read)
-    if read.images != 1:
+    if read.images != images:
         raise PromptError(
-            f"The conversation has a place for {read.images} images; it must have one for the one image.",
-            'Write <image> into a turn of the user, or the part {"type": "image"}.',
+            f"The conversation has places for images: {read.images}; images that came: {images}.",
+            'Each needs its own: write <image> into a turn of the user, or the part {"type": "image"}.',
         )
     return read
 
@@ -225,11 +250,13 @@ def _modules(modules: object) -> tuple[str, ...]:
     return names
 
 
-def _views(views: object) -> tuple[ExtraView, ...]:
+def _views(views: object, images: int) -> tuple[ExtraView, ...]:
     given = _sequence("views", views, "a sequence of views")
     known = get_args(ExtraView)
     if any(each not in known for each in given):
         raise InputError(f"views may hold {', '.join(known)}; got {shortened(views)}.", "Every other view is there.")
+    if given and images > 1:
+        raise InputError("Views beside attention are recorded of one image; there are several.", "Leave views out.")
     return tuple(view for view in known if view in given)  # in one order, each once
 
 

@@ -9,6 +9,7 @@ import json
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import chain
 from typing import Any
 
 import numpy as np
@@ -20,38 +21,54 @@ from inference.errors import PromptError, UnsupportedModelError
 from inference.model.chat_template import SYSTEM, TEMPLATE, WORDS, ChatTemplate
 from inference.model.image_input import ImageInput
 from inference.model.pieces import decode_pieces
-from inference.records import Role, Token
+from inference.records import GROUPS, Role, Token
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Prompt:
-    """One image and a conversation about it, ready for the model.
+    """Images and a conversation about them, ready for the model.
 
     Attributes:
-        image: the image whose tokens stand in it.
+        images: whose tokens stand in it, in order; the last is the one that is shown.
+        spans: of each, where its tokens stand, contiguous.
         input_ids: `(sequence,)` int64, image tokens expanded.
-        image_start: index of the first image token; the image tokens are contiguous.
-        before: every token before the image, with roles prompt and template: read, but not recorded.
+        before: every token before the last image token but image tokens, with roles prompt and template: read, but not
+            recorded.
         tokens: every token after the last image token, with the same roles.
-        groups: `(sequence,)` int64, index into `records.GROUPS` for each id.
+        groups: `(sequence,)` int64, column of `Recording.group_share` for each id.
     """
 
-    image: ImageInput
+    images: tuple[ImageInput, ...]
+    spans: tuple[slice, ...]
     input_ids: NDArray[np.int64]
-    image_start: int
     before: tuple[Token, ...]
     tokens: tuple[Token, ...]
     groups: NDArray[np.int64]
 
     @property
-    def grid(self) -> tuple[int, int]:
-        """The image's cells (grid_h, grid_w)."""
-        return self.image.grid
+    def image(self) -> ImageInput:
+        """The last image: the only one of most prompts."""
+        return self.images[-1]
+
+    @property
+    def image_start(self) -> int:
+        """Index of the last image's first token."""
+        return int(self.spans[-1].start)
 
     @property
     def image_end(self) -> int:
         """Index one past the last image token: the first row that is recorded."""
-        return self.image_start + self.image.tokens
+        return int(self.spans[-1].stop)
+
+    @property
+    def grid(self) -> tuple[int, int]:
+        """The last image's cells (grid_h, grid_w)."""
+        return self.image.grid
+
+    @property
+    def digest(self) -> str:
+        """Names all patches, see `ImageInput.digest`."""
+        return " ".join(image.digest for image in self.images)
 
     @property
     def length(self) -> int:
@@ -89,25 +106,38 @@ class PromptBuilder:
         self._special = frozenset(str(each) for each in tokenizer.added_tokens_decoder.values() if each.special)
         self._template = ChatTemplate(tokenizer, self._added, self._special)
 
-    def build(self, image: ImageInput, conversation: Conversation) -> Prompt:
+    def build(self, images: Sequence[ImageInput], conversation: Conversation) -> Prompt:
         """Build the model's input.
 
         Args:
-            image: what the words are about.
-            conversation: the words, and where the image stands in them.
+            images: what the words are about, in the order of their places.
+            conversation: the words, and where the images stand in them.
 
         Raises:
-            PromptError: words that leave no token, or that the chat template refuses or does not show; nor the image.
+            PromptError: words that leave no token, or that the chat template refuses or does not show; nor the images.
         """
-        ids, owners = self._tokens(conversation, image.tokens)
-        start = ids.index(self._image_token_id)
-        end = start + image.tokens
-        before, tokens = self._named(ids, owners, 0, start), self._named(ids, owners, end, len(ids))
-        if not any(token.role == "prompt" for token in (*before, *tokens)):
-            raise PromptError("The prompt leaves no token for the model.", "Write some words.")
+        ids, owners = self._tokens(conversation, [image.tokens for image in images])
+        spans, start = [], 0
+        for image in images:
+            start = ids.index(self._image_token_id, start)
+            spans.append(slice(start, start + image.tokens))
+            start += image.tokens
         groups = np.array([1 if owner == WORDS else 2 for owner in owners], dtype=np.int64)
-        groups[start:end] = 0
-        return Prompt(image, np.array(ids, dtype=np.int64), start, before, tokens, groups)
+        for span, group in zip(spans, [*range(len(GROUPS), len(GROUPS) + len(images) - 1), 0], strict=True):
+            groups[span] = group
+        edges = [0, *(edge for span in spans for edge in (span.start, span.stop))]
+        before = [self._named(ids, owners, *edges[at : at + 2]) for at in range(0, len(edges) - 1, 2)]
+        tokens = self._named(ids, owners, edges[-1], len(ids))
+        if not any(token.role == "prompt" for part in (*before, tokens) for token in part):
+            raise PromptError("The prompt leaves no token for the model.", "Write some words.")
+        return Prompt(
+            tuple(images),
+            tuple(spans),
+            np.array(ids, dtype=np.int64),
+            tuple(chain.from_iterable(before)),
+            tokens,
+            groups,
+        )
 
     def _named(self, ids: list[int], owners: list[int], start: int, stop: int) -> tuple[Token, ...]:
         pieces = decode_pieces(self._tokenizer, ids[start:stop])
@@ -115,25 +145,29 @@ class PromptBuilder:
         rows = enumerate(zip(ids[start:stop], pieces, roles, strict=True), start)
         return tuple(Token(id=token, text=piece, role=role, position=i, query=i) for i, (token, piece, role) in rows)
 
-    def _tokens(self, conversation: Conversation, image_tokens: int) -> tuple[list[int], list[int]]:
-        """Ids of the whole sequence, the image placeholder expanded, and whose each is."""
+    def _tokens(self, conversation: Conversation, image_tokens: Sequence[int]) -> tuple[list[int], list[int]]:
+        """Ids of the whole sequence, each image's placeholder expanded, and whose each is."""
         rendered = self._template.render(conversation)
         ids: list[int] = []
         owners: list[int] = []
+        counts, placed = list(image_tokens), 0
         # The text is cut at its special tokens; between them the template's text and the person's words are tokenised
         # together, as the model was trained, but with every special token in them read as characters.
         for start, end, is_token in rendered.parts(self._added, self._special):
             part = rendered.text[start:end]
             if is_token:
                 token = self._tokenizer.convert_tokens_to_ids(part)
-                count = image_tokens if token == self._image_token_id else 1
+                count = 1
+                if token == self._image_token_id:
+                    placed += 1
+                    count = counts.pop(0) if counts else 0
                 ids += [token] * count
                 owners += [TEMPLATE] * count
                 continue
             encoded = self._plain.encode(part, add_special_tokens=False)
             ids += encoded.ids
             owners += [_owner(rendered.owners[start + first : start + last]) for first, last in encoded.offsets]
-        if ids.count(self._image_token_id) != image_tokens * conversation.images:
+        if placed != len(image_tokens):
             raise PromptError(
                 "The checkpoint's chat template does not place each image exactly once.", "Put it elsewhere."
             )

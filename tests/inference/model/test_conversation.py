@@ -195,7 +195,7 @@ def test_what_the_relative_view_divides_by_is_asked_in_the_same_conversation(eng
     messages, tools = WITH_TOOLS[2][1:]
     conversation = read_messages({"messages": messages, "tools": tools})
     prompt = build(engine, messages, tools)
-    general = engine.prompts.build(prompt.image, conversation.instead(GENERAL))
+    general = engine.prompts.build(prompt.images, conversation.instead(GENERAL))
     assert np.array_equal(general.input_ids[: prompt.image_end], prompt.input_ids[: prompt.image_end])
     assert "".join(token.text for token in general.tokens if token.role == "prompt") == GENERAL
     recording = engine.compare(
