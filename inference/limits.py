@@ -61,6 +61,16 @@ def _check_conversation(conversation: Conversation, limits: Limits) -> None:
             raise PromptError(f"{what} has {length:,} characters; the limit is {most:,}.", "Leave out earlier turns.")
 
 
+def check_count(images: int, limits: Limits) -> None:
+    """Check how many images came, before any is decoded.
+
+    Raises:
+        InputError: more than `max_images`.
+    """
+    if images > limits.max_images:
+        raise InputError(f"{images} images were sent; the limit is {limits.max_images}.", "Leave some out.")
+
+
 def check_answer_length(tokens: int, limits: Limits) -> None:
     """Check how many tokens a given answer has.
 

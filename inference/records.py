@@ -440,6 +440,14 @@ class Comparison:
         """All images of the prompt, in order."""
         return in_order(SeenImage(self.image, self.grid), self.elsewhere, self.shown)
 
+    @property
+    def groups(self) -> tuple[str, ...]:
+        """Names of the columns of `Recording.group_share`: of several images, each by its number, from 1."""
+        if not self.elsewhere:
+            return GROUPS
+        names = [f"image {number}" for number in range(1, 2 + len(self.elsewhere))]
+        return (names[self.shown], *GROUPS[1:], *without(names, self.shown))
+
     def showing(self, image: int) -> "Comparison":
         """The same with another of its images shown: its pixels, its cells, the maps on it, its share.
 

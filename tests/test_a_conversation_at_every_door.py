@@ -16,10 +16,11 @@ from inference.batch.__main__ import main as batch
 from inference.messages import read_messages
 from inference.serialization import pack_comparison, pack_request, unpack_comparison, unpack_request
 from inference.service.exports import Exports
+from inference.settings import Limits
 from tests.built_page import build_handlers, build_server
 from tests.checkpoints import knowing_tools
 from tests.conftest import picture
-from tests.conversations import WITH_TOOLS
+from tests.conversations import IMAGE, WITH_TOOLS, text
 from tests.inference.service.events import look, scene
 from visualize import report_html
 
@@ -122,6 +123,112 @@ def test_the_answer_over_http_is_the_same(engine: Backend, expected: Comparison,
     assert [token["text"] for token in answer.json()["tokens"]] == [token.text for token in expected.tokens]
 
 
+SIZES = ((96, 160), (160, 64), (96, 160), (128, 192))
+PICTURES = [picture(*size, seed=seed) for seed, size in enumerate(SIZES)]
+SCREENS = {
+    "messages": [
+        {"role": "user", "content": [IMAGE, text("Then "), IMAGE, text("came.")]},
+        {"role": "assistant", "content": "I look."},
+        {"role": "user", "content": [IMAGE, text("and now "), IMAGE, text("click the red circle.")]},
+    ],
+    "tools": TOOLS,
+}
+
+
+@pytest.fixture(scope="module")
+def four(engine: Backend) -> Comparison:
+    return engine.compare(Request(PICTURES, SCREENS, max_new_tokens=2))
+
+
+def files(folder: Path) -> list[str]:
+    folder.mkdir()
+    for index, each in enumerate(PICTURES):
+        each.save(folder / f"screen{index}.png")
+    return [f"screen{index}.png" for index in range(len(PICTURES))]
+
+
+@pytest.mark.parametrize("form", ["form", "json"])
+@pytest.mark.parametrize("of_image", [None, 0, 1])
+def test_four_screenshots_over_http(engine: Backend, four: Comparison, tmp_path: Path, form: str, of_image: int | None):
+    contents = [(tmp_path / "in" / name).read_bytes() for name in files(tmp_path / "in")]
+    more = {} if of_image is None else {"of_image": of_image}
+    with TestClient(build_server(Settings(), lambda: engine)) as client:
+        if form == "form":
+            sent = {"messages": json.dumps(SCREENS), "max_new_tokens": "2"} | {
+                name: str(at) for name, at in more.items()
+            }
+            answer = client.post("/api/analyze", files=[("image", content) for content in contents], data=sent)
+        else:
+            images = [base64.b64encode(content).decode() for content in contents]
+            body = {"image": images, "messages": SCREENS, "max_new_tokens": 2} | more
+            answer = client.post("/api/analyze", json=body)
+    assert answer.status_code == 200, answer.text
+    got, shown = answer.json(), four.showing(3 if of_image is None else of_image)
+    assert got["of_image"] == shown.shown
+    assert [each["grid"] for each in got["images"]] == [[3, 5], [5, 2], [3, 5], [4, 6]]
+    assert got["image_size"] == list(shown.image_size)
+    (entry,) = got["maps"]
+    recording, first = shown.recordings[0], next(at for at, each in enumerate(shown.tokens) if each.role == "answer")
+    assert np.allclose(entry["heatmap"], recording.by_token[first, entry["layer"]])
+    row = four.recordings[0].group_share[first, entry["layer"]].mean(axis=0, dtype=np.float64)
+    assert entry["shares"]["image 4"] == pytest.approx(row[0])
+    assert entry["shares"]["image 2"] == pytest.approx(row[5])
+    assert sum(entry["shares"].values()) == pytest.approx(1, abs=1e-5)
+
+
+def test_four_screenshots_in_a_batch_are_found_again(engine: Backend, four: Comparison, tmp_path: Path):
+    names = files(tmp_path / "in")
+    lines = tmp_path / "train.jsonl"
+    lines.write_text(json.dumps(SCREENS | {"images": names}) + "\n", encoding="utf-8")
+    asked: list[Request] = []
+
+    def compare_many(requests):
+        listed = list(requests)
+        asked.extend(listed)
+        return engine.compare_many(listed)
+
+    staying = SimpleNamespace(
+        adapters=engine.adapters, model_info=engine.model_info, compare_many=compare_many, close=lambda: None
+    )
+    arguments = [str(tmp_path / "in"), "--prompts", str(lines), "--max-new-tokens", "2", "--out", str(tmp_path / "out")]
+
+    def run() -> Comparison:
+        assert batch(arguments, {}, open_=lambda settings: staying, stream=io.StringIO()) == 0
+        *_, last = sorted((tmp_path / "out").glob("*.npz"), key=lambda path: path.stat().st_mtime_ns)
+        return Comparison.load(last)
+
+    saved = run()
+    assert np.array_equal(saved.showing(1).recordings[0].by_token, four.showing(1).recordings[0].by_token)
+    run()
+    assert len(asked) == 1, "it was there"
+    picture(*SIZES[2], seed=9).save(tmp_path / "in" / names[2])
+    changed = run()
+    assert len(asked) == 2, "another third image is another item"
+    assert not np.array_equal(changed.images[2].pixels, saved.images[2].pixels)
+    (tmp_path / "in" / names[2]).unlink()
+    stream = io.StringIO()
+    assert batch(arguments, {}, open_=lambda settings: staying, stream=stream) == 1
+    assert "no file 'screen2.png'" in (tmp_path / "out" / "summary.csv").read_text()
+
+
+def test_too_many_images_and_one_that_is_not_there_are_refused_at_http(engine: Backend, tmp_path: Path):
+    contents = [(tmp_path / "in" / name).read_bytes() for name in files(tmp_path / "in")]
+    limits = Limits(max_images=3)
+    with TestClient(build_server(Settings(limits=limits), lambda: engine)) as client:
+        images = [base64.b64encode(content).decode() for content in contents]
+        for fields, said in (
+            ({"image": images}, "4 images were sent; the limit is 3"),
+            ({"image": images[:3], "messages": SCREENS}, "places for images: 4; images that came: 3"),
+            ({"image": images[:2], "of_image": 2}, "There is no image 2; there are images 0–1"),
+            ({"image": []}, "at least one picture"),
+        ):
+            answer = client.post("/api/analyze", json=fields)
+            assert 400 <= answer.status_code < 500
+            assert said in answer.json()["error"]["message"]
+        form = client.post("/api/analyze", files=[("image", content) for content in contents], data={"prompt": "x"})
+        assert 400 <= form.status_code < 500
+
+
 def test_a_report_says_the_last_words_and_what_else_was_said(expected: Comparison):
     assert "Prompt: “Twice. (system, 2 tools, 4 turns, 1 image)”" in report_html(expected)
 
@@ -156,7 +263,7 @@ def test_messages_that_are_wrong_are_refused_at_the_doors(engine: Backend, tmp_p
     for line, words in (
         ({"messages": []}, "must be a list of turns"),
         (LINE | {"prompt": "What?"}, "a prompt and a conversation"),
-        (LINE | {"images": ["a.png", "b.png"]}, "2 images are named"),
+        (LINE | {"images": ["a.png", "b.png"]}, "2 images are named; the conversation has places for 1"),
         (LINE | {"images": ["../a.png"]}, "a file within the images' folder"),
     ):
         (tmp_path / "lines.jsonl").write_text(json.dumps(line) + "\n", encoding="utf-8")

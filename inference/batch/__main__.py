@@ -233,7 +233,7 @@ def _template(line: PromptLine, given: argparse.Namespace, settings: Settings) -
     """
     try:
         template = Request(
-            image=Image.new("RGB", (1, 1)),
+            image=[Image.new("RGB", (1, 1))] * (1 + len(line.more_images)),
             prompt=line.prompt,
             system=line.system or None,
             answer=line.answer,

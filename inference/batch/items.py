@@ -12,7 +12,7 @@ It opens images' files but decodes none, and knows no engine. One line of the pr
 | `box` | where to measure: `[top, left, bottom, right]` in pixels of the upright photo, or several of these |
 
 In place of `prompt` and `system` it may hold `messages` or `conversations`, as a training set's line does, with its
-`tools` (see `inference.messages`). The image is then the one that `image`, `images` or the turns name; its other keys
+`tools` (see `inference.messages`). The images are then those that `image`, `images` or the turns name; its other keys
 are a training set's own affair.
 """
 
@@ -46,7 +46,8 @@ class PromptLine:
 
     Attributes:
         prompt: the person's words, or a conversation.
-        image: path relative to the images' folder, with `/`; None is every image.
+        image: path relative to the images' folder, with `/`; None is every image. Of several, the first.
+        more_images: the paths of the others, in order.
         system: system text or None.
         answer: text to replay, or None.
         label: the line's `id`, or "".
@@ -61,6 +62,7 @@ class PromptLine:
     label: str = ""
     boxes: tuple[Box, ...] = ()
     place: str = "--prompt"
+    more_images: tuple[str, ...] = ()
 
 
 class Item(NamedTuple):
@@ -200,11 +202,12 @@ def _line(row: str, place: str) -> PromptLine:
         label=texts["id"] or "",
         boxes=_boxes(given.get("box"), place),
         place=place,
+        more_images=tuple(_inside(name, place) for name in given.get("images", ()) if talk is not None),
     )
 
 
 def _conversation(given: dict[str, Any], place: str) -> Conversation | None:
-    """The conversation of a line that holds one, system text and all; `image` is then the one that it names."""
+    """The conversation of a line that holds one, system text and all; `image` and `images` are then what it names."""
     if not any(given.get(key) is not None for key in TURNS):
         return None
     if given.get("prompt") is not None:
@@ -214,9 +217,12 @@ def _conversation(given: dict[str, Any], place: str) -> Conversation | None:
     except PromptError as error:
         raise InputError(f"{place}: {error.message}", error.hint) from error
     names = image_names(given)
-    if len(names) > 1:
-        raise InputError(f"{place}: {len(names)} images are named; a conversation is about one.", "Name one.")
-    given |= {"system": None, "image": names[0] if names else None}
+    if len(names) != talk.images and (names or talk.images > 1):
+        raise InputError(
+            f"{place}: {len(names)} images are named; the conversation has places for {talk.images}.",
+            'Name each, in order: "images": ["a.png", "b.png"].',
+        )
+    given |= {"system": None, "image": names[0] if names else None, "images": names[1:]}
     return talk
 
 

@@ -10,6 +10,8 @@ import gradio as gr
 
 from inference.errors import VisualizerError
 from inference.explanations import Explanation
+from inference.limits import check_count
+from inference.photo import Photo
 from inference.questions import Question
 from inference.request import NEW_TOKENS, Request
 from inference.service.analysis import AnalysisService
@@ -175,7 +177,7 @@ def answered(
         VisualizerError: whatever went wrong.
     """
     service.admit(address)
-    request = fields.request(service.decode(fields.image, address, stop))
+    request = fields.request(*_decoded(service, fields, address, stop))
     return service.result(request, address=address, admitted=True, cancelled=stop)
 
 
@@ -194,7 +196,7 @@ def question_of(
         VisualizerError: whatever went wrong.
     """
     service.admit(address)
-    request = fields.request(service.decode(fields.image, address, stop))
+    request = fields.request(*_decoded(service, fields, address, stop))
     token = fields.token if isinstance(fields.token, int) else None
     if fields.top is None and not fields.box:
         return request, fields.asked(token, fields.cells)
@@ -232,7 +234,7 @@ def shown(
     """
     with service.slots.one(address, stop) if fields.overlay else nullcontext():
         return analysis_json(
-            result.comparison,
+            result.showing(fields.of_image).comparison,
             layer=fields.layer,
             head=fields.head,
             token=fields.token,
@@ -241,6 +243,13 @@ def shown(
             boxes=fields.box,
             before_each=lambda: check_stop(stop),
         )
+
+
+def _decoded(
+    service: AnalysisService, fields: AnalyzeFields, address: str, stop: threading.Event | None
+) -> list[Photo]:
+    check_count(len(fields.image), service.settings.limits)
+    return [service.decode(content, address, stop) for content in fields.image]
 
 
 def _gradio_error(error: VisualizerError) -> gr.Error:

@@ -75,6 +75,11 @@ def _numbers(value: object) -> object:
     return [given] if isinstance(given, (int, float)) else given
 
 
+def _images(value: object) -> tuple[bytes, ...]:
+    """One image, or several in a list, each as `_image_bytes` reads it."""
+    return tuple(map(_image_bytes, value)) if isinstance(value, list) else (_image_bytes(value),)
+
+
 def _image_bytes(value: object) -> bytes:
     """A file's bytes as they are; base64 decoded, also from a `data:` URL."""
     if isinstance(value, bytes):
@@ -142,9 +147,15 @@ class AnalyzeFields(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     image: Annotated[
-        bytes,
-        BeforeValidator(_image_bytes),
-        Field(description="the picture: a file in a form, base64 (or a data: URL) in JSON"),
+        tuple[bytes, ...],
+        BeforeValidator(_images),
+        Field(
+            min_length=1,
+            description="the picture: a file in a form, base64 (or a data: URL) in JSON; of several, in the order of "
+            "their places in messages: repeated in a form, a list in JSON",
+        ),
+        Expected("at least one picture", NotAnImageError),
+        WithJsonSchema({"type": "string", "format": "binary"}),
     ]
     prompt: Annotated[StrictStr, Field(description=f"the question; default: {PROMPT}"), Expected("text")] = PROMPT
     messages: Annotated[
@@ -188,6 +199,12 @@ class AnalyzeFields(BaseModel):
         Field(description=f"one of {_VIEWS}; default raw"),
         Expected(f"one of {_VIEWS}", SelectionError),
     ] = "raw"
+    of_image: Annotated[
+        Index | None,
+        Field(description="of several images, whose maps: a 0-based index in their order; default the last"),
+        BeforeValidator(number_of),
+        Expected("a 0-based index", SelectionError),
+    ] = None
     box: PhotoBoxes = ()
     overlay: Annotated[
         bool,
@@ -226,16 +243,20 @@ class AnalyzeFields(BaseModel):
             )
         return self
 
-    def request(self, photo: Photo) -> Request:
-        """What the engine is asked of the decoded image.
+    def request(self, *photos: Photo) -> Request:
+        """What the engine is asked of the decoded images.
 
         Raises:
             InputError: whatever is wrong, as the member of the tree that fits; also a box that misses the photo.
         """
-        on_photo(self.box, photo.size)
+        if self.of_image is not None and self.of_image >= len(photos):
+            raise SelectionError(
+                f"There is no image {self.of_image}; there are images 0–{len(photos) - 1}.", "They are counted from 0."
+            )
+        on_photo(self.box, photos[-1 if self.of_image is None else self.of_image].size)
         needed = VIEWS[self.view].recorded
         return Request(
-            image=photo,
+            image=photos,
             prompt=self.prompt if self.messages is None else self.messages,
             system=self.system or None,
             adapters=[_variant(name) for name in (*self.adapter, *self.adapter_name)] or (None,),
@@ -352,9 +373,9 @@ class ExplainFields(AnalyzeFields, QuestionFields):
             raise SelectionError("A question is about one token; 'answer' is several.", "Give its index into tokens.")
         return self
 
-    def request(self, photo: Photo) -> Request:
+    def request(self, *photos: Photo) -> Request:
         """What the engine is asked: of one adapter alone, against base."""
-        asked = super().request(photo)
+        asked = super().request(*photos)
         if len(asked.adapters) == 1 and asked.adapters[0] is not None:
             asked = replace(asked, adapters=(None, *asked.adapters), answer_from=asked.answer_from)
         return replace(asked, focus=None)

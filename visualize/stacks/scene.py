@@ -65,6 +65,8 @@ def scene_json(
     return {
         "grid": list(comparison.grid),
         "image_size": list(comparison.image_size),
+        "images": len(comparison.images),
+        "shown": comparison.shown,
         "layers": comparison.model.num_layers,
         "heads": comparison.model.num_heads,
         "model": comparison.model.id,
@@ -82,7 +84,7 @@ def scene_json(
         "warnings": list(warnings(comparison, written, means)),
         "notes": [note for note in comparison.notes if note not in written.notes],
         "legend": legend(comparison),
-        "views": list(VIEWS),
+        "views": [view for view, kind in VIEWS.items() if not (comparison.elsewhere and kind.recorded)],
         "view_kinds": {
             view: {"heads": kind.heads, "recorded": kind.recorded or "", "verb": kind.verb}
             for view, kind in VIEWS.items()

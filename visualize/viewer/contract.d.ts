@@ -214,6 +214,9 @@ interface Scene {
   answers: Answer[];
   said: SaidWords[];
   prompt: string;
+  /** How many images the prompt has, and which of them this is, 0-based. */
+  images: number;
+  shown: number;
   /** What the model read before the image, in runs of one role, token by token. */
   before: { role: "prompt" | "template"; pieces: string[] }[];
   warnings: string[];
