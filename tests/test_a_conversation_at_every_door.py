@@ -9,6 +9,7 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
+from PIL import Image
 from starlette.testclient import TestClient
 
 from inference import Backend, Comparison, Request, Settings, open_backend
@@ -17,12 +18,15 @@ from inference.messages import read_messages
 from inference.serialization import pack_comparison, pack_request, unpack_comparison, unpack_request
 from inference.service.exports import Exports
 from inference.settings import Limits
-from tests.built_page import build_handlers, build_server
+from tests.built_page import build_handlers, build_server, build_server_of
 from tests.checkpoints import knowing_tools
 from tests.conftest import picture
 from tests.conversations import IMAGE, WITH_TOOLS, text
 from tests.inference.service.events import look, scene
 from visualize import report_html
+from visualize.numbers.reduce import Selection
+from visualize.stacks.groups_json import groups_json
+from visualize.stacks.scene import scene_json
 
 _, MESSAGES, TOOLS = WITH_TOOLS[2]
 LINE = {"messages": MESSAGES, "tools": TOOLS}
@@ -55,7 +59,7 @@ def through_the_page(engine: Backend, folder: Path) -> Comparison:
     (folder / "uploads").mkdir(exist_ok=True)
     (folder / "uploads" / "photo.png").write_bytes(photo())
     image = {"path": str(folder / "uploads" / "photo.png")}
-    *_, done = page.analyze(visitor, image, json.dumps(LINE), "", [], "base", "adapter", 2, 1, [])
+    *_, done = page.analyze(visitor, image, json.dumps(LINE), "", [], "base", "adapter", 2, 1, [], None)
     shown = scene(page, done)
     words = ["".join(run["pieces"]) for run in shown["before"] if run["role"] == "prompt"]
     assert words[0] == "Youclick."  # a label is a token's text without the spaces at its ends
@@ -209,6 +213,56 @@ def test_four_screenshots_in_a_batch_are_found_again(engine: Backend, four: Comp
     stream = io.StringIO()
     assert batch(arguments, {}, open_=lambda settings: staying, stream=stream) == 1
     assert "no file 'screen2.png'" in (tmp_path / "out" / "summary.csv").read_text()
+
+
+def test_four_screenshots_on_the_page(
+    engine: Backend, four: Comparison, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    """The viewer looks at each by the result's ticket with the image's number; what is saved shows what it looks at."""
+    monkeypatch.setenv("GRADIO_TEMP_DIR", str(tmp_path / "uploads"))
+    paths = [{"path": str(tmp_path / "uploads" / name)} for name in files(tmp_path / "uploads")]
+    page = build_handlers(Settings(limits=Limits(max_images=4)), lambda: engine)
+    visitor = SimpleNamespace(session_hash="one", client=SimpleNamespace(host="192.0.2.1"))
+    assert page.receive_more(paths[1:], visitor)[1] is None
+    sent = [json.dumps(SCREENS), "", [], "base", "adapter", 2, 1, []]
+    *_, done = page.analyze(visitor, paths[0], *sent, paths[1:])
+    ticket = done.viewer["ticket"]
+    for index, size in enumerate(SIZES):
+        result = page.service.looked_at(f"{ticket}.{index}")
+        shown = scene_json(result.comparison)
+        assert (shown["images"], shown["shown"], shown["image_size"]) == (4, index, list(size))
+        ours, theirs = result.comparison.recordings[0], four.showing(index).recordings[0]
+        assert np.array_equal(ours.by_token, theirs.by_token)
+        groups = groups_json(result.comparison, [Selection(0, "focus")], [None])
+        assert groups["names"][0] == f"image {index + 1}"
+        assert sum(groups["values"]["base"][0]) == pytest.approx(1, abs=1e-3)
+        at = {"choice": shown["opening"], "image": index}
+        for save in ("numbers", "picture"):
+            saved, refused = getattr(Exports(page.service), save)(done.key, at, visitor)
+            assert refused is None, refused
+        saved, _ = Exports(page.service).numbers(done.key, at, visitor)
+        (tmp_path / "saved.npz").write_bytes(base64.b64decode(saved["source"].partition(",")[2]))
+        assert Comparison.load(tmp_path / "saved.npz").shown == index
+    assert page.service.looked_at(ticket).comparison.shown == 3
+    *_, recorded = page.record(done.key, {"choice": shown["opening"] | {"token": 0, "head": 1}, "image": 1}, visitor)
+    assert recorded.viewer["focus"] == [0, 0]
+    heads = page.service.looked_at(f"{ticket}.1", (0,)).comparison.recordings[0]
+    alone = engine.compare(
+        Request(PICTURES, SCREENS, answer=four.recordings[0].answer_ids, focus=(0,), max_new_tokens=2)
+    )
+    assert np.array_equal(heads.by_head, alone.showing(1).recordings[0].by_head)
+    with TestClient(build_server_of(page.service)) as client:
+        sides = {}
+        for name in (ticket, f"{ticket}.0", f"{ticket}.3"):
+            sides[name] = Image.open(io.BytesIO(client.get(f"/visits/{name}/photo").content)).size
+        assert sides == {ticket: (192, 128), f"{ticket}.0": (160, 96), f"{ticket}.3": (192, 128)}
+        assert client.get(f"/visits/{ticket}.0/cards").json() == []
+        for wrong in ("4", "99", "-1", "x", "1.1"):
+            assert client.get(f"/visits/{ticket}.{wrong}/scene").status_code in (404, 422), wrong
+    *_, refused = page.analyze(visitor, paths[0], *sent, paths[1:] * 2)
+    assert "7 images were sent; the limit is 4" in refused.notice["sentence"]
+    *_, refused = page.analyze(visitor, paths[0], *sent, [{"path": "/etc/passwd"}] * 3)
+    assert "no longer here" in refused.notice["sentence"]
 
 
 def test_too_many_images_and_one_that_is_not_there_are_refused_at_http(engine: Backend, tmp_path: Path):

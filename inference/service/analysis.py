@@ -337,8 +337,10 @@ class AnalysisService:
             NotFoundError: no such ticket, or its result is not kept any more.
             NotRecordedError: these tokens' heads or views are not recorded yet.
         """
-        ticket, _, index = ticket.partition(".")
-        image = int(index) if index.isascii() and index.isdigit() and len(index) < 4 else None
+        ticket, point, index = ticket.partition(".")
+        if point and not (index.isascii() and index.isdigit() and len(index) < 4):
+            raise NotFoundError("This is no image of a result.", "They are counted from 0.")
+        image = int(index) if point else None
         session, key = self.tickets.owner(ticket) or (EVERYONE, "")
         written = self.results.get(session, key)
         if written is None:

@@ -400,6 +400,7 @@ class PageForm(BaseModel):
     max_new_tokens: NewTokens
     scale: Scale
     modules: Annotated[Names, Expected("names of modules")]
+    more_images: Annotated[list[dict[str, Any]], BeforeValidator(_list), Expected("uploaded pictures")]
 
     @classmethod
     def of(cls, sent: Sequence[object]) -> "PageForm":
@@ -410,8 +411,8 @@ class PageForm(BaseModel):
         """
         return parse(cls, dict(zip(cls.model_fields, sent, strict=True)))
 
-    def request(self, photo: Photo) -> Request:
-        """What the engine is asked of a photo.
+    def request(self, *photos: Photo) -> Request:
+        """What the engine is asked of the photo and a conversation's other images.
 
         Raises:
             InputError: whatever is wrong, as the member of the tree that fits.
@@ -421,7 +422,7 @@ class PageForm(BaseModel):
             raise SelectionError(f"{left} would be compared with itself.", "Choose another variant to compare with.")
         adapters = tuple(dict.fromkeys([left, *others]))
         return Request(
-            image=photo,
+            image=photos,
             prompt=as_prompt(self.prompt or ""),
             system=self.system or None,
             adapters=adapters,
@@ -435,6 +436,12 @@ class PageForm(BaseModel):
 def choice_of(look: object) -> object:
     """What the viewer says is looked at, unchecked: `Choice.read` checks it against a result."""
     return look.get("choice") if isinstance(look, Mapping) else None
+
+
+def image_of(look: object) -> int | None:
+    """Which of several images the viewer says is looked at, unchecked; None is the one that a result shows."""
+    image = look.get("image") if isinstance(look, Mapping) else None
+    return image if isinstance(image, int) and not isinstance(image, bool) else None
 
 
 def with_answer(request: Request, look: object) -> Request:

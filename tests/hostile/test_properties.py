@@ -125,9 +125,9 @@ def test_fields_over_http_are_read_or_refused(model: type[AnalyzeFields], data: 
     assert 0 <= asked.scale <= MAX_SCALE
 
 
-@given(st.lists(anything, min_size=9, max_size=9), st.integers(0, 511))
+@given(st.lists(anything, min_size=10, max_size=10), st.integers(0, 1_023))
 def test_what_the_page_sends_is_read_or_refused(values: list[Any], usual: int):
-    ordinary = [{"path": "x"}, "What?", "", ["find-red"], "base", "adapter", 32, 1, []]
+    ordinary = [{"path": "x"}, "What?", "", ["find-red"], "base", "adapter", 32, 1, [], None]
     sent = [ordinary[index] if usual >> index & 1 else value for index, value in enumerate(values)]
     try:
         PageForm.of(sent).request(PHOTO)
