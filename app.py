@@ -345,7 +345,7 @@ def _open(settings: Settings) -> Backend:
 
 
 _KEYS = "Enter analyzes, Shift+Enter starts a new line. Or the messages of a training set, as JSON."
-_MORE_IMAGES = "more images of a conversation, after the photo, in the order of their places"
+_MORE_IMAGES = "more images, after the photo"
 _SAVES = ("Pictures (PNG)", "Difference (PNG)", "Film of layers (WebP)", "Report (HTML)", "Numbers (NPZ)")
 _ANOTHER_QUESTION = "() => window.attentionPage?.ask?.()"
 _HEADER = """<h1>LoRA Attention Visualizer</h1><p>Where Qwen3-VL looks, before and after an adapter.</p>"""

@@ -231,6 +231,8 @@ def test_four_screenshots_on_the_page(
         result = page.service.looked_at(f"{ticket}.{index}")
         shown = scene_json(result.comparison)
         assert (shown["images"], shown["shown"], shown["image_size"]) == (4, index, list(size))
+        images = [run["pieces"] for run in shown["before"] if run["role"] == "image"]
+        assert images == [["image 1"], ["image 2"], ["image 3"]], "the last one ends what comes before"
         ours, theirs = result.comparison.recordings[0], four.showing(index).recordings[0]
         assert np.array_equal(ours.by_token, theirs.by_token)
         groups = groups_json(result.comparison, [Selection(0, "focus")], [None])

@@ -5,7 +5,7 @@ One scene belongs to one result. Its stacks are asked for by choice, see `stack_
 
 import base64
 from collections.abc import Mapping
-from itertools import groupby
+from itertools import groupby, zip_longest
 from typing import get_args
 
 import numpy as np
@@ -114,9 +114,15 @@ def _tokens(recording: Recording) -> list[Json]:
 
 
 def _before(comparison: Comparison) -> list[Json]:
-    """What the model read before the image, in runs of one role."""
-    runs = groupby(comparison.before, key=lambda token: token.role)
-    return [{"role": role, "pieces": [label_of(token.text, role) for token in tokens]} for role, tokens in runs]
+    """What the model read before the last image, in runs of one role; where positions are left out, an image stands."""
+    pieces, images = list[tuple[str, str]](), 0
+    for token, following in zip_longest(comparison.before, comparison.before[1:]):
+        pieces.append((token.role, label_of(token.text, token.role)))
+        if following is not None and following.position > token.position + 1:
+            images += 1
+            pieces.append(("image", f"image {images}"))
+    runs = groupby(pieces, key=lambda piece: piece[0])
+    return [{"role": role, "pieces": [text for _, text in run]} for role, run in runs]
 
 
 def _shares(comparison: Comparison) -> dict[str, Json]:

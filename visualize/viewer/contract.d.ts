@@ -217,8 +217,8 @@ interface Scene {
   /** How many images the prompt has, and which of them this is, 0-based. */
   images: number;
   shown: number;
-  /** What the model read before the image, in runs of one role, token by token. */
-  before: { role: "prompt" | "template"; pieces: string[] }[];
+  /** What the model read before the last image, in runs of one role, token by token, an earlier image as one piece. */
+  before: { role: "prompt" | "template" | "image"; pieces: string[] }[];
   warnings: string[];
   notes: string[];
   legend: string;
