@@ -141,7 +141,8 @@ def _photos(image: Picture | Sequence[Picture], more: Sequence[Picture]) -> tupl
     first: list[Picture] = [*image] if isinstance(image, (list, tuple)) else [cast("Picture", image)]
     if not first:
         raise InputError("There is no image.", "Give one, or one per place in the messages.")
-    return tuple(each if isinstance(each, Photo) else upright_rgb(each) for each in (*first, *more))
+    others = cast("Sequence[Picture]", _sequence("more_images", more, "a sequence of images"))
+    return tuple(each if isinstance(each, Photo) else upright_rgb(each) for each in (*first, *others))
 
 
 def _prompt(prompt: object, images: int) -> str | Conversation:

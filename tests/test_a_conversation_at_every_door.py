@@ -23,7 +23,7 @@ from tests.checkpoints import knowing_tools
 from tests.conftest import picture
 from tests.conversations import IMAGE, WITH_TOOLS, text
 from tests.inference.service.events import look, scene
-from visualize import report_html
+from visualize import report_html, shares_picture
 from visualize.numbers.reduce import Selection
 from visualize.stacks.groups_json import groups_json
 from visualize.stacks.scene import scene_json
@@ -283,6 +283,13 @@ def test_too_many_images_and_one_that_is_not_there_are_refused_at_http(engine: B
             assert said in answer.json()["error"]["message"]
         form = client.post("/api/analyze", files=[("image", content) for content in contents], data={"prompt": "x"})
         assert 400 <= form.status_code < 500
+
+
+def test_a_report_and_the_picture_of_shares_are_of_the_image_that_is_shown(four: Comparison):
+    for index, (height, width) in enumerate(SIZES):
+        shown = four.showing(index)
+        assert f"image {index + 1} of 4: photo of {width} × {height}" in report_html(shown)
+        assert shares_picture(shown).mode == "RGB"  # a colour for each of seven groups
 
 
 def test_a_report_says_the_last_words_and_what_else_was_said(expected: Comparison):
