@@ -23,7 +23,8 @@ from typing import Any, cast
 from inference.conversation import SEES, Conversation, Speaker, Turn
 from inference.errors import PromptError
 
-MOST_TURNS, MOST_TOOLS, MOST_PARTS = 256, 128, 512
+MOST_TURNS, MOST_TOOLS = 256, 128
+MOST_PARTS = 1_024  # texts, images and calls of all turns
 MOST_DEPTH = 32  # of a tool or of a call's arguments
 MOST_JSON = 2_000_000  # characters of JSON text
 #: Keys of an object that hold its turns.
@@ -69,6 +70,9 @@ def read_messages(value: object) -> Conversation:
     rows = _list(whole[given[0]], "The messages", "turns", MOST_TURNS)
     trained_by_qwen = given[0] == "conversations" and "image" in whole
     turns = [_turn(row, f"Turn {index}", strip=trained_by_qwen) for index, row in enumerate(rows, 1)]
+    parts = sum(len(turn.parts) + len(turn.calls) for turn in turns)
+    if parts > MOST_PARTS:
+        raise PromptError(f"The messages hold {parts:,} parts; at most {MOST_PARTS} are read.", "Join texts.")
     system = whole.get("system")
     if system not in (None, ""):
         turns.insert(0, Turn("system", (_text(system, "The system text"),)))

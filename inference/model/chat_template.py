@@ -5,7 +5,7 @@ replaced by as many private characters of its own, which says where that text st
 template may cut the spaces around a text, and drop what an assistant thought earlier; it may not change words.
 
 So no word of a person can be mistaken for the template's, whatever it holds: a special token across a person's
-characters is no token, see `Rendered.tokens`.
+characters is no token, see `Rendered.parts`.
 """
 
 import json

@@ -102,7 +102,8 @@ def _deep(depth: int) -> Any:
     [
         ({"messages": [{"role": "user", "content": "<image>x"}] * 257}, "257 turns; at most 256"),
         ({"tools": [{"name": "x"}] * 129}, "129 tools; at most 128"),
-        ({"messages": [{"role": "user", "content": [WHAT] * 513}]}, "513 parts; at most 512"),
+        ({"messages": [{"role": "user", "content": [WHAT] * 1_025}]}, "1,025 parts; at most 1024"),
+        ({"messages": [{"role": "user", "content": [WHAT] * 800}] * 2}, "1,600 parts; at most 1024"),
         ({"tools": [{"name": "x", "parameters": _deep(20)}]}, "nested more than 32 deep"),
         ({"tools": [{"name": "x", "parameters": float("nan")}]}, "Tool 1 holds what is no JSON"),
         ({"tools": [{"name": "x", "parameters": {1, 2}}]}, "Tool 1 holds what is no JSON"),
