@@ -157,6 +157,9 @@ def test_one_image_of_four_alone_in_the_vision_tower_is_kept_and_read_again(fold
             received = each.showing(index).recordings[0].vision_received
             assert received.shape[1:] == (height, width)
             assert np.allclose(received.sum(axis=(1, 2)), 1, atol=1e-5)
+    others = [picture(*size, seed=90 + at) for at, size in enumerate(SIZES[:3])]
+    like = Request([*others, PICTURES[3]], LINE, max_new_tokens=3, vision_tower=True)  # sizes, words and last image
+    assert_same(engine.compare(like), Engine(Settings(model=str(folder), device="cpu"), {}).compare(like))
     turned = engine.compare(Request(PICTURES[::-1], LINE, max_new_tokens=3))
     assert turned.images[0].grid == (4, 6)
     assert digest(Request(PICTURES[::-1], LINE)) != digest(Request(PICTURES, LINE))
