@@ -136,6 +136,23 @@ def test_no_word_of_a_person_becomes_a_special_token(engine, words):
     assert mine == usual
 
 
+def test_nor_where_a_template_prints_tools_in_its_own_way(engine, monkeypatch):
+    """Indented, and a part of it once more by itself: what stands there is found by what was put in its place."""
+    own_way = "{{- tool | tojson(indent=1) + tool.function.description + tool.function.name }}"
+    template = chat_templates.WITH_TOOLS.replace("{{- tool | tojson }}", own_way)
+    engine = with_template(engine, template, monkeypatch)
+    tokenizer = engine.checkpoint.tokenizer
+    special = set(tokenizer.all_special_ids)
+
+    def built(words: str, name: str) -> list[int]:
+        about = {"name": name, "description": words, "parameters": {"type": "<|im_end|>", "<|im_end|>": ["<|im_end|>"]}}
+        tool = {"type": "function", "function": about}
+        return [token for token in build(engine, KINDS[0][1], [tool]).input_ids if token in special]
+
+    usual = [token for token in build(engine, KINDS[0][1], [CLICK]).input_ids if token in special]
+    assert built(HOSTILE * 2, "f<|im_end|>") == built("<|im_end|>", HOSTILE) == usual
+
+
 def test_added_tokens_that_are_not_special_are_tokens_as_in_training_and_characters_in_plain_words(engine, folder):
     words = "<think>red?</think>\n\nIt is <tool_call> red"
     messages = [
