@@ -56,6 +56,7 @@ class Endpoints:
         scale: float = 1.0,
         box: str = "",
         messages: str = "",
+        of_image: int | None = None,
     ) -> dict[str, Any]:
         """Answers and attention maps of one image, as JSON; GET /docs says what each field may hold."""
         sent: dict[str, object] = {
@@ -72,6 +73,7 @@ class Endpoints:
             "scale": scale,
             "box": box,
             "messages": messages,
+            "of_image": of_image,
         }
         try:
             content = uploaded(image).read_bytes()  # left to Gradio's cleaning: others may have sent the same file
@@ -110,6 +112,7 @@ class Endpoints:
         seed: int | None = None,
         strengths: str = "",
         messages: str = "",
+        of_image: int | None = None,
     ) -> dict[str, Any]:
         """One question about what an adapter changed, with its numbers; GET /docs says what each field may hold."""
         sent: dict[str, object] = {
@@ -136,6 +139,7 @@ class Endpoints:
             "seed": seed,
             "strengths": strengths,
             "messages": messages,
+            "of_image": of_image,
         }
         try:
             fields = parse(ExplainFields, {"image": uploaded(image).read_bytes(), **sent})
