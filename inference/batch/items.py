@@ -9,7 +9,9 @@ It opens images' files but decodes none, and knows no engine. One line of the pr
 | `system` | system text |
 | `answer` | text that is replayed through all variants, instead of an answer they write |
 | `id` | a label for the summary, text or a whole number |
-| `box` | where to measure: `[top, left, bottom, right]` in pixels of the upright photo, or several of these |
+| `target` | where the answer should be: a box `[top, left, bottom, right]` or a point `[x, y]`, or several of these, |
+| | in pixels of the upright photo |
+| `box` | the same, of boxes alone |
 
 In place of `prompt` and `system` it may hold `messages` or `conversations`, as a training set's line does, with its
 `tools` (see `inference.messages`). The images are then those that `image`, `images` or the turns name; its other keys
@@ -25,7 +27,8 @@ from dataclasses import dataclass
 from pathlib import Path, PurePath, PurePosixPath
 from typing import Any, NamedTuple
 
-from inference.boxes import Box, as_boxes
+from inference.batch.target import NOWHERE, Target, as_target
+from inference.boxes import as_boxes
 from inference.conversation import Conversation
 from inference.errors import ImageError, ImageTooLargeError, InputError, PromptError, SelectionError
 from inference.messages import TURNS, image_names, read_messages
@@ -34,7 +37,7 @@ from inference.settings import Limits
 #: A file with another ending is no image of the folder; a prompt line may name it all the same.
 SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".webp", ".gif", ".tif", ".tiff", ".bmp"})
 _TEXTS = ("prompt", "image", "system", "answer", "id")
-_KEYS = (*_TEXTS, "box")
+_KEYS = (*_TEXTS, "target", "box")
 _STEM, _DIGITS = 60, 16
 #: Part of every name: to be raised when the same request begins to mean something else.
 _MEANING = "batch/2"
@@ -51,7 +54,7 @@ class PromptLine:
         system: system text or None.
         answer: text to replay, or None.
         label: the line's `id`, or "".
-        boxes: where to measure beside the rest, see `inference.boxes`; the photo is not known yet.
+        target: where to measure beside the rest; the photo is not known yet.
         place: where it stands, for messages: `prompts.jsonl, line 3`.
     """
 
@@ -60,7 +63,7 @@ class PromptLine:
     system: str | None = None
     answer: str | None = None
     label: str = ""
-    boxes: tuple[Box, ...] = ()
+    target: Target = NOWHERE
     place: str = "--prompt"
     more_images: tuple[str, ...] = ()
 
@@ -200,7 +203,7 @@ def _line(row: str, place: str) -> PromptLine:
         system=texts["system"],
         answer=texts["answer"],
         label=texts["id"] or "",
-        boxes=_boxes(given.get("box"), place),
+        target=_target(given, place),
         place=place,
         more_images=tuple(_inside(name, place) for name in given.get("images", ()) if talk is not None),
     )
@@ -226,9 +229,12 @@ def _conversation(given: dict[str, Any], place: str) -> Conversation | None:
     return talk
 
 
-def _boxes(value: object, place: str) -> tuple[Box, ...]:
+def _target(given: dict[str, Any], place: str) -> Target:
+    target, box = given.get("target"), given.get("box")
+    if target is not None and box is not None:
+        raise InputError(f"{place}: a line has a target or a box, not both.", "Put all of it into target.")
     try:
-        return () if value is None else as_boxes(value)
+        return Target(() if box is None else as_boxes(box)) if target is None else as_target(target)
     except SelectionError as error:
         raise InputError(f"{place}: {error.message}", error.hint) from error
 

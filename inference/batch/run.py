@@ -19,7 +19,6 @@ from inference.batch.focus import Focus, compare_at
 from inference.batch.items import Item, PromptLine, file_name, items_of, read_image, safe_stem, shown
 from inference.batch.measures import Cell, Row
 from inference.batch.progress import ProgressBar
-from inference.boxes import on_photo
 from inference.errors import (
     BackendError,
     CancelledError,
@@ -154,7 +153,7 @@ class Batch:
             about: dict[str, Cell] = {"item": index + 1, "id": line.label}
             about |= {"image": shown(item.image), "prompt": str(line.prompt), "focus": self._focus.given}
             if self._answers.known(name) and index not in self.failed:
-                for measures in self._answers.measures(name, line.boxes):
+                for measures in self._answers.measures(name, line.target):
                     yield {**about, **measures, "file": name}
                 continue
             error = self.failed.get(index) or self.failed.get(self._begun.get(name, index))
@@ -163,11 +162,11 @@ class Batch:
                     yield {**about, "adapter": adapter or "base", "error": error.code, "message": str(error)}
 
     def _measure(self, index: int) -> None:
-        """Measure in the boxes of an item that is there; one whose box misses its photo fails."""
-        boxes = self._lines[self.items[index].line].boxes
+        """Measure in the target of an item that is there; one whose target misses its photo fails."""
+        target = self._lines[self.items[index].line].target
         try:
-            if boxes:
-                self._answers.measures(self._names[index], boxes)
+            if target:
+                self._answers.measures(self._names[index], target)
         except VisualizerError as error:
             self.failed[index] = error
 
@@ -200,7 +199,7 @@ class Batch:
                 try:
                     self._name(index, content)
                     photos = (photo, *map(self._photo, line.more_images))
-                    on_photo(line.boxes, photos[-1].size)
+                    line.target.check(photos[-1].size)
                 except VisualizerError as error:
                     self._fail(index, error, bar)
                     continue
@@ -258,7 +257,7 @@ class Batch:
             self._engine_errors.end()
 
     def _save(self, job: Job, comparison: Comparison, bar: ProgressBar) -> None:
-        self._answers.keep(job.name, comparison, self._lines[self.items[job.index].line].boxes)
+        self._answers.keep(job.name, comparison, self._lines[self.items[job.index].line].target)
         bar.step()
 
     def _wait_until_saved(self, most: int, bar: ProgressBar) -> None:

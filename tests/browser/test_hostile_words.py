@@ -19,7 +19,7 @@ from tests.scripted_backend import ADAPTERS
 from tests.visualize.factory import comparison, photo, recording, tokens
 from visualize import notebook_html, report_html
 
-pytestmark = pytest.mark.browser
+pytestmark = [pytest.mark.browser, pytest.mark.slow]
 #: Each of these would set `owned` where it were read as markup, as an attribute, as a template or as a script's text.
 WORDS = (
     "<img src=x onerror='globalThis.owned=1'>",
