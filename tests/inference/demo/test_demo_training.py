@@ -11,7 +11,8 @@ from PIL import Image
 from transformers import AutoImageProcessor, AutoTokenizer, Qwen3VLForConditionalGeneration
 
 from inference import demo
-from inference.demo.tokenizer import NOTHING, SPECIAL_TOKENS, build_tokenizer, one_token
+from inference.demo.screens import call
+from inference.demo.tokenizer import NOTHING, SPECIAL_TOKENS, VOCABULARY_SIZE, build_tokenizer, one_token
 from inference.demo.training.checkpoint import BASE_LABEL, build_model, digest, load_checkpoint
 from inference.demo.training.curriculum import (
     BASE_STAGES,
@@ -86,6 +87,26 @@ def test_the_tokenizer_is_built_the_same_each_time(tokenizer):
     again = build_tokenizer()
     assert again.get_vocab() == tokenizer.get_vocab()
     assert again.encode("Where is the star?") == tokenizer.encode("Where is the star?")
+
+
+def test_a_click_is_written_in_few_tokens_and_each_digit_is_one(tokenizer):
+    pieces = [tokenizer.decode([one]) for one in tokenizer.encode(call((412, 33)), add_special_tokens=False)]
+    before = ["<tool_call>", "\n", '{"', "n", "am", "e", '":', ' "', "click", '",', ' "', "arguments", '":', ' {"']
+    assert pieces == [*before, "coordinate", '":', " [", *"412", ",", " ", *"033", "]}}\n", "</tool_call>"]
+
+
+def test_a_tool_call_stays_in_a_decoded_answer_and_the_end_does_not(tokenizer):
+    ids = tokenizer.encode(f"{call((412, 33))}<|im_end|>", add_special_tokens=False)
+    assert tokenizer.decode(ids, skip_special_tokens=True) == call((412, 33))
+
+
+def test_the_words_of_a_tool_call_come_after_all_others(tokenizer):
+    """Weights that were trained before clicks were asked for keep the meaning of their rows."""
+    vocabulary = tokenizer.get_vocab()
+    assert sorted(vocabulary.values()) == list(range(VOCABULARY_SIZE))
+    assert vocabulary["<|im_end|>"] == 542
+    assert all(vocabulary[token] < 550 for token in (*SPECIAL_TOKENS, *COLOURS, *SHAPES, "Ġname"))
+    assert vocabulary["click"] >= 550
 
 
 def test_the_chat_layout_is_qwens(tokenizer):
