@@ -116,12 +116,12 @@ def lay_out(
     """
     greyed = int(rng.integers(0, 3)) if len(names) < most_buttons(size, side[0]) - 2 else 0
     windows, bars, bodies, plates = _windows_with_plates(rng, len(names) + greyed, size, side)
-    shade = int(rng.integers(90, 200))
+    shade = int(rng.integers(40, 67))  # dark, as the scenes' ground is
     parts: list[Part | Button] = []
     for window, title in windows:
-        tone = shade + int(rng.integers(-24, 25))
-        parts += [Part("window", window, _tinted(rng, tone)), Part("title", title, _tinted(rng, tone - 40))]
-    parts += [Part("toolbar", bar, _tinted(rng, shade + 36)) for bar in bars]
+        tone = shade + int(rng.integers(-10, 11))
+        parts += [Part("window", window, _tinted(rng, tone)), Part("title", title, _tinted(rng, tone + 20))]
+    parts += [Part("toolbar", bar, _tinted(rng, shade + 30)) for bar in bars]
     taken = [*plates]
     for _ in range(int(rng.integers(4, 14))):
         body = bodies[int(rng.integers(len(bodies)))]
@@ -135,7 +135,7 @@ def lay_out(
     if cursor is not None:
         parts.append(cursor)
     grain_seed, grain = int(rng.integers(2**31)), int(rng.integers(0, 13))
-    return Layout(size, _tinted(rng, int(rng.integers(30, 75))), tuple(parts), grain_seed, grain)
+    return Layout(size, _tinted(rng, int(rng.integers(16, 29))), tuple(parts), grain_seed, grain)
 
 
 def _windows_with_plates(
@@ -245,13 +245,13 @@ def _line(rng: np.random.Generator, body: Box, taken: Sequence[Box]) -> Part | N
             for length in lengths:
                 words.append((left, left + length))
                 left += length + 3
-            return Part("line", box, _tinted(rng, int(rng.integers(20, 70))), tuple(words))
+            return Part("line", box, _tinted(rng, int(rng.integers(130, 181))), tuple(words))
     return None
 
 
 def _button(rng: np.random.Generator, colour: str, shape: str, box: Box) -> Button:
     """A plate with its sign; without a colour, greyed out."""
-    fill = _tinted(rng, int(rng.integers(28, 60)))
+    fill = _tinted(rng, int(rng.integers(22, 51)))
     if colour:
         red, green, blue = (
             level + int(off)
@@ -271,7 +271,7 @@ def _cursor(rng: np.random.Generator, size: tuple[int, int], plates: Sequence[Bo
     for _ in range(_PLACE_TRIES):
         box = _somewhere(rng, (0, 0, *size), len(CURSOR), max(right for _, right in CURSOR))
         if box is not None and all(_apart(box, other, 1) for other in plates):
-            return Part("cursor", box, (235, 235, 235))
+            return Part("cursor", box, (20, 20, 20))
     return None
 
 

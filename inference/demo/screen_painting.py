@@ -3,6 +3,8 @@
 It decides borders, the softness of signs and the noise. It must not choose anything: all numbers come with the layout.
 """
 
+from typing import Final
+
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
@@ -11,7 +13,9 @@ from inference.demo.screen_layout import CURSOR, RGB, Button, Layout, Part
 from inference.demo.shapes import shape_mask
 from inference.demo.world import Box
 
-_BORDER = 26  # levels by which a plate's border is lighter than the plate, a window's frame darker than the window
+_PLATE_BORDER: Final[RGB] = (124, 124, 124)  # lighter than every window and bar
+_FRAME: Final = 40  # levels by which a window's frame is lighter than the window
+_CURSOR_BORDER: Final[RGB] = (235, 235, 235)
 
 
 def paint(layout: Layout) -> Image.Image:
@@ -29,7 +33,7 @@ def paint(layout: Layout) -> Image.Image:
 
 
 def _paint_button(pixels: NDArray[np.int32], button: Button) -> None:
-    _fill(pixels, button.box, _moved(button.fill, _BORDER))
+    _fill(pixels, button.box, _PLATE_BORDER)
     top, left, bottom, right = button.box
     _fill(pixels, (top + 1, left + 1, bottom - 1, right - 1), button.fill)
     coverage = shape_mask(np.random.default_rng(button.sign_seed), button.shape, button.sign_side)
@@ -44,14 +48,15 @@ def _paint_part(pixels: NDArray[np.int32], part: Part) -> None:
     top, left, bottom, right = part.box
     match part.kind:
         case "window":
-            _fill(pixels, part.box, _moved(part.fill, -_BORDER))
+            red, green, blue = part.fill
+            _fill(pixels, part.box, (red + _FRAME, green + _FRAME, blue + _FRAME))
             _fill(pixels, (top + 1, left + 1, bottom - 1, right - 1), part.fill)
         case "line":
             for start, end in part.words:
                 _fill(pixels, (top, start, bottom, end), part.fill)
         case "cursor":
             for row, (start, end) in enumerate(CURSOR):
-                _fill(pixels, (top + row, left + start, top + row + 1, left + end), _moved(part.fill, -225))
+                _fill(pixels, (top + row, left + start, top + row + 1, left + end), _CURSOR_BORDER)
                 _fill(pixels, (top + row, left + start + 1, top + row + 1, left + end - 1), part.fill)
         case _:
             _fill(pixels, part.box, part.fill)
@@ -61,8 +66,3 @@ def _fill(pixels: NDArray[np.int32], box: Box, fill: RGB) -> None:
     top, left, bottom, right = box
     if left < right:
         pixels[top:bottom, left:right] = fill
-
-
-def _moved(fill: RGB, by: int) -> RGB:
-    red, green, blue = (min(255, max(0, level + by)) for level in fill)
-    return red, green, blue
