@@ -26,7 +26,7 @@ from transformers import BaseImageProcessor, PreTrainedTokenizerBase, Qwen3VLFor
 
 from inference.demo.tokenizer import one_token
 from inference.demo.training.checkpoint import MERGE_SIZE
-from inference.demo.training.curriculum import coverage
+from inference.demo.training.packing import coverage
 from inference.demo.world import PROMPTS, Kind, Scene, ask, questions, scene
 
 #: Image sizes (height, width) that evaluation goes round; some are no multiple of a cell, most are not square.

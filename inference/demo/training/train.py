@@ -34,19 +34,11 @@ from inference.demo.training.checkpoint import (
     save_adapter,
     save_checkpoint,
 )
-from inference.demo.training.curriculum import (
-    BASE_STAGES,
-    Packed,
-    Packer,
-    Stage,
-    adapter_stage,
-    batches,
-    learning_rate,
-    loss,
-    quicken,
-)
+from inference.demo.training.curriculum import BASE_STAGES, Stage, adapter_stage, batches, learning_rate
 from inference.demo.training.localisation import Localisation, Reader, accuracy, describe_accuracy, localise
+from inference.demo.training.losses import loss, quicken
 from inference.demo.training.optimizer import Optimizer
+from inference.demo.training.packing import Packed, Packer
 from inference.demo.training.report import Report, Run, write_report
 
 log = logging.getLogger(__name__)

@@ -14,21 +14,11 @@ from inference import demo
 from inference.demo.screens import call
 from inference.demo.tokenizer import NOTHING, SPECIAL_TOKENS, VOCABULARY_SIZE, build_tokenizer, one_token
 from inference.demo.training.checkpoint import BASE_LABEL, build_model, digest, load_checkpoint
-from inference.demo.training.curriculum import (
-    BASE_STAGES,
-    Packer,
-    adapter_stage,
-    answer_logits,
-    batches,
-    coverage,
-    draw,
-    learning_rate,
-    patchify,
-    quicken,
-    vision_features,
-)
+from inference.demo.training.curriculum import BASE_STAGES, adapter_stage, batches, draw, learning_rate
 from inference.demo.training.localisation import Reader, hard_scenes
+from inference.demo.training.losses import answer_logits, quicken, vision_features
 from inference.demo.training.optimizer import Optimizer, orthogonalised
+from inference.demo.training.packing import Packer, coverage, patchify
 from inference.demo.training.train import Scale, core_of, optimisation_step, train, wrap
 from inference.demo.world import COLOURS, SHAPES, SceneObject, scene
 
