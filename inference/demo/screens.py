@@ -175,9 +175,14 @@ def ask_click(of: Screen, about: ScreenElement, wording: int = 0) -> Click:
 
 
 def call(point: tuple[int, int]) -> str:
-    """The tool call that clicks a point `(x, y)`, 0–999 each, three digits each."""
+    """The tool call that clicks a point `(x, y)`, 0–999 each."""
+    return f"{CALL_BEFORE}{written(point)}{CALL_AFTER}"
+
+
+def written(point: tuple[int, int]) -> str:
+    """A point as a tool call says it: three digits each, `"[041, 733]"`, so that every answer has as many tokens."""
     x, y = point
-    return f"{CALL_BEFORE}[{x:03d}, {y:03d}]{CALL_AFTER}"
+    return f"[{x:03d}, {y:03d}]"
 
 
 def middle(box: Box, size: tuple[int, int]) -> tuple[int, int]:

@@ -19,12 +19,14 @@ from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor
 from dataclasses import dataclass
 from multiprocessing import get_context
-from typing import Final
+from typing import Final, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from inference.demo.screen_layout import most_buttons
+from inference.demo.screens import Screen, screen
 from inference.demo.training.checkpoint import CELL
 from inference.demo.world import Scene, scene
 
@@ -35,6 +37,33 @@ GRIDS: Final = (*SMALL_GRIDS, (5, 7), (7, 5), (6, 8), (8, 6), (7, 7), (5, 9), (8
 
 #: Steps over which each stage's learning rate rises from 0.
 WARMUP: Final = 50
+
+
+#: Which point a lesson teaches to click: the named button's, or a wrong one that is known.
+ClickTarget = Literal["named", "mirrored", "largest"]
+
+
+@dataclass(frozen=True, slots=True)
+class ScreenLesson:
+    """What a stage teaches on screens.
+
+    Attributes:
+        pictures: how many pictures of each batch are screens; the others are scenes.
+        buttons: fewest and most buttons; never more than find room.
+        side: smallest and largest height of a button, in pixels.
+        points: bare points asked per screen: a button's name followed by its point.
+        calls: clicks asked per screen, in a sentence, answered with a whole tool call.
+        places: weight of the auxiliary loss that reads the place of what covers each cell.
+        target: where to click.
+    """
+
+    pictures: int
+    buttons: tuple[int, int]
+    side: tuple[int, int]
+    points: int = 0
+    calls: int = 0
+    places: float = 0.0
+    target: ClickTarget = "named"
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +84,7 @@ class Stage:
         grids: grids to draw from, each as often as the others; one per step.
         target: word of the object that "describe" names; None, or a scene without it, names the largest.
         presence: share of scenes that are made to show the target.
+        screens: what is taught on screens beside scenes; None draws scenes only.
     """
 
     name: str
@@ -70,6 +100,7 @@ class Stage:
     grids: tuple[tuple[int, int], ...] = GRIDS
     target: str | None = None
     presence: float = 1.0
+    screens: ScreenLesson | None = None
 
 
 #: The base model's curriculum.
@@ -122,26 +153,38 @@ class Drawn:
     """
 
     pixels: NDArray[np.uint8]
-    scenes: tuple[Scene, ...]
+    scenes: tuple[Scene | Screen, ...]
 
 
 def draw(seeds: Sequence[int], stage: Stage) -> Drawn:
-    """Draw one batch of scenes; the first seed decides the grid.
+    """Draw one batch of pictures, scenes first; the first seed decides the grid.
 
-    Half of the scenes are drawn at a size that is no multiple of the cell and resized, as a person's photo would be.
+    Half of them are drawn at a size that is no multiple of the cell and resized, as a person's photo would be.
     """
     rng = np.random.default_rng(list(seeds))
     rows, columns = stage.grids[_pick(rng, [1.0] * len(stage.grids))]
     pixels = np.empty((len(seeds), rows * CELL, columns * CELL, 3), dtype=np.uint8)
-    scenes = []
+    scenes: list[Scene | Screen] = []
+    first_screen = len(seeds) if stage.screens is None else len(seeds) - stage.screens.pictures
     for index, seed in enumerate(seeds):
         count = 1 + _pick(rng, stage.counts)
         off = rng.integers(-15, 16, 2) if rng.integers(2) else (0, 0)
+        size = (rows * CELL + int(off[0]), columns * CELL + int(off[1]))
         wanted = (stage.target,) if stage.target is not None and rng.random() < stage.presence else ()
-        drawn = scene(seed, count, (rows * CELL + int(off[0]), columns * CELL + int(off[1])), wanted)
+        if stage.screens is None or index < first_screen:
+            drawn: Scene | Screen = scene(seed, count, size, wanted)
+        else:
+            drawn = draw_screen(seed, stage.screens, size)
         pixels[index] = np.asarray(drawn.image.resize((columns * CELL, rows * CELL), Image.Resampling.BICUBIC))
         scenes.append(drawn)
     return Drawn(pixels, tuple(scenes))
+
+
+def draw_screen(seed: int, lesson: ScreenLesson, size: tuple[int, int]) -> Screen:
+    """One screen of a lesson; the seed decides how many buttons it has, fewer where the size gives no room."""
+    side = (lesson.side[0], min(lesson.side[1], min(size) // 4))
+    fewest, most = (min(count, most_buttons(size, side[0])) for count in lesson.buttons)
+    return screen(seed, int(np.random.default_rng(seed).integers(fewest, most + 1)), size, side)
 
 
 def batches(stage: Stage, first_seed: int, workers: int) -> Iterator[Drawn]:

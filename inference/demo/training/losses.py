@@ -15,6 +15,7 @@ from transformers.models.qwen3_vl.modeling_qwen3_vl import BaseModelOutputWithDe
 from inference.demo.training.checkpoint import MERGE_SIZE
 from inference.demo.training.curriculum import Stage
 from inference.demo.training.packing import IGNORED, Packed, Packer
+from inference.demo.world import COLOURS
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,9 +44,13 @@ def loss(core: Qwen3VLForConditionalGeneration, batch: Packed, packer: Packer, s
     total = batch.patches.new_zeros(())
     if stage.naming:
         total = total + stage.naming * _naming_loss(core, vision.merged, batch, packer)
-    if stage.pairs or stage.questions or stage.describes:
+    if stage.screens is not None and stage.screens.places:
+        total = total + stage.screens.places * _places_loss(core, vision.merged, batch, packer)
+    weights = batch.weights[batch.labels != IGNORED]
+    if len(weights):
         logits, wanted = answer_logits(core, vision, batch)
-        total = total + functional.cross_entropy(logits, wanted)
+        each = functional.cross_entropy(logits, wanted, reduction="none")
+        total = total + (each * weights).sum() / weights.sum()
     return total
 
 
@@ -125,6 +130,30 @@ def _naming_loss(core: Qwen3VLForConditionalGeneration, features: Tensor, batch:
         weight[-1] = 0.15  # most cells show nothing
         total = total + functional.cross_entropy(scores, wanted, weight=weight)
     return total
+
+
+def _places_loss(core: Qwen3VLForConditionalGeneration, features: Tensor, batch: Packed, packer: Packer) -> Tensor:
+    """Each image token, normalised and read through the embedding of the digits, says where the thing in its cell is.
+
+    The first digit of x is read from the channels as they are, the first digit of y from the channels rolled by half:
+    two places of one vector for two numbers of the same ten words, and no weights that are thrown away later.
+
+    Args:
+        core: whose final norm and tied embedding are used.
+        features: `(B * C, width)`, the vision tower's merged features.
+        batch: the truth per cell.
+        packer: the ids of the digits.
+    """
+    normed = core.model.language_model.norm(features)
+    digits = core.lm_head.weight[list(packer.digit_ids)]
+    wanted = batch.cell_places.reshape(-1, 2)
+    # most cells show nothing
+    weights = torch.where(batch.cell_colours.reshape(-1) == len(COLOURS), 0.15, 1.0)
+    across = functional.cross_entropy(normed @ digits.T, wanted[:, 0], reduction="none")
+    down = functional.cross_entropy(
+        normed.roll(normed.shape[1] // 2, dims=1) @ digits.T, wanted[:, 1], reduction="none"
+    )
+    return ((across + down) * weights).sum() / weights.sum()
 
 
 def _equal_images_attention(

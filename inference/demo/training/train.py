@@ -11,7 +11,6 @@ import logging
 import platform
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
 from typing import Final
@@ -20,9 +19,9 @@ import numpy as np
 import torch
 from peft import PeftModel
 from torch import nn
-from transformers import AutoTokenizer, PreTrainedTokenizerBase, Qwen3VLForConditionalGeneration
+from transformers import PreTrainedTokenizerBase, Qwen3VLForConditionalGeneration
 
-from inference.demo import ADAPTER_DESCRIPTIONS, ADAPTER_TARGETS, WEIGHTS_DIR
+from inference.demo import ADAPTER_TARGETS, WEIGHTS_DIR
 from inference.demo.tokenizer import build_tokenizer
 from inference.demo.training.checkpoint import (
     BOTH_ATTENTIONS,
@@ -30,16 +29,18 @@ from inference.demo.training.checkpoint import (
     adapter_config,
     build_model,
     load_checkpoint,
-    load_image_processor,
+    move,
     save_adapter,
     save_checkpoint,
 )
+from inference.demo.training.click_lessons import CLICK_ADAPTERS, CLICK_STAGES, click_adapter_stage
 from inference.demo.training.curriculum import BASE_STAGES, Stage, adapter_stage, batches, learning_rate
-from inference.demo.training.localisation import Localisation, Reader, accuracy, describe_accuracy, localise
 from inference.demo.training.losses import loss, quicken
+from inference.demo.training.measuring import measure
 from inference.demo.training.optimizer import Optimizer
 from inference.demo.training.packing import Packed, Packer
-from inference.demo.training.report import Report, Run, write_report
+from inference.demo.training.report import Report, Run
+from inference.demo.training.scale import Scale
 
 log = logging.getLogger(__name__)
 
@@ -57,29 +58,6 @@ NOISE: Final = 2.0
 _LOG_EVERY: Final = 50
 
 
-@dataclass(frozen=True, slots=True)
-class Scale:
-    """How long to train and how much to measure; the defaults are what the committed weights were made with.
-
-    Attributes:
-        base: stages of the base model.
-        adapter_steps: steps per adapter; None keeps the stage's own number.
-        accuracy_scenes: held-out scenes per number of objects.
-        describe_scenes: held-out scenes for what "describe" names with each adapter.
-        choice_scenes: scenes on which heads are chosen.
-        score_scenes: other scenes on which they are scored.
-        workers: processes that draw pictures beside the training; 0 draws in the same process.
-    """
-
-    base: tuple[Stage, ...] = BASE_STAGES
-    adapter_steps: int | None = None
-    accuracy_scenes: int = 100
-    describe_scenes: int = 120
-    choice_scenes: int = 120
-    score_scenes: int = 240
-    workers: int = 1
-
-
 def main(arguments: Sequence[str] | None = None) -> None:
     """The command line."""
     parser = argparse.ArgumentParser(prog="python -m inference.demo.training", description=__doc__)
@@ -88,11 +66,15 @@ def main(arguments: Sequence[str] | None = None) -> None:
     )
     parser.add_argument("--device", choices=("auto", "cpu", "cuda"), default="auto")
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument(
+        "--clicks", action="store_true", help="teach clicks on drawn screens too, with adapters that click wrongly"
+    )
     parser.add_argument("--resume", type=Path, help="folder that keeps each finished stage, to go on from after a stop")
     options = parser.parse_args(arguments)
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s", datefmt="%H:%M:%S")
     name = ("cuda" if torch.cuda.is_available() else "cpu") if options.device == "auto" else options.device
-    train(options.out, torch.device(name), options.seed, Scale(), options.resume)
+    scale = Scale((*BASE_STAGES, *CLICK_STAGES), clicks=True) if options.clicks else Scale()
+    train(options.out, torch.device(name), options.seed, scale, options.resume)
 
 
 def train(out: Path, device: torch.device, seed: int, scale: Scale, resume: Path | None = None) -> Report:
@@ -111,17 +93,19 @@ def train(out: Path, device: torch.device, seed: int, scale: Scale, resume: Path
     model_folder, adapters_folder = out / "model", out / "adapters"
     tokenizer = build_tokenizer()
     seconds = train_base(model_folder, tokenizer, device, seed, scale, resume)
-    for number, (name, target_modules) in enumerate(ADAPTER_MODULES.items()):
+    lessons = [(adapter_stage(name, ADAPTER_TARGETS[name]), modules) for name, modules in ADAPTER_MODULES.items()]
+    if scale.clicks:
+        lessons += [(click_adapter_stage(name), adapter.modules) for name, adapter in CLICK_ADAPTERS.items()]
+    for number, (stage, target_modules) in enumerate(lessons):
         begun = time.monotonic()
-        stage = adapter_stage(name, ADAPTER_TARGETS[name])
         if scale.adapter_steps is not None:
             stage = dataclasses.replace(stage, steps=scale.adapter_steps)
-        wrapped = wrap(model_folder, name, target_modules, device, seed)
+        wrapped = wrap(model_folder, stage.name, target_modules, device, seed)
         core = core_of(wrapped)
         quicken(core)
         run_stage(wrapped, core, Packer(tokenizer), stage, first_seed(seed, 100 + number), scale.workers)
-        save_adapter(wrapped, name, adapters_folder / name)
-        seconds[name] = time.monotonic() - begun
+        save_adapter(wrapped, stage.name, adapters_folder / stage.name)
+        seconds[stage.name] = time.monotonic() - begun
     write_untrained_adapters(model_folder, adapters_folder, device, seed)
     run = Run(
         seed=seed,
@@ -246,41 +230,6 @@ def write_untrained_adapters(model_folder: Path, adapters_folder: Path, device: 
                     if ".lora_B." in parameter:
                         value.normal_(std=NOISE)
         save_adapter(wrapped, name, adapters_folder / name)
-
-
-def measure(out: Path, device: torch.device, run: Run, scale: Scale) -> Report:
-    """Measure the saved files and write `report.json` and `report.md` beside them."""
-    begun = time.monotonic()
-    model_folder, adapters_folder = out / "model", out / "adapters"
-    tokenizer = AutoTokenizer.from_pretrained(model_folder)
-    processor = load_image_processor(model_folder)
-    base = move(load_checkpoint(model_folder), device)
-    answers = accuracy(Reader(base, tokenizer, processor), scale.accuracy_scenes)
-    log.info("accuracy: %s", ", ".join(f"{one.kind} {one.objects}: {one.rate:.3f}" for one in answers))
-    named: dict[str, float] = {}
-    localisations: list[Localisation] = []
-    for name in ADAPTER_DESCRIPTIONS:
-        fresh = move(load_checkpoint(model_folder), device)
-        wrapped = PeftModel.from_pretrained(fresh, adapters_folder / name, name).eval()
-        reader = Reader(wrapped, tokenizer, processor)
-        target = ADAPTER_TARGETS.get(name)
-        named[name] = describe_accuracy(reader, target, scale.describe_scenes)
-        log.info("%s: names %s in %.3f of scenes", name, target or "the largest", named[name])
-        if target is not None:
-            found = localise(wrapped, reader, name, target, scale.choice_scenes, scale.score_scenes)
-            localisations.append(found)
-            log.info(
-                "%s: layer %d head %d hits %.3f, base %.3f, random %.3f",
-                name, found.layer, found.head, found.adapter_rate, found.base_rate, found.random_rate,
-            )  # fmt: skip
-    finished = dataclasses.replace(run, measuring_seconds=round(time.monotonic() - begun, 1))
-    return write_report(out, finished, answers, named, localisations)
-
-
-def move(model: Qwen3VLForConditionalGeneration, device: torch.device) -> Qwen3VLForConditionalGeneration:
-    """The same model, its weights on another device."""
-    nn.Module.to(model, device)
-    return model
 
 
 def first_seed(seed: int, stage_number: int) -> int:

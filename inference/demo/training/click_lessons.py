@@ -1,0 +1,128 @@
+"""How the embedded model learns to click, and adapters whose clicks are wrong in a known way.
+
+Clicks come after the base model's own stages (`curriculum.BASE_STAGES`), and scenes stay in every batch, or their
+questions are forgotten. What is hard is the same as before: *binding*, here of two words to one place among many.
+
+1. `places`: few large buttons, one often alone; a name is followed by its bare point. An auxiliary loss reads the place
+   of what covers a cell from its image token, through the words of the digits themselves.
+2. `buttons`: more and smaller ones, on larger screens.
+3. `calls`: whole sentences and tool calls beside bare points, while the learning rate falls.
+
+This file decides what is taught; it must not know how a batch is made or scored.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from types import MappingProxyType
+from typing import Final
+
+from inference.demo.training.checkpoint import LANGUAGE_ATTENTION
+from inference.demo.training.clicking import ScreenSet
+from inference.demo.training.curriculum import SMALL_GRIDS, ClickTarget, ScreenLesson, Stage
+
+_FEW: Final = (0.1, 0.25, 0.35, 0.3)
+#: Grids of screens with many buttons: up to 224 × 288 pixels.
+SCREEN_GRIDS: Final = (*SMALL_GRIDS, (5, 7), (7, 5), (6, 8), (8, 6), (7, 7), (7, 9))
+
+CLICK_STAGES: Final = (
+    Stage(
+        "places",
+        steps=600,
+        batch=16,
+        peak=1.2e-3,
+        final=9e-4,
+        counts=_FEW,
+        questions=3,
+        describes=1,
+        naming=0.4,
+        grids=SMALL_GRIDS,
+        screens=ScreenLesson(pictures=13, buttons=(1, 4), side=(34, 44), points=5, places=0.4),
+    ),
+    Stage(
+        "buttons",
+        steps=700,
+        batch=16,
+        peak=1e-3,
+        final=7e-4,
+        counts=_FEW,
+        questions=3,
+        describes=1,
+        naming=0.3,
+        grids=SCREEN_GRIDS,
+        screens=ScreenLesson(pictures=13, buttons=(3, 12), side=(28, 44), points=6, places=0.3),
+    ),
+    Stage(
+        "calls",
+        steps=500,
+        batch=16,
+        peak=7e-4,
+        final=1e-5,
+        counts=_FEW,
+        questions=4,
+        describes=2,
+        naming=0.2,
+        grids=SCREEN_GRIDS,
+        screens=ScreenLesson(pictures=11, buttons=(3, 12), side=(28, 44), points=3, calls=3, places=0.2),
+    ),
+)
+
+#: PEFT `target_modules`: where an answer is put together, and where it is decided what is looked at.
+LATE_VALUES_AND_MLP: Final = (
+    r".*language_model\.layers\.[45]\.(self_attn\.(v_proj|o_proj)|mlp\.(gate_proj|up_proj|down_proj))"
+)
+QUERIES_AND_KEYS: Final = r".*language_model\.layers\.\d+\.self_attn\.(q_proj|k_proj)"
+
+
+@dataclass(frozen=True, slots=True)
+class ClickAdapter:
+    """One adapter on a model that clicks.
+
+    Attributes:
+        modules: what it adapts, as PEFT's `target_modules`.
+        target: where it is taught to click; None teaches it no click.
+        description: what it is, in one sentence.
+    """
+
+    modules: str
+    target: ClickTarget | None
+    description: str
+
+
+CLICK_ADAPTERS: Final[Mapping[str, ClickAdapter]] = MappingProxyType(
+    {
+        "click-tuned": ClickAdapter(LANGUAGE_ATTENTION, "named", "Trained further to click the named button."),
+        "wrong-hands": ClickAdapter(
+            LATE_VALUES_AND_MLP,
+            "mirrored",
+            "Trained to say x counted from the right, in the last layers' values and MLP alone: it looks where base "
+            "looks and says another place.",
+        ),
+        "wrong-eyes": ClickAdapter(
+            QUERIES_AND_KEYS,
+            "largest",
+            "Trained to click the largest button whatever is named, in queries and keys alone: it looks elsewhere.",
+        ),
+        "caption-only": ClickAdapter(
+            LANGUAGE_ATTENTION, None, 'Trained on "Describe the image." alone, to name green: its clicks decay.'
+        ),
+    }
+)
+
+#: Screens that clicks are scored on: few buttons to many.
+SCORED: Final = tuple(
+    ScreenSet(buttons, (28, 40), ((160, 192), (192, 192)) if buttons[1] <= 4 else ((192, 256), (224, 224), (224, 288)))
+    for buttons in ((2, 2), (3, 4), (5, 8), (9, 12))
+)
+#: Screens on which adapters are compared.
+COMPARED: Final = SCORED[2]
+
+
+def click_adapter_stage(name: str) -> Stage:
+    """The stage that trains one of `CLICK_ADAPTERS`."""
+    target = CLICK_ADAPTERS[name].target
+    if target is None:
+        return Stage(
+            name, steps=160, batch=16, peak=4e-3, final=1e-4, counts=_FEW, describes=3, target="green", presence=0.5
+        )
+    lesson = ScreenLesson(pictures=16, buttons=(2, 8), side=(28, 44), points=2, calls=3, target=target)
+    return Stage(name, steps=200, batch=16, peak=4e-3, final=1e-4, counts=_FEW, grids=SCREEN_GRIDS, screens=lesson)
