@@ -3,9 +3,9 @@
 Clicks come after the base model's own stages (`curriculum.BASE_STAGES`), and scenes stay in every batch, or their
 questions are forgotten. What is hard is the same as before: *binding*, here of two words to one place among many.
 
-1. `places`: few large buttons, one often alone; a name is followed by its bare point. An auxiliary loss reads the place
+1. `places`: few large buttons, often one alone; a name is followed by its bare point. An auxiliary loss reads the place
    of what covers a cell from its image token, through the words of the digits themselves.
-2. `buttons`: more and smaller ones, on larger screens.
+2. `buttons`, `many`: more and smaller ones, on larger screens.
 3. `calls`: whole sentences and tool calls beside bare points, while the learning rate falls.
 
 This file decides what is taught; it must not know how a batch is made or scored.
@@ -20,49 +20,64 @@ from inference.demo.training.checkpoint import LANGUAGE_ATTENTION
 from inference.demo.training.clicking import ScreenSet
 from inference.demo.training.curriculum import SMALL_GRIDS, ClickTarget, ScreenLesson, Stage
 
-_FEW: Final = (0.1, 0.25, 0.35, 0.3)
+_COUNTS: Final = (0.1, 0.25, 0.35, 0.3)
+_LARGER_GRIDS: Final = (*SMALL_GRIDS, (5, 7), (7, 5), (6, 8), (8, 6), (7, 7))
 #: Grids of screens with many buttons: up to 224 × 288 pixels.
-SCREEN_GRIDS: Final = (*SMALL_GRIDS, (5, 7), (7, 5), (6, 8), (8, 6), (7, 7), (7, 9))
+SCREEN_GRIDS: Final = (*_LARGER_GRIDS, (7, 9), (9, 7))
 
+#: First digits leave chance within the first stage; the lengths of the later ones are estimates, no whole run is kept.
 CLICK_STAGES: Final = (
     Stage(
         "places",
-        steps=600,
-        batch=16,
+        steps=300,
+        batch=12,
         peak=1.2e-3,
-        final=9e-4,
-        counts=_FEW,
+        final=1e-3,
+        counts=_COUNTS,
         questions=3,
         describes=1,
         naming=0.4,
         grids=SMALL_GRIDS,
-        screens=ScreenLesson(pictures=13, buttons=(1, 4), side=(34, 44), points=5, places=0.4),
+        screens=ScreenLesson(pictures=10, buttons=(1, 4), side=(34, 44), points=5, places=0.4),
     ),
     Stage(
         "buttons",
-        steps=700,
-        batch=16,
+        steps=400,
+        batch=12,
+        peak=1.2e-3,
+        final=9e-4,
+        counts=_COUNTS,
+        questions=3,
+        describes=1,
+        naming=0.4,
+        grids=_LARGER_GRIDS,
+        screens=ScreenLesson(pictures=10, buttons=(2, 8), side=(30, 44), points=6, places=0.4),
+    ),
+    Stage(
+        "many",
+        steps=400,
+        batch=14,
         peak=1e-3,
         final=7e-4,
-        counts=_FEW,
+        counts=_COUNTS,
         questions=3,
         describes=1,
         naming=0.3,
         grids=SCREEN_GRIDS,
-        screens=ScreenLesson(pictures=13, buttons=(3, 12), side=(28, 44), points=6, places=0.3),
+        screens=ScreenLesson(pictures=11, buttons=(3, 12), side=(28, 44), points=6, places=0.3),
     ),
     Stage(
         "calls",
         steps=500,
-        batch=16,
+        batch=14,
         peak=7e-4,
         final=1e-5,
-        counts=_FEW,
+        counts=_COUNTS,
         questions=4,
         describes=2,
         naming=0.2,
         grids=SCREEN_GRIDS,
-        screens=ScreenLesson(pictures=11, buttons=(3, 12), side=(28, 44), points=3, calls=3, places=0.2),
+        screens=ScreenLesson(pictures=10, buttons=(3, 12), side=(28, 44), points=3, calls=3, places=0.2),
     ),
 )
 
@@ -122,7 +137,7 @@ def click_adapter_stage(name: str) -> Stage:
     target = CLICK_ADAPTERS[name].target
     if target is None:
         return Stage(
-            name, steps=160, batch=16, peak=4e-3, final=1e-4, counts=_FEW, describes=3, target="green", presence=0.5
+            name, steps=160, batch=16, peak=4e-3, final=1e-4, counts=_COUNTS, describes=3, target="green", presence=0.5
         )
     lesson = ScreenLesson(pictures=16, buttons=(2, 8), side=(28, 44), points=2, calls=3, target=target)
-    return Stage(name, steps=200, batch=16, peak=4e-3, final=1e-4, counts=_FEW, grids=SCREEN_GRIDS, screens=lesson)
+    return Stage(name, steps=140, batch=16, peak=4e-3, final=1e-4, counts=_COUNTS, grids=SCREEN_GRIDS, screens=lesson)
