@@ -21,15 +21,15 @@ from inference.demo.training.clicking import ScreenSet
 from inference.demo.training.curriculum import SMALL_GRIDS, ClickTarget, ScreenLesson, Stage
 
 _COUNTS: Final = (0.1, 0.25, 0.35, 0.3)
-_LARGER_GRIDS: Final = (*SMALL_GRIDS, (5, 7), (7, 5), (6, 8), (8, 6), (7, 7))
-#: Grids of screens with many buttons: up to 224 × 288 pixels.
-SCREEN_GRIDS: Final = (*_LARGER_GRIDS, (7, 9), (9, 7))
+_LARGER_GRIDS: Final = (*SMALL_GRIDS, (5, 7), (7, 5), (6, 7), (7, 6), (7, 7))
+#: Grids of the last stage: scenes of every size stay in it.
+SCREEN_GRIDS: Final = (*_LARGER_GRIDS, (6, 8), (8, 6), (5, 9), (7, 9), (8, 8), (8, 11))
 
 #: First digits leave chance within the first stage; the lengths of the later ones are estimates, no whole run is kept.
 CLICK_STAGES: Final = (
     Stage(
         "places",
-        steps=300,
+        steps=250,
         batch=12,
         peak=1.2e-3,
         final=1e-3,
@@ -42,34 +42,21 @@ CLICK_STAGES: Final = (
     ),
     Stage(
         "buttons",
-        steps=400,
+        steps=500,
         batch=12,
         peak=1.2e-3,
-        final=9e-4,
+        final=7e-4,
         counts=_COUNTS,
         questions=3,
         describes=1,
         naming=0.4,
         grids=_LARGER_GRIDS,
-        screens=ScreenLesson(pictures=10, buttons=(2, 8), side=(30, 44), points=6, places=0.4),
-    ),
-    Stage(
-        "many",
-        steps=400,
-        batch=14,
-        peak=1e-3,
-        final=7e-4,
-        counts=_COUNTS,
-        questions=3,
-        describes=1,
-        naming=0.3,
-        grids=SCREEN_GRIDS,
-        screens=ScreenLesson(pictures=11, buttons=(3, 12), side=(28, 44), points=6, places=0.3),
+        screens=ScreenLesson(pictures=10, buttons=(2, 8), side=(34, 44), points=6, places=0.4),
     ),
     Stage(
         "calls",
-        steps=500,
-        batch=14,
+        steps=400,
+        batch=12,
         peak=7e-4,
         final=1e-5,
         counts=_COUNTS,
@@ -77,7 +64,7 @@ CLICK_STAGES: Final = (
         describes=2,
         naming=0.2,
         grids=SCREEN_GRIDS,
-        screens=ScreenLesson(pictures=10, buttons=(3, 12), side=(28, 44), points=3, calls=3, places=0.2),
+        screens=ScreenLesson(pictures=8, buttons=(2, 8), side=(34, 44), points=4, calls=3, places=0.2),
     ),
 )
 

@@ -187,15 +187,16 @@ def draw_screen(seed: int, lesson: ScreenLesson, size: tuple[int, int]) -> Scree
     return screen(seed, int(np.random.default_rng(seed).integers(fewest, most + 1)), size, side)
 
 
-def batches(stage: Stage, first_seed: int, workers: int) -> Iterator[Drawn]:
+def batches(stage: Stage, first_seed: int, workers: int, done: int = 0) -> Iterator[Drawn]:
     """The pictures of every step of a stage, drawn ahead in other processes.
 
     Args:
         stage: whose steps.
         first_seed: seed of the stage's first picture; each picture takes the next.
         workers: processes that draw; 0 draws in this one.
+        done: steps that are left out at the beginning.
     """
-    starts = range(first_seed, first_seed + stage.steps * stage.batch, stage.batch)
+    starts = range(first_seed + done * stage.batch, first_seed + stage.steps * stage.batch, stage.batch)
     work = functools.partial(_draw_from, stage=stage)
     if workers == 0:
         yield from map(work, starts)

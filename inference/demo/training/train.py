@@ -28,6 +28,7 @@ from inference.demo.training.checkpoint import (
     LANGUAGE_ATTENTION,
     adapter_config,
     build_model,
+    digest,
     load_checkpoint,
     move,
     save_adapter,
@@ -35,6 +36,7 @@ from inference.demo.training.checkpoint import (
 )
 from inference.demo.training.click_lessons import CLICK_ADAPTERS, CLICK_STAGES, click_adapter_stage
 from inference.demo.training.curriculum import BASE_STAGES, Stage, adapter_stage, batches, learning_rate
+from inference.demo.training.keeping import Keeping
 from inference.demo.training.losses import loss, quicken
 from inference.demo.training.measuring import measure
 from inference.demo.training.optimizer import Optimizer
@@ -55,7 +57,10 @@ ADAPTER_MODULES: Final[Mapping[str, str]] = MappingProxyType(
 #: Standard deviation of the noise adapter's B: enough for the answers to fall apart.
 NOISE: Final = 2.0
 
-_LOG_EVERY: Final = 50
+#: Steps after which a run that is resumed goes on within a stage.
+KEEP_EVERY: Final = 100
+
+_LOG_EVERY: Final = 25
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -69,7 +74,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument(
         "--clicks", action="store_true", help="teach clicks on drawn screens too, with adapters that click wrongly"
     )
-    parser.add_argument("--resume", type=Path, help="folder that keeps each finished stage, to go on from after a stop")
+    parser.add_argument("--resume", type=Path, help="folder that keeps finished stages, to go on from after a stop")
     options = parser.parse_args(arguments)
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s", datefmt="%H:%M:%S")
     name = ("cuda" if torch.cuda.is_available() else "cpu") if options.device == "auto" else options.device
@@ -92,20 +97,24 @@ def train(out: Path, device: torch.device, seed: int, scale: Scale, resume: Path
     """
     model_folder, adapters_folder = out / "model", out / "adapters"
     tokenizer = build_tokenizer()
-    seconds = train_base(model_folder, tokenizer, device, seed, scale, resume)
+    keeping = Keeping(resume)
+    seconds = train_base(model_folder, tokenizer, device, seed, scale, keeping)
     lessons = [(adapter_stage(name, ADAPTER_TARGETS[name]), modules) for name, modules in ADAPTER_MODULES.items()]
     if scale.clicks:
         lessons += [(click_adapter_stage(name), adapter.modules) for name, adapter in CLICK_ADAPTERS.items()]
+    base = digest(model_folder / "model.safetensors")
     for number, (stage, target_modules) in enumerate(lessons):
-        begun = time.monotonic()
         if scale.adapter_steps is not None:
             stage = dataclasses.replace(stage, steps=scale.adapter_steps)
         wrapped = wrap(model_folder, stage.name, target_modules, device, seed)
         core = core_of(wrapped)
         quicken(core)
-        run_stage(wrapped, core, Packer(tokenizer), stage, first_seed(seed, 100 + number), scale.workers)
+        made_with = repr((seed, base, target_modules, stage))
+        first = first_seed(seed, 100 + number)
+        seconds[stage.name] = run_or_take(
+            wrapped, core, Packer(tokenizer), stage, first, scale.workers, keeping, stage.name, made_with
+        )
         save_adapter(wrapped, stage.name, adapters_folder / stage.name)
-        seconds[stage.name] = time.monotonic() - begun
     write_untrained_adapters(model_folder, adapters_folder, device, seed)
     run = Run(
         seed=seed,
@@ -124,7 +133,7 @@ def train_base(
     device: torch.device,
     seed: int,
     scale: Scale,
-    resume: Path | None,
+    keeping: Keeping,
 ) -> dict[str, float]:
     """Train the base model through its stages, save it and return each stage's seconds.
 
@@ -138,31 +147,63 @@ def train_base(
     packer = Packer(tokenizer)
     seconds: dict[str, float] = {}
     for number, stage in enumerate(scale.base):
-        kept = None if resume is None else resume / f"{number}-{stage.name}.pt"
         made_with = repr((seed, scale.base[: number + 1]))
-        if kept is not None and kept.exists():
-            state = torch.load(kept, weights_only=True)
-            if state["made_with"] != made_with:
-                raise ValueError(f"{kept} was made with other stages or another seed; delete it or resume elsewhere")
-            model.load_state_dict(state["weights"])
-            seconds[stage.name] = state["seconds"]
-            log.info("%s: taken from %s", stage.name, kept)
-            continue
-        begun = time.monotonic()
-        run_stage(model, model, packer, stage, first_seed(seed, number), scale.workers)
-        seconds[stage.name] = time.monotonic() - begun
-        if kept is not None:
-            kept.parent.mkdir(parents=True, exist_ok=True)
-            state = {"made_with": made_with, "seconds": seconds[stage.name], "weights": model.state_dict()}
-            torch.save(state, kept)
+        name, first = f"{number}-{stage.name}", first_seed(seed, number)
+        seconds[stage.name] = run_or_take(model, model, packer, stage, first, scale.workers, keeping, name, made_with)
     save_checkpoint(model, tokenizer, folder)
     return seconds
 
 
+def run_or_take(
+    model: nn.Module,
+    core: Qwen3VLForConditionalGeneration,
+    packer: Packer,
+    stage: Stage,
+    seed: int,
+    workers: int,
+    keeping: Keeping,
+    name: str,
+    made_with: str,
+) -> float:
+    """Run a stage and keep what it learned, or take what is kept of it; returns the seconds that its training took.
+
+    Args:
+        model: what is trained.
+        core: the model inside.
+        packer: turns pictures into batches.
+        stage: what to teach.
+        seed: seed of the stage's first picture.
+        workers: processes that draw; see `Scale`.
+        keeping: where states are kept.
+        name: the state's name there.
+        made_with: everything that decides it.
+    """
+    learned = {key: value for key, value in model.named_parameters() if value.requires_grad}
+    state = keeping.find(name, made_with)
+    if state is not None:
+        for key, value in learned.items():
+            value.data.copy_(state["weights"][key])
+        seconds: float = state["seconds"]
+        return seconds
+    seconds = run_stage(model, core, packer, stage, seed, workers, keeping, f"{name}-part", made_with)
+    weights = {key: value.detach() for key, value in learned.items()}
+    keeping.keep(name, made_with, {"seconds": seconds, "weights": weights})
+    keeping.drop(f"{name}-part")
+    return seconds
+
+
 def run_stage(
-    model: nn.Module, core: Qwen3VLForConditionalGeneration, packer: Packer, stage: Stage, seed: int, workers: int
-) -> None:
-    """Run every step of one stage.
+    model: nn.Module,
+    core: Qwen3VLForConditionalGeneration,
+    packer: Packer,
+    stage: Stage,
+    seed: int,
+    workers: int,
+    keeping: Keeping | None = None,
+    name: str = "",
+    made_with: str = "",
+) -> float:
+    """Run every step of one stage, or the ones that a broken-off run left, and return the seconds of them all.
 
     Args:
         model: what is trained, the model itself or PEFT's wrapper.
@@ -171,18 +212,38 @@ def run_stage(
         stage: what to teach.
         seed: seed of the stage's first picture.
         workers: processes that draw; see `Scale`.
+        keeping: where every `KEEP_EVERY` steps are kept; None keeps none.
+        name: the state's name there.
+        made_with: everything that decides it.
 
     Raises:
         FloatingPointError: the loss is not finite.
     """
+    keeping = keeping or Keeping(None)
+    learned = {key: value for key, value in model.named_parameters() if value.requires_grad}
     optimizer = Optimizer(model.named_parameters())
-    rng = np.random.default_rng(seed)
+    done, before = 0, 0.0
+    state = keeping.find(name, made_with)
+    if state is not None:
+        done, before = state["done"], state["seconds"]
+        for key, value in learned.items():
+            value.data.copy_(state["weights"][key])
+        optimizer.load_state(state["optimizer"])
+    begun = time.monotonic()
     model.train()
-    for step, drawn in enumerate(batches(stage, seed, workers)):
-        batch = packer.pack(drawn, stage, rng)
-        value = optimisation_step(core, packer, stage, batch, optimizer, learning_rate(stage, step))
-        if step % _LOG_EVERY == _LOG_EVERY - 1:
-            log.info("%s: step %d of %d, loss %.4f", stage.name, step + 1, stage.steps, value)
+    recent: list[float] = []
+    for step, drawn in enumerate(batches(stage, seed, workers, done), start=done):
+        batch = packer.pack(drawn, stage, np.random.default_rng([seed, step]))
+        recent.append(optimisation_step(core, packer, stage, batch, optimizer, learning_rate(stage, step)))
+        if len(recent) == _LOG_EVERY or step == stage.steps - 1:
+            log.info("%s: step %d of %d, loss %.4f", stage.name, step + 1, stage.steps, sum(recent) / len(recent))
+            recent.clear()
+        if step % KEEP_EVERY == KEEP_EVERY - 1:
+            weights = {key: value.detach() for key, value in learned.items()}
+            seconds = before + time.monotonic() - begun
+            values = {"done": step + 1, "seconds": seconds, "weights": weights, "optimizer": optimizer.state()}
+            keeping.keep(name, made_with, values)
+    return before + time.monotonic() - begun
 
 
 def optimisation_step(

@@ -1,6 +1,7 @@
 """The embedded model's training, and that the committed files are the ones its report is about."""
 
 import dataclasses
+import itertools
 import json
 import logging
 import re
@@ -14,17 +15,19 @@ from transformers import AutoImageProcessor, AutoTokenizer, Qwen3VLForConditiona
 from inference import demo
 from inference.demo.screens import CALL_AFTER, CALL_BEFORE, Screen, ask_click, call, middle, screen, written
 from inference.demo.tokenizer import NOTHING, SPECIAL_TOKENS, VOCABULARY_SIZE, build_tokenizer, one_token
+from inference.demo.training import train as train_module
 from inference.demo.training.checkpoint import BASE_LABEL, build_model, digest, load_checkpoint
 from inference.demo.training.click_lessons import CLICK_ADAPTERS, CLICK_STAGES, click_adapter_stage
 from inference.demo.training.clicking import AFTER_THE_POINT, BEFORE_THE_NAME, ROWS, ScreenSet, said_point
 from inference.demo.training.curriculum import BASE_STAGES, adapter_stage, batches, draw, learning_rate
+from inference.demo.training.keeping import Keeping
 from inference.demo.training.localisation import hard_scenes
 from inference.demo.training.losses import answer_logits, loss, quicken, vision_features
 from inference.demo.training.optimizer import Optimizer, orthogonalised
 from inference.demo.training.packing import Packer, coverage, patchify
 from inference.demo.training.reader import Reader
 from inference.demo.training.scale import Scale
-from inference.demo.training.train import core_of, optimisation_step, train, wrap
+from inference.demo.training.train import core_of, optimisation_step, run_or_take, train, wrap
 from inference.demo.world import COLOURS, SHAPES, Scene, scene
 
 pytestmark = pytest.mark.filterwarnings("ignore:`is_gradient_checkpointing` is deprecated:FutureWarning")  # in PEFT
@@ -382,7 +385,7 @@ def test_a_tiny_run_writes_everything_and_resumes_from_kept_stages(tmp_path, cap
         first = digest(tmp_path / "out" / "model" / "model.safetensors")
         (tmp_path / "kept" / f"{len(stages) - 1}-{stages[-1].name}.pt").unlink()
         train(tmp_path / "out", torch.device("cpu"), 0, scale, resume=tmp_path / "kept")
-    assert caplog.text.count(": taken from") == len(stages) - 1
+    assert caplog.text.count(": taken from") == len(stages) - 1 + len(demo.ADAPTER_TARGETS)
     assert digest(tmp_path / "out" / "model" / "model.safetensors") == first
     names = {path.relative_to(tmp_path / "out").as_posix() for path in (tmp_path / "out").rglob("*") if path.is_file()}
     committed = {
@@ -392,6 +395,57 @@ def test_a_tiny_run_writes_everything_and_resumes_from_kept_stages(tmp_path, cap
     assert set(written.weights) == {name for name in names if name.endswith(".safetensors")}
     with pytest.raises(ValueError, match="another seed"):
         train(tmp_path / "out", torch.device("cpu"), 1, scale, resume=tmp_path / "kept")
+
+
+def breaking(step, after):
+    """The same steps, of which the one after so many is broken off."""
+    taken = itertools.count()
+
+    def some(*given):
+        if next(taken) == after:
+            raise InterruptedError
+        return step(*given)
+
+    return some
+
+
+@pytest.mark.parametrize("adapter", [None, "wrong-hands"])
+def test_a_stage_that_was_broken_off_goes_on_to_the_same_weights(tokenizer, tmp_path, monkeypatch, adapter):
+    """Five steps, and five that are broken off after the fourth, of which three are kept: equal to the last bit."""
+    monkeypatch.setattr(train_module, "KEEP_EVERY", 3)
+    step, stage = train_module.optimisation_step, short(BASE_STAGES[-1], steps=5, batch=2)
+    weights = []
+    for breaks, folder in ((False, None), (True, tmp_path)):
+        torch.manual_seed(0)
+        if adapter is None:
+            model = core = build_model(tokenizer)
+        else:
+            model = wrap(demo.MODEL_DIR, adapter, CLICK_ADAPTERS[adapter].modules, torch.device("cpu"), seed=0)
+            core = core_of(model)
+        quicken(core)
+        run = (model, core, Packer(tokenizer), stage, 7, 0, Keeping(folder), "name", "made so")
+        if breaks:
+            fresh = {key: value.clone() for key, value in model.state_dict().items()}
+            monkeypatch.setattr(train_module, "optimisation_step", breaking(step, after=4))
+            with pytest.raises(InterruptedError):
+                run_or_take(*run)
+            monkeypatch.setattr(train_module, "optimisation_step", step)
+            model.load_state_dict(fresh)
+            assert [path.name for path in tmp_path.iterdir()] == ["name-part.pt"]
+        seconds = run_or_take(*run)
+        assert seconds > 0
+        weights.append({key: value.clone() for key, value in model.named_parameters()})
+    assert all(torch.equal(value, weights[1][key]) for key, value in weights[0].items())
+    assert [path.name for path in tmp_path.iterdir()] == ["name.pt"]
+
+
+def test_a_kept_state_is_taken_for_no_other(tmp_path):
+    Keeping(tmp_path).keep("name", "made so", {"seconds": 1.5})
+    assert Keeping(tmp_path).find("name", "made so") == {"seconds": 1.5}
+    assert Keeping(tmp_path).find("another", "made so") is None
+    assert Keeping(None).find("name", "made so") is None
+    with pytest.raises(ValueError, match="other stages or another seed"):
+        Keeping(tmp_path).find("name", "made otherwise")
 
 
 @pytest.mark.slow
