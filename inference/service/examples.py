@@ -18,12 +18,21 @@ from visualize.page import Json, data_url
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Example:
-    """A picture to begin with; `kind` says whether the model knows its like."""
+    """A picture to begin with; `kind` says whether the model knows its like.
+
+    Attributes:
+        title: what to call it.
+        kind: in words.
+        image: the picture.
+        prompt: what is asked about it.
+        adapter: the one that shows something with it; None leaves what is chosen.
+    """
 
     title: str
     kind: str
     image: Image.Image
     prompt: str = PROMPT
+    adapter: str | None = None
 
     def thumbnail(self) -> Json:
         """What the page shows to choose it by."""

@@ -106,7 +106,8 @@ class Handlers:
         index = event._data.get("index") if isinstance(event._data, dict) else None
         if not isinstance(index, int) or not 0 <= index < len(self.examples):
             return Question()
-        return Question(self.examples[index].image, self.examples[index].prompt)
+        chosen = self.examples[index]
+        return Question(chosen.image, chosen.prompt, [chosen.adapter] if chosen.adapter else gr.skip())
 
     @page_event
     def about(self, adapters: object) -> Json:

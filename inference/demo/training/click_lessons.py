@@ -56,7 +56,7 @@ CLICK_STAGES: Final = (
     ),
     Stage(
         "calls",
-        steps=400,
+        steps=600,
         batch=12,
         peak=8e-4,
         final=1e-5,
