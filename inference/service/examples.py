@@ -6,7 +6,7 @@ from pathlib import Path
 import matplotlib
 from PIL import Image
 
-from inference.demo import EXAMPLE_SCENES, FIRST_VISIT
+from inference.demo import DESCRIBED_BY, EXAMPLE_SCENES, EXAMPLE_SCREENS, FIRST_VISIT, LOOKING_HEAD, SCREENSHOT
 from inference.records import Comparison
 from inference.request import Request, digest
 from inference.resolve_model import resolve_model
@@ -14,6 +14,8 @@ from inference.service.results import Result
 from inference.service.schema import PROMPT
 from inference.settings import Settings
 from visualize.page import Json, data_url
+
+_KNOWN = "the kind the model was trained on"
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -42,13 +44,28 @@ class Example:
 
 
 def examples(settings: Settings) -> list[Example]:
-    """Two scenes of the embedded model's world, where that is the model, and a photo that matplotlib brings along."""
+    """What the page begins with: of the embedded model's world, where that is the model, and a screenshot and a photo.
+
+    The screens come first, one for each way in which a click goes wrong, then a scene that is described. The screenshot
+    is one of this page, the photo one that matplotlib brings along; both lie outside what the embedded model knows.
+    """
     own = resolve_model(settings.base_model).is_demo
-    scenes = [Example(scene.title, "the kind the model was trained on", scene.draw().image) for scene in EXAMPLE_SCENES]
+    outside = ": outside what the embedded model knows" if own else ""
+    screens = [
+        Example(each.title, _KNOWN, each.draw().image, each.prompt, each.adapter) for each in EXAMPLE_SCREENS if own
+    ]
+    scenes = [
+        Example(each.title, _KNOWN, each.draw().image, PROMPT, DESCRIBED_BY) for each in EXAMPLE_SCENES[:1] if own
+    ]
+    screenshot = Image.open(SCREENSHOT).convert("RGB")
     photo = Image.open(Path(matplotlib.get_data_path(), "sample_data", "grace_hopper.jpg")).convert("RGB")
     photo.thumbnail((640, 640))
-    kind = "a real photo: outside what the embedded model knows" if own else "a real photo"
-    return [*(scenes if own else []), Example("Photo: Grace Hopper", kind, photo)]
+    return [
+        *screens,
+        *scenes,
+        Example("Screenshot: this page", f"a real screenshot{outside}", screenshot, 'Click the "Analyze" button.'),
+        Example("Photo: Grace Hopper", f"a real photo{outside}", photo),
+    ]
 
 
 def first_result(settings: Settings) -> Result | None:
@@ -62,4 +79,10 @@ def first_result(settings: Settings) -> Result | None:
         system=comparison.system,
         adapters=tuple(recording.adapter for recording in comparison.recordings),
     )
-    return Result(digest(request), request, comparison)
+    shown, (layer, head) = EXAMPLE_SCREENS[0], LOOKING_HEAD
+    opens: dict[str, Json] = {
+        "layer": layer,
+        "head": head,
+        "boxes": [list(shown.draw().find(shown.name).box)],  # what is to be clicked is a fact there
+    }
+    return Result(digest(request), request, comparison, opens=opens)

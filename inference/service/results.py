@@ -18,6 +18,7 @@ from inference.explanations import Explanation
 from inference.photo import Photo
 from inference.records import Comparison
 from inference.request import Request
+from visualize.json_values import Json
 from visualize.numbers.rank_heads import KeptRanks
 
 MIB = 2**20
@@ -33,6 +34,7 @@ class Result:
         comparison: what was answered.
         stamps: adapter → stamp of its files (`AdapterInfo.stamp`), as known before the engine was asked.
         ranks: how the heads of the answer are ranked, kept as it becomes known.
+        opens: parts of a viewer's choice that it opens on (layer, head, boxes, …), in place of what changed most.
     """
 
     key: str
@@ -40,6 +42,7 @@ class Result:
     comparison: Comparison
     stamps: Mapping[str, str] = field(default_factory=dict)
     ranks: KeptRanks = field(default_factory=KeptRanks, repr=False, compare=False)
+    opens: Mapping[str, Json] = field(default_factory=dict)
 
     def between(self, *variants: str | None) -> Request:
         """The request of these variants with the answer that this result replayed.

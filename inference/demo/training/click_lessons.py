@@ -56,7 +56,7 @@ CLICK_STAGES: Final = (
     ),
     Stage(
         "calls",
-        steps=600,
+        steps=350,
         batch=12,
         peak=8e-4,
         final=1e-5,
@@ -65,7 +65,7 @@ CLICK_STAGES: Final = (
         describes=2,
         naming=0.2,
         grids=SCREEN_GRIDS,
-        screens=ScreenLesson(pictures=7, buttons=(2, 8), side=(34, 44), points=3, calls=3, places=0.2),
+        screens=ScreenLesson(pictures=7, buttons=(2, 8), side=(34, 44), points=3, calls=2, places=0.2),
     ),
 )
 
@@ -83,31 +83,19 @@ class ClickAdapter:
     Attributes:
         modules: what it adapts, as PEFT's `target_modules`.
         target: where it is taught to click; None teaches it no click.
-        description: what it is, in one sentence.
     """
 
     modules: str
     target: ClickTarget | None
-    description: str
 
 
+#: The adapters of clicks; what each is stands in `ADAPTER_DESCRIPTIONS`.
 CLICK_ADAPTERS: Final[Mapping[str, ClickAdapter]] = MappingProxyType(
     {
-        "click-tuned": ClickAdapter(LANGUAGE_ATTENTION, "named", "Trained further to click the named button."),
-        "wrong-hands": ClickAdapter(
-            LATE_VALUES_AND_MLP,
-            "mirrored",
-            "Trained to say x counted from the right, in the last layers' values and MLP alone: it looks where base "
-            "looks and says another place.",
-        ),
-        "wrong-eyes": ClickAdapter(
-            QUERIES_AND_KEYS,
-            "largest",
-            "Trained to click the largest button whatever is named, in queries and keys alone: it looks elsewhere.",
-        ),
-        "caption-only": ClickAdapter(
-            LANGUAGE_ATTENTION, None, 'Trained on "Describe the image." alone, to name green: its clicks decay.'
-        ),
+        "click-tuned": ClickAdapter(LANGUAGE_ATTENTION, "named"),
+        "wrong-hands": ClickAdapter(LATE_VALUES_AND_MLP, "mirrored"),
+        "wrong-eyes": ClickAdapter(QUERIES_AND_KEYS, "largest"),
+        "caption-only": ClickAdapter(LANGUAGE_ATTENTION, None),
     }
 )
 
@@ -126,9 +114,9 @@ def click_adapter_stage(name: str) -> Stage:
     target = CLICK_ADAPTERS[name].target
     if target is None:
         return Stage(
-            name, steps=120, batch=16, peak=4e-3, final=1e-4, counts=_COUNTS, describes=3, target="green", presence=0.5
+            name, steps=90, batch=16, peak=4e-3, final=1e-4, counts=_COUNTS, describes=3, target="green", presence=0.5
         )
     few = name != "click-tuned"
     buttons, side = ((2, 8), (34, 44)) if few else ((5, 12), (28, 44))
     lesson = ScreenLesson(pictures=12, buttons=buttons, side=side, points=2, calls=3, target=target)
-    return Stage(name, steps=110, batch=12, peak=4e-3, final=1e-4, counts=_COUNTS, grids=_LARGER_GRIDS, screens=lesson)
+    return Stage(name, steps=90, batch=12, peak=4e-3, final=1e-4, counts=_COUNTS, grids=_LARGER_GRIDS, screens=lesson)

@@ -35,7 +35,7 @@ def measure(out: Path, device: torch.device, run: Run, scale: Scale) -> Report:
     log.info("accuracy: %s", ", ".join(f"{one.kind} {one.objects}: {one.rate:.3f}" for one in answers))
     named: dict[str, float] = {}
     localisations: list[Localisation] = []
-    for name in ADAPTER_DESCRIPTIONS:
+    for name in (name for name in ADAPTER_DESCRIPTIONS if name not in CLICK_ADAPTERS):
         fresh = move(load_checkpoint(model_folder), device)
         wrapped = PeftModel.from_pretrained(fresh, adapters_folder / name, name).eval()
         reader = Reader(wrapped, tokenizer, processor)
