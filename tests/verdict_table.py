@@ -1,21 +1,25 @@
 """What the tool says of adapters whose fault is known: `python -m tests.verdict_table`.
 
 Base and every adapter of the embedded model click a named button of drawn screens that nothing else has seen; each
-follows its own answer, at the tokens that spell its point.
+follows its own answer.
 
-1. Said: the point lies in the named button. Looked: the cell with the largest weight of base's best heads, chosen on
-   screens of their own, overlaps it; both as the page says them of a box, see `visualize.numbers.verdict`. Distance:
-   from that cell's middle to the said point.
+1. Said: the point lies in the named button. Looked: the cell with the largest weight of one head overlaps it, at the
+   word that names the button's shape, and at the digits of the point. Each of the two heads is base's best on screens
+   of their own. Both are what the page says of a box, see `visualize.numbers.verdict`. Distance: from where it looks at
+   the word, the middle of that cell, to the said point.
 2. Seeing, looking, saying: of the first digit that an adapter says otherwise than base, by the difference of the logits
    of the two digits. Screens on which all digits are alike are counted and left out. A share is the sum over the
    screens by the sum of the total.
-3. The rule names the fault of some screens by their counts alone. Its two limits lie midway between the adapters' on a
-   third set of screens. It is then tried on sets of 20 of the table's screens, drawn at random.
+3. Two rules name the fault of some screens. Both say "none" where few points miss. Of the rest, one counts on how many
+   missed screens the named button was looked at; its limits lie midway between the adapters' on a third set of screens.
+   The other compares looking's share with saying's. Both are tried on sets of 20 of the table's screens, drawn at
+   random.
 """
 
 import argparse
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Final, Literal
 
 import numpy as np
@@ -24,7 +28,7 @@ from inference import Backend, Comparison, Request, open_backend
 from inference.demo.screens import Screen, ScreenElement, ask_click, screen
 from inference.errors import SelectionError
 from inference.questions import AttributionOptions
-from visualize import Selection, looked_said, measures, select, stack, top_heads
+from visualize import looked_said, measures, stack
 from visualize.numbers.verdict import Verdict, said_beside
 
 #: First seeds of the three sets, beyond the ranges of training and of every other table.
@@ -32,10 +36,9 @@ CHOICE_SEED, LIMIT_SEED, TABLE_SEED = 7_000_000_000, 7_100_000_000, 7_200_000_00
 SIZES: Final = ((192, 192), (192, 224), (224, 192), (224, 224))
 SIDE: Final = (34, 44)
 BUTTONS: Final = (2, 6)
-HEADS: Final = 3
 SET: Final = 20
 FACTORS: Final = ("seeing", "looking", "saying")
-#: What each adapter was made to do wrong; a fault that the rule does not know is None.
+#: What each adapter was made to do wrong; None where the rules have no word for it.
 FAULTS: Final[Mapping[str, str | None]] = {
     "base": "none",
     "untouched": "none",
@@ -47,7 +50,8 @@ FAULTS: Final[Mapping[str, str | None]] = {
 }
 
 Fault = Literal["none", "eyes", "hands", "no place"]
-Heads = tuple[tuple[int, int], ...]
+Row = Literal["word", "digits"]
+Heads = Mapping[Row, tuple[int, int]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,23 +59,25 @@ class Seen:
     """One variant on one screen.
 
     Attributes:
-        verdict: as the page says it of the named button.
-        pixels: from where it looks to where it says; nan where it says no place.
+        word: at the word that names the shape, as the page says it of the named button.
+        digits: the same at the digits of what it says; of an answer without digits, at its first token.
+        pixels: from where it looks at the word to where it says; nan where it says no place.
         factors: seeing, looking, saying, in logits; None where it says what base says.
     """
 
-    verdict: Verdict
+    word: Verdict
+    digits: Verdict
     pixels: float
     factors: tuple[float, float, float] | None
 
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """What the rule compares with.
+    """What the rules compare with.
 
     Attributes:
         misses: of more than this share of the screens the said point misses: there is a fault.
-        looks: on at least this share of the missed screens it looks inside: the fault is in the hands.
+        looks: at the word, on at least this share of the missed screens it looks inside: the fault is in the hands.
     """
 
     misses: float
@@ -87,55 +93,80 @@ def screens(first_seed: int, count: int) -> Iterator[tuple[Screen, ScreenElement
         yield drawn, drawn.buttons[index // (most - fewest + 1) % buttons]
 
 
-def fault(seen: Sequence[Seen], limits: Limits) -> Fault:
+def fault_by_counts(seen: Sequence[Seen], limits: Limits) -> Fault:
     """Name what is wrong with a variant from what it says and looks at on some screens.
 
     Where most answers say no place there is nothing to compare; where few points miss there is no fault; else it lies
     in the hands where the missed buttons were looked at, and in the eyes where they were not.
     """
-    says = [each for each in seen if each.verdict.said.places]
-    if 2 * len(says) < len(seen):
-        return "no place"
-    missed = [each for each in says if not each.verdict.said.inside]
-    if len(missed) <= limits.misses * len(says):
-        return "none"
-    return "hands" if sum(each.verdict.looks for each in missed) >= limits.looks * len(missed) else "eyes"
+    missed = _missed(seen)
+    if missed is None or len(missed) <= limits.misses * len(seen):
+        return "no place" if missed is None else "none"
+    return "hands" if sum(each.word.looks for each in missed) >= limits.looks * len(missed) else "eyes"
 
 
-def clicks(backend: Backend, drawn: Screen, named: ScreenElement, variants: Sequence[str | None]) -> Comparison:
-    """Every variant asked to click one button, each beside its own answer."""
-    prompt = ask_click(drawn, named).prompt
-    return backend.compare(Request(drawn.image, prompt, adapters=tuple(variants), answer_from="own"))
+def fault_by_shares(seen: Sequence[Seen], limits: Limits) -> Fault:
+    """The same, by whether looking or saying carries more of what changed the missed points."""
+    missed = _missed(seen)
+    if missed is None or len(missed) <= limits.misses * len(seen):
+        return "no place" if missed is None else "none"
+    _, looking, saying = np.sum([each.factors for each in missed if each.factors is not None] or [(0, 0, 0)], axis=0)
+    return "hands" if saying > looking else "eyes"
 
 
-def best_heads(backend: Backend, count: int) -> tuple[Heads, np.ndarray]:
-    """Base's heads whose largest cell at the digits overlaps the named button most often, and every head's share."""
-    hits = []
-    for drawn, named in screens(CHOICE_SEED, count):
-        comparison = clicks(backend, drawn, named, (None,))
-        maps = comparison.recordings[0].by_head  # (layers, heads, grid_h, grid_w)
-        hits.append([[measures.pointing_game(m, named.box, drawn.size) for m in layer] for layer in maps])
-    shares = np.mean(hits, axis=0)
-    return top_heads(shares, HEADS), shares
+def _missed(seen: Sequence[Seen]) -> list[Seen] | None:
+    """The screens whose said point misses, among those on which one is said; None where that are few."""
+    says = [each for each in seen if each.word.said.places]
+    return [each for each in says if not each.word.said.inside] if 2 * len(says) >= len(seen) else None
+
+
+def click(
+    backend: Backend, drawn: Screen, named: ScreenElement, variants: Sequence[str | None], row: Row
+) -> Comparison:
+    """Every variant asked to click one button, each beside its own answer; single heads of one kind of row."""
+    request = Request(drawn.image, ask_click(drawn, named).prompt, adapters=tuple(variants), answer_from="own")
+    found = backend.compare(request)
+    if row == "digits":
+        return found
+    (word,) = [each for each, token in enumerate(found.recordings[0].tokens) if token.text == f" {named.shape}"]
+    return backend.compare(Request(request.image, request.prompt, None, request.adapters, "own", focus=(word,)))
+
+
+def best_heads(backend: Backend, count: int) -> tuple[Heads, dict[Row, float]]:
+    """Base's head per kind of row whose largest cell overlaps the named button most often, and how often."""
+    heads: dict[Row, tuple[int, int]] = {}
+    rates: dict[Row, float] = {}
+    rows: tuple[Row, ...] = ("word", "digits")
+    for row in rows:
+        hits = []
+        for drawn, named in screens(CHOICE_SEED, count):
+            maps = click(backend, drawn, named, (None,), row).recordings[0].by_head  # (layers, heads, grid_h, grid_w)
+            hits.append([[measures.pointing_game(each, named.box, drawn.size) for each in layer] for layer in maps])
+        shares = np.mean(hits, axis=0)
+        layer, head = (int(index) for index in np.unravel_index(shares.argmax(), shares.shape))
+        heads[row], rates[row] = (layer, head), float(shares[layer, head])
+    return heads, rates
 
 
 def watch(
     backend: Backend, heads: Heads, first_seed: int, count: int, variants: Sequence[str | None], factors: bool
 ) -> dict[str, list[Seen]]:
-    """What each variant says and looks at on the same screens, base first."""
+    """What each variant says and looks at on the same screens."""
     seen: dict[str, list[Seen]] = {name or "base": [] for name in variants}
     for drawn, named in screens(first_seed, count):
-        comparison = clicks(backend, drawn, named, variants)
-        said = dict(zip(seen, said_beside(comparison, list(seen), [named.box]), strict=True))
+        found = {row: click(backend, drawn, named, variants, row) for row in heads}
+        said = dict(zip(seen, said_beside(found["digits"], list(seen), [named.box]), strict=True))
         for name in seen:
-            recording = comparison.recording(None if name == "base" else name)
-            heat = select(recording, Selection(0, "focus", heads))
-            looks = bool(measures.pointing_game(heat, named.box, drawn.size))
-            share = float(measures.box_share(heat, [named.box], drawn.size))
-            shown = stack(comparison, "focus", head=heads, layers=[0], variants=(recording.adapter,))
-            away = looked_said(comparison, shown)[0].pixels[0]
-            parts = why(backend, drawn, named, comparison, name) if factors and name != "base" else None
-            seen[name].append(Seen(Verdict(looks, share, said[name]), away, parts))
+            verdicts, adapter = {}, None if name == "base" else name
+            for row, (layer, head) in heads.items():
+                heat = found[row].recording(adapter).by_head[layer, head]
+                looks = bool(measures.pointing_game(heat, named.box, drawn.size))
+                verdicts[row] = Verdict(looks, float(measures.box_share(heat, named.box, drawn.size)), said[name])
+            (layer, head), word = heads["word"], found["word"].recordings[0].focus[0]
+            shown = stack(found["word"], word, head=head, layers=[layer], variants=(adapter,))
+            away = looked_said(found["word"], shown)[0].pixels[0]
+            parts = why(backend, drawn, named, found["digits"], name) if factors and adapter is not None else None
+            seen[name].append(Seen(verdicts["word"], verdicts["digits"], away, parts))
     return seen
 
 
@@ -152,7 +183,7 @@ def why(
     request = Request(drawn.image, ask_click(drawn, named).prompt, adapters=(None, name), answer_from=None)
     try:
         found = backend.explain(request, AttributionOptions(first + differs, outcome="margin"))
-    except SelectionError:  # the answer was written by other kernels than the replay: both say the same there
+    except SelectionError:  # written and replayed by other kernels: a tie may fall to the other side
         return None
     return found.seeing, found.looking, found.saying
 
@@ -161,40 +192,45 @@ def limits_of(seen: Mapping[str, Sequence[Seen]]) -> Limits:
     """Midway between the variants that are right and those that are wrong, and between wrong eyes and wrong hands."""
 
     def missed(name: str) -> float:
-        return float(np.mean([not each.verdict.said.inside for each in seen[name]]))
+        return float(np.mean([not each.word.said.inside for each in seen[name]]))
 
     def looked(name: str) -> float:
-        return float(np.mean([each.verdict.looks for each in seen[name] if not each.verdict.said.inside]))
+        return float(np.mean([each.word.looks for each in seen[name] if not each.word.said.inside]))
 
     right = max(missed(name) for name in seen if FAULTS[name] == "none")
     wrong = min(missed(name) for name in seen if FAULTS[name] in ("eyes", "hands"))
     return Limits((right + wrong) / 2, (looked("wrong-eyes") + looked("wrong-hands")) / 2)
 
 
-def named_right(seen: Sequence[Seen], wanted: str, limits: Limits, sets: int = 1_000) -> dict[str, float]:
-    """How often the rule names each fault, over sets of `SET` screens drawn at random without repetition."""
+def named_by(seen: Sequence[Seen], rule: Callable[[Sequence[Seen]], Fault], sets: int = 1_000) -> dict[str, float]:
+    """How often a rule names each fault, over sets of `SET` screens drawn at random without repetition."""
     rng = np.random.default_rng(0)
-    named = [fault([seen[i] for i in rng.permutation(len(seen))[:SET]], limits) for _ in range(sets)]
-    return {name: named.count(name) / sets for name in dict.fromkeys((wanted, *sorted(set(named))))}  # type: ignore[arg-type]
+    found = [rule([seen[index] for index in rng.permutation(len(seen))[:SET]]) for _ in range(sets)]
+    return {name: found.count(name) / sets for name in sorted(set(found), key=found.count, reverse=True)}
 
 
 def table(seen: Mapping[str, Sequence[Seen]], limits: Limits) -> str:
     """The verdict table as Markdown."""
     lines = [
-        "| variant | says inside | looks inside | looks inside where it says outside | looked–said, median px "
-        f"| seeing / looking / saying | rule on sets of {SET} |",
-        "|---|---|---|---|---|---|---|",
+        "| variant | says inside | looks inside: word | digits | of those said outside, looked at | looked–said, px "
+        f"| seeing / looking / saying | sets of {SET}, by counts | by shares |",
+        "|---|---|---|---|---|---|---|---|---|",
     ]
     for name, each in seen.items():
-        missed = [one for one in each if one.verdict.said.places and not one.verdict.said.inside]
-        said = np.mean([one.verdict.said.inside > 0 for one in each])
-        looks = np.mean([one.verdict.looks for one in each])
-        both = f"{sum(one.verdict.looks for one in missed)} of {len(missed)}"
+        missed = [one for one in each if one.word.said.places and not one.word.said.inside]
         known = [one.pixels for one in each if not np.isnan(one.pixels)]
-        away = f"{np.median(known):.0f}" if known else "–"
-        rule = named_right(each, FAULTS[name] or "", limits)
-        words = ", ".join(f"{fault_name} {part:.1%}" for fault_name, part in rule.items() if fault_name)
-        lines.append(f"| `{name}` | {said:.1%} | {looks:.1%} | {both} | {away} | {shares(each)} | {words} |")
+        cells = [
+            f"{np.mean([one.word.said.inside > 0 for one in each]):.1%}",
+            f"{np.mean([one.word.looks for one in each]):.1%}",
+            f"{np.mean([one.digits.looks for one in each]):.1%}",
+            f"{sum(one.word.looks for one in missed)} of {len(missed)}",
+            f"{np.median(known):.0f}" if known else "–",
+            shares(each),
+        ]
+        for rule in (fault_by_counts, fault_by_shares):
+            rates = named_by(each, partial(rule, limits=limits))
+            cells.append(", ".join(f"{word} {part:.1%}" for word, part in rates.items()))
+        lines.append(f"| `{name}` | {' | '.join(cells)} |")
     return "\n".join(lines)
 
 
@@ -213,11 +249,11 @@ def report(backend: Backend, count: int, chosen_on: int, limits_on: int) -> str:
     known = [name for name in variants if FAULTS[name or "base"] is not None]
     limits = limits_of(watch(backend, heads, LIMIT_SEED, limits_on, known, factors=False))
     seen = watch(backend, heads, TABLE_SEED, count, variants, factors=True)
-    which = ", ".join(f"{layer}/{head} ({rates[layer, head]:.0%})" for layer, head in heads)
+    which = ", ".join(f"{row} {layer}/{head} ({rates[row]:.0%})" for row, (layer, head) in heads.items())
     return "\n".join(
         [
             f"{count} screens per variant with {BUTTONS[0]}–{BUTTONS[1]} buttons, sides {SIDE[0]}–{SIDE[1]} px. "
-            f"Heads (layer/head, how often each looks inside), chosen on {chosen_on} other screens: {which}.",
+            f"Heads (layer/head, how often it looks inside), chosen on {chosen_on} other screens: {which}.",
             f"Limits, set on {limits_on} other screens: more than {limits.misses:.0%} said outside is a fault; looks "
             f"inside on {limits.looks:.0%} of these or more: hands, on fewer: eyes.",
             "",

@@ -113,8 +113,8 @@ EXAMPLE_SCREENS: Final = (
     ExampleScreen("Drawn screen: trained to click", 4, 8, (224, 224), "red circle", "click-tuned"),
 )
 
-#: (layer, head) of base that looks at the named button most often, at the digits; `tests.verdict_table` finds it.
-LOOKING_HEAD: Final = (3, 0)
+#: The layer in which base's heads together look at the named button most often, at the word of its shape.
+LOOKING_LAYER: Final = 0
 
 #: The adapter that a scene is described with.
 DESCRIBED_BY: Final = "find-red"

@@ -6,7 +6,7 @@ from pathlib import Path
 import matplotlib
 from PIL import Image
 
-from inference.demo import DESCRIBED_BY, EXAMPLE_SCENES, EXAMPLE_SCREENS, FIRST_VISIT, LOOKING_HEAD, SCREENSHOT
+from inference.demo import DESCRIBED_BY, EXAMPLE_SCENES, EXAMPLE_SCREENS, FIRST_VISIT, LOOKING_LAYER, SCREENSHOT
 from inference.records import Comparison
 from inference.request import Request, digest
 from inference.resolve_model import resolve_model
@@ -69,7 +69,10 @@ def examples(settings: Settings) -> list[Example]:
 
 
 def first_result(settings: Settings) -> Result | None:
-    """The shipped result of the embedded model, with the request that the page's own fields would make of it."""
+    """The shipped result of the embedded model, with the request that the page's own fields would make of it.
+
+    It opens on the word that names the button to be clicked, with that button's box: where it is, is a fact there.
+    """
     if not resolve_model(settings.base_model).is_demo or not FIRST_VISIT.exists():
         return None
     comparison = Comparison.load(FIRST_VISIT)
@@ -79,10 +82,8 @@ def first_result(settings: Settings) -> Result | None:
         system=comparison.system,
         adapters=tuple(recording.adapter for recording in comparison.recordings),
     )
-    shown, (layer, head) = EXAMPLE_SCREENS[0], LOOKING_HEAD
-    opens: dict[str, Json] = {
-        "layer": layer,
-        "head": head,
-        "boxes": [list(shown.draw().find(shown.name).box)],  # what is to be clicked is a fact there
-    }
+    shown = EXAMPLE_SCREENS[0]
+    named = shown.draw().find(shown.name)
+    word = next(index for index, token in enumerate(comparison.tokens) if token.text == f" {named.shape}")
+    opens: dict[str, Json] = {"token": word, "layer": LOOKING_LAYER, "boxes": [list(named.box)]}
     return Result(digest(request), request, comparison, opens=opens)
