@@ -100,8 +100,8 @@ def test_sets_are_drawn_without_repetition():
 
 def test_screens_of_the_three_sets_differ_and_ask_for_every_place():
     drawn = list(screens(TABLE_SEED, 60))
-    assert {len(shown.buttons) for shown, _ in drawn} == {2, 3, 4, 5, 6}
-    assert {shown.buttons.index(named) for shown, named in drawn} == {0, 1, 2, 3, 4, 5}
+    assert {len(shown.buttons) for shown, _ in drawn} == {2, 3, 4, 5}
+    assert {shown.buttons.index(named) for shown, named in drawn} == {0, 1, 2, 3, 4}
     assert not np.array_equal(drawn[0][0].image, next(screens(LIMIT_SEED, 1))[0].image)
 
 
@@ -121,7 +121,7 @@ def test_wrong_eyes_and_wrong_hands_are_told_apart(backend, count):
     limits = limits_of(watch(backend, heads, LIMIT_SEED, 30, known, factors=False))
     found = watch(backend, heads, TABLE_SEED, count, known, factors=True)
     print(table(found, limits))
-    assert np.mean([one.word.said.inside > 0 for one in found["base"]]) >= 0.9
+    assert np.mean([one.word.said.inside > 0 for one in found["base"]]) >= 0.85
     for rule in (fault_by_counts, fault_by_shares):
         for name in found:
             assert named_by(found[name], partial(rule, limits=limits))[FAULTS[name]] >= 0.95
