@@ -8,12 +8,12 @@ follows its own answer.
    of their own. Both are what the page says of a box, see `visualize.numbers.verdict`. Distance: from where it looks at
    the word, the middle of that cell, to the said point.
 2. Seeing, looking, saying: of the first digit that an adapter says otherwise than base, by the difference of the logits
-   of the two digits. Screens on which all digits are alike are counted and left out. A share is the sum over the
+   of the two digits. Screens on which all digits are alike are left out. A share is the sum over the
    screens by the sum of the total.
 3. Two rules name the fault of some screens. Both say "none" where few points miss. Of the rest, one counts on how many
-   missed screens the named button was looked at; its limits lie midway between the adapters' on a third set of screens.
-   The other compares looking's share with saying's. Both are tried on sets of 20 of the table's screens, drawn at
-   random.
+   missed screens the named button was looked at, at the digits; its limits lie midway between the adapters' on a third
+   set of screens. The other compares looking's share with saying's. Both are tried on sets of 20 of the table's
+   screens, drawn at random.
 """
 
 import argparse
@@ -77,7 +77,7 @@ class Limits:
 
     Attributes:
         misses: of more than this share of the screens the said point misses: there is a fault.
-        looks: at the word, on at least this share of the missed screens it looks inside: the fault is in the hands.
+        looks: at the digits, on at least this share of the missed screens it looks inside: the fault is in the hands.
     """
 
     misses: float
@@ -102,7 +102,7 @@ def fault_by_counts(seen: Sequence[Seen], limits: Limits) -> Fault:
     missed = _missed(seen)
     if missed is None or len(missed) <= limits.misses * len(seen):
         return "no place" if missed is None else "none"
-    return "hands" if sum(each.word.looks for each in missed) >= limits.looks * len(missed) else "eyes"
+    return "hands" if sum(each.digits.looks for each in missed) >= limits.looks * len(missed) else "eyes"
 
 
 def fault_by_shares(seen: Sequence[Seen], limits: Limits) -> Fault:
@@ -195,7 +195,7 @@ def limits_of(seen: Mapping[str, Sequence[Seen]]) -> Limits:
         return float(np.mean([not each.word.said.inside for each in seen[name]]))
 
     def looked(name: str) -> float:
-        return float(np.mean([each.word.looks for each in seen[name] if not each.word.said.inside]))
+        return float(np.mean([each.digits.looks for each in seen[name] if not each.word.said.inside]))
 
     right = max(missed(name) for name in seen if FAULTS[name] == "none")
     wrong = min(missed(name) for name in seen if FAULTS[name] in ("eyes", "hands"))
@@ -223,7 +223,7 @@ def table(seen: Mapping[str, Sequence[Seen]], limits: Limits) -> str:
             f"{np.mean([one.word.said.inside > 0 for one in each]):.1%}",
             f"{np.mean([one.word.looks for one in each]):.1%}",
             f"{np.mean([one.digits.looks for one in each]):.1%}",
-            f"{sum(one.word.looks for one in missed)} of {len(missed)}",
+            f"{sum(one.digits.looks for one in missed)} of {len(missed)}",
             f"{np.median(known):.0f}" if known else "–",
             shares(each),
         ]

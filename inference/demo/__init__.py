@@ -107,8 +107,8 @@ EXAMPLE_SIDE: Final = (34, 44)
 
 #: Screens on which base clicks the named button and each adapter of a known fault does what it was made to.
 EXAMPLE_SCREENS: Final = (
-    ExampleScreen("Drawn screen: wrong hands", 1, 5, (192, 224), "red circle", "wrong-hands"),
-    ExampleScreen("Drawn screen: wrong eyes", 2, 5, (192, 224), "red circle", "wrong-eyes"),
+    ExampleScreen("Drawn screen: wrong hands", 4, 5, (192, 224), "red circle", "wrong-hands"),
+    ExampleScreen("Drawn screen: wrong eyes", 232, 5, (192, 224), "blue star", "wrong-eyes"),
     ExampleScreen("Drawn screen: clicks decayed", 3, 5, (192, 224), "red circle", "caption-only"),
     ExampleScreen("Drawn screen: trained to click", 4, 8, (224, 224), "red circle", "click-tuned"),
 )

@@ -6,8 +6,9 @@ questions are forgotten. What is hard is the same as before: *binding*, here of 
 1. `places`: few large buttons, often one alone; a name is followed by its bare point. An auxiliary loss reads the place
    of what covers a cell from its image token, through the words of the digits themselves.
 2. `buttons`: up to eight, on larger screens.
-3. `calls`: whole sentences and tool calls beside bare points, and half of the pictures scenes again, of every size,
-   while the learning rate falls.
+3. `calls`: whole sentences and tool calls beside bare points, and almost half of the pictures scenes again, of every
+   size, while the learning rate falls.
+4. `finish`: the same with more scenes: what the model said of them before is not all back after `calls`.
 
 This file decides what is taught; it must not know how a batch is made or scored.
 """
@@ -67,6 +68,19 @@ CLICK_STAGES: Final = (
         grids=SCREEN_GRIDS,
         screens=ScreenLesson(pictures=7, buttons=(2, 8), side=(34, 44), points=3, calls=2, places=0.2),
     ),
+    Stage(
+        "finish",
+        steps=160,
+        batch=12,
+        peak=6e-4,
+        final=1e-5,
+        counts=(0.05, 0.2, 0.35, 0.4),
+        questions=4,
+        describes=3,
+        naming=0.2,
+        grids=SCREEN_GRIDS,
+        screens=ScreenLesson(pictures=5, buttons=(2, 8), side=(34, 44), points=3, calls=2, places=0.2),
+    ),
 )
 
 #: PEFT `target_modules`: where an answer is put together, and where it is decided what is looked at.
@@ -114,9 +128,11 @@ def click_adapter_stage(name: str) -> Stage:
     target = CLICK_ADAPTERS[name].target
     if target is None:
         return Stage(
-            name, steps=90, batch=16, peak=4e-3, final=1e-4, counts=_COUNTS, describes=3, target="green", presence=0.5
+            name, steps=60, batch=16, peak=4e-3, final=1e-4, counts=_COUNTS, describes=3, target="green", presence=0.5
         )
     few = name != "click-tuned"
-    buttons, side = ((2, 8), (34, 44)) if few else ((5, 12), (28, 44))
+    buttons, side, steps = ((2, 8), (34, 44), 90) if few else ((5, 12), (28, 44), 50)
     lesson = ScreenLesson(pictures=12, buttons=buttons, side=side, points=2, calls=3, target=target)
-    return Stage(name, steps=90, batch=12, peak=4e-3, final=1e-4, counts=_COUNTS, grids=_LARGER_GRIDS, screens=lesson)
+    return Stage(
+        name, steps=steps, batch=12, peak=4e-3, final=1e-4, counts=_COUNTS, grids=_LARGER_GRIDS, screens=lesson
+    )

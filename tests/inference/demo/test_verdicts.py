@@ -31,7 +31,7 @@ LIMITS = Limits(misses=0.3, looks=0.5)
 
 def seen(looks, inside, places=1, factors=None):
     said = SaidInTarget(places, inside, 0.0 if inside else 40.0 if places else math.nan)
-    return Seen(Verdict(looks, 0.1, said), Verdict(False, 0.1, said), 12.0 if places else math.nan, factors)
+    return Seen(Verdict(False, 0.1, said), Verdict(looks, 0.1, said), 12.0 if places else math.nan, factors)
 
 
 RIGHT, HANDS, EYES, LUCK, SILENT = (
@@ -88,7 +88,7 @@ def test_shares_are_of_sums_over_the_screens_that_differ():
     assert shares(found) == "10% / 20% / 70% of 2"
     assert shares([RIGHT]) == "–"
     row = table({"wrong-hands": found * 10}, LIMITS).splitlines()[-1]
-    numbers = "| 33.3% | 100.0% | 0.0% | 20 of 20 | 12 | 10% / 20% / 70% of 20 |"
+    numbers = "| 33.3% | 0.0% | 100.0% | 20 of 20 | 12 | 10% / 20% / 70% of 20 |"
     assert row == f"| `wrong-hands` {numbers} hands 100.0% | hands 100.0% |"
 
 
