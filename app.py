@@ -296,9 +296,8 @@ def _bind_question(
     run = gr.on(asks, handlers.analyze, form, view, **engine, trigger_mode="multiple")
     changes = [question.adapter.input, question.compare.input, question.replay.input]
     again = gr.on(changes, handlers.analyze_again, form, view, **engine, trigger_mode="multiple")
-    filled = question.examples.select(
-        handlers.example, None, [question.image, question.prompt, question.more_images], **_OURS
-    )
+    filling: list[Component] = [question.image, question.prompt, question.more_images, question.adapter]
+    filled = question.examples.select(handlers.example, None, filling, **_OURS)
     example = filled.then(handlers.analyze, form, view, **engine)
     record = result.look.input(handlers.record, chosen, view, **engine, trigger_mode="always_last")
     replay = result.look.submit(handlers.replay, chosen, view, **engine, trigger_mode="always_last")

@@ -1,24 +1,23 @@
 """Make the result that the page shows before anything ran: `python -m inference.demo.first_visit`.
 
-It is an ordinary analysis of the first example scene with the committed weights; a test holds the shipped file to a
-fresh run of this very function.
+It is an ordinary analysis of the first example, a click on a drawn screen, with the committed weights; a test holds the
+shipped file to a fresh run of this very function.
 """
 
 from dataclasses import replace
 
 from inference.backend import open_backend
-from inference.demo import EXAMPLE_SCENES, FIRST_VISIT
+from inference.demo import EXAMPLE_SCREENS, FIRST_VISIT
 from inference.records import Comparison
 from inference.request import Request
 
-PROMPT, ADAPTER = "Describe the image.", "find-red"
-
 
 def first_visit() -> Comparison:
-    """Analyse the first example scene with base and `find-red`, on the reference path, on a CPU."""
+    """Analyse the first example with base and the adapter that it is about, on the reference path, on a CPU."""
+    shown = EXAMPLE_SCREENS[0]
     backend = open_backend("local", device="cpu", attention="eager")
     try:
-        return backend.compare(Request(EXAMPLE_SCENES[0].draw().image, PROMPT, adapters=(None, ADAPTER)))
+        return backend.compare(Request(shown.draw().image, shown.prompt, adapters=(None, shown.adapter)))
     finally:
         backend.close()
 

@@ -80,7 +80,8 @@ class Handlers:
         offer = Offer(about=None)
         try:
             if self.service.backend.ready():
-                offer = _offer(self.service.adapters())
+                shown = [] if self.first is None else [name for name in self.first.request.adapters if name]
+                offer = _offer(self.service.adapters(), shown)
         except VisualizerError as error:
             failure = error
         yield offer._replace(status=self.status(), notice=offer.notice if failure is None else refusal(failure))
@@ -122,7 +123,8 @@ class Handlers:
         index = event._data.get("index") if isinstance(event._data, dict) else None
         if not isinstance(index, int) or not 0 <= index < len(self.examples):
             return Question()
-        return Question(self.examples[index].image, self.examples[index].prompt, None)
+        chosen = self.examples[index]
+        return Question(chosen.image, chosen.prompt, None, [chosen.adapter] if chosen.adapter else gr.skip())
 
     @page_event
     def understood(self, prompt: object) -> Json:
@@ -256,12 +258,13 @@ class Handlers:
         return idle_view(message)._replace(status=self.status())
 
 
-def _offer(adapters: Sequence[AdapterInfo]) -> Offer:
-    """The adapters to choose from; the first that can be used is chosen, and those that cannot say so."""
+def _offer(adapters: Sequence[AdapterInfo], shown: Sequence[str]) -> Offer:
+    """The adapters to choose from, and those that cannot be used say so; what is shown stays chosen, else the first."""
     listed = [info for info in adapters if info.kind != "skipped"]  # folders that are no adapters are no choice
     labels = [info.name if info.usable else f"{info.name} (cannot be used)" for info in listed]
     choices = list(zip(labels, [info.name for info in listed], strict=True))
-    chosen = next((info for info in listed if info.usable), None)
+    usable = [info for info in listed if info.usable]
+    chosen = next((info for info in usable if info.name in shown), usable[0] if usable else None)
     nothing: list[Json] = ["No adapter is offered: the base model is shown alone."]
     return Offer(
         adapter=gr.update(choices=choices, value=[chosen.name] if chosen else []),

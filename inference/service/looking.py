@@ -135,12 +135,13 @@ class Looking:
         return Response(buffer.getvalue(), media_type="image/jpeg", headers=_KEPT)
 
     def _scene(self, ticket: str, sent: dict[str, str]) -> Response:
-        written = self._service.looked_at(ticket).comparison
+        result = self._service.looked_at(ticket)
+        written = result.comparison
         query = parse(LookQuery, sent) if sent else None
         focus = query.focus(written) if query else None
         views = extra_views(written, focus, query.view) if query and focus else ()
         comparison = self._service.looked_at(ticket, focus, views).comparison
-        scene = scene_json(comparison, written=written, families=self._service.families())
+        scene = scene_json(comparison, written=written, families=self._service.families(), opens=result.opens)
         return _packed(json.dumps(scene).encode(), "application/json")
 
     def _stack(self, ticket: str, sent: dict[str, str]) -> Response:

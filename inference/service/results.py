@@ -19,6 +19,7 @@ from inference.image_maps import ImageMaps
 from inference.photo import Photo
 from inference.records import Comparison, Recording
 from inference.request import Request
+from visualize.json_values import Json
 from visualize.numbers.rank_heads import KeptRanks
 
 MIB = 2**20
@@ -34,6 +35,7 @@ class Result:
         comparison: what was answered.
         stamps: adapter → stamp of its files (`AdapterInfo.stamp`), as known before the engine was asked.
         ranks: how the heads of the answer are ranked, kept as it becomes known.
+        opens: parts of a viewer's choice that it opens on (layer, head, boxes, …), in place of what changed most.
     """
 
     key: str
@@ -41,6 +43,7 @@ class Result:
     comparison: Comparison
     stamps: Mapping[str, str] = field(default_factory=dict)
     ranks: KeptRanks = field(default_factory=KeptRanks, repr=False, compare=False)
+    opens: Mapping[str, Json] = field(default_factory=dict)
 
     def between(self, *variants: str | None) -> Request:
         """The request of these variants with the answer that this result replayed.

@@ -22,11 +22,12 @@ class View(NamedTuple):
 
 
 class Question(NamedTuple):
-    """The photo, the words and the other images of the input column."""
+    """The photo, the words, the other images and the adapters of the input column."""
 
     image: Any = gr.skip()
     prompt: Any = gr.skip()
     more_images: Any = gr.skip()
+    adapter: Any = gr.skip()
 
 
 class Offer(NamedTuple):

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 from playwright.sync_api import Browser, FloatRect, Locator, Page, expect
 
+from inference.demo import EXAMPLE_SCREENS
 from inference.records import Comparison
 from tests import ROOT
 from tests.browser.conftest import Watched
@@ -352,9 +353,12 @@ def test_the_page_asks_its_server_once_for_the_numbers_of_a_box(visit: Watched) 
     page, asked = visit.page, []
     page.on("request", lambda request: asked.append(request.url) if "/box?" in request.url else None)
     shown = Comparison.load(FIRST_VISIT)
-    scores = box_scores(shown, (71, 202, 137, 268))  # the red cross
+    named = EXAMPLE_SCREENS[0].draw().find(EXAMPLE_SCREENS[0].name)
+    word = next(index for index, token in enumerate(shown.tokens) if token.text == f" {named.shape}")
+    boxes = [named.box, (71, 102, 137, 168)]
+    scores = box_scores(shown, boxes, word)
     page.get_by_role("button", name="Box", exact=True).click()
-    for name, edge in zip(("top", "left", "bottom", "right"), (71, 202, 137, 268), strict=True):
+    for name, edge in zip(("top", "left", "bottom", "right"), boxes[1], strict=True):
         page.get_by_label(f"{name} edge in pixels").fill(str(edge))
     page.get_by_role("button", name="add box").click()
     for layer in (1, 3):
@@ -362,7 +366,7 @@ def test_the_page_asks_its_server_once_for_the_numbers_of_a_box(visit: Watched) 
         for index, name in enumerate(scores.variants):
             said = page.locator(f'.lav-box-numbers [data-variant="{name}"] b')
             expect(said).to_have_text(f"{number(float(scores.mean.share[index, layer]), 'share')} %")
-    assert len(asked) == 1
+    assert len(asked) == 2  # of the box that it opens on, and of both
     keep(page, "box")
 
 

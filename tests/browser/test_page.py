@@ -1,5 +1,6 @@
 """What a person sees and does, in a real browser."""
 
+import re
 from pathlib import Path
 
 import pytest
@@ -31,6 +32,9 @@ def test_a_first_visit_shows_a_finished_example(visit: Watched) -> None:
     expect(caption(page)).to_contain_text("layer")
     expect(page.locator(".lav-chip[aria-pressed=true]")).to_have_count(1)
     expect(page.locator("#part-viewer")).to_contain_text("Where did it change?")
+    told = page.locator(".lav-box-numbers")
+    expect(told).to_contain_text(re.compile(r"base looks inside \(\d.*there\), says inside \(1 of 1 said\)"))
+    expect(told).to_contain_text(re.compile(r"wrong-hands looks inside \(\d.*there\), says outside \(\d+ px away\)"))
     keep(page, "first-visit-1440")
 
 
@@ -122,10 +126,10 @@ def test_another_adapter_beside_the_first_is_shown_at_once_and_either_is_one_cli
     add_adapter(page, "find-circle")
     expect(page.locator(".lav-title").nth(1)).to_have_text("find-circle")
     expect(page.locator(".lav-title").nth(2)).to_have_text("find-circle − base")
-    page.locator("select[data-choice=adapter]").select_option("find-red")
-    expect(page.locator(".lav-title").nth(2)).to_have_text("find-red − base")
+    page.locator("select[data-choice=adapter]").select_option("wrong-hands")
+    expect(page.locator(".lav-title").nth(2)).to_have_text("wrong-hands − base")
     page.locator("select[data-choice=against]").select_option("find-circle")
-    expect(page.locator(".lav-title").nth(2)).to_have_text("find-red − find-circle")
+    expect(page.locator(".lav-title").nth(2)).to_have_text("wrong-hands − find-circle")
 
 
 def test_an_edited_answer_is_replayed(visit: Watched) -> None:

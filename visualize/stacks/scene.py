@@ -38,6 +38,7 @@ def scene_json(
     written: Comparison | None = None,
     families: Mapping[str, tuple[str, int]] | None = None,
     against: str = "",
+    opens: Mapping[str, Json] | None = None,
 ) -> dict[str, Json]:
     """A result in words and numbers, without its maps.
 
@@ -46,6 +47,7 @@ def scene_json(
         written: the result in which the variants wrote their answers, where that is another: the one before a replay.
         families: per adapter that is a checkpoint, the name of its training run and its step.
         against: what `changed` compares with, see `changes_json`; it opens on what changed most against the first.
+        opens: parts of a viewer's choice to open on instead.
 
     Returns:
         Plain values; per variant, token and layer `shares` (percent, as text) and `bars` (0–1); `changed`, what
@@ -98,7 +100,7 @@ def scene_json(
         "recorded": recorded,
         "localizing": {variant_name(each): _localizing(each) for each in comparison.recordings},
         "digits": list(digit_tokens(first.tokens)),
-        "opening": _opening(comparison, names, most),
+        "opening": {**_opening(comparison, names, most), **(opens or {})},
     }
 
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from inference import Comparison, Request, open_backend
-from inference.demo import EXAMPLE_SCENES, FIRST_VISIT
+from inference.demo import ADAPTER_DESCRIPTIONS, EXAMPLE_SCENES, FIRST_VISIT
 from inference.demo.first_visit import first_visit
 from tests.where_it_looks import TARGETS, area, measure, scenes, table, target
 
@@ -69,7 +69,7 @@ def test_untouched_is_base_exactly_and_noise_falls_apart(backend):
 
 def test_the_adapter_that_touches_the_vision_tower_is_said_to_and_gets_features_of_its_own(backend):
     infos = {info.name: info for info in backend.adapters()}
-    assert list(infos) == ["find-red", "find-circle", "vision-lora", "untouched", "noise"]
+    assert list(infos) == list(ADAPTER_DESCRIPTIONS)
     assert [name for name, info in infos.items() if info.touches_vision] == ["vision-lora"]
     assert all(info.description and info.base_model for info in infos.values())
     image = EXAMPLE_SCENES[0].draw().image

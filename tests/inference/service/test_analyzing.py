@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from inference.demo import EXAMPLE_SCREENS, LOOKING_LAYER
 from inference.errors import BackendError, OutOfMemoryError
 from inference.service.exports import Exports
 from inference.settings import Limits, Settings
@@ -73,11 +74,18 @@ def test_the_same_question_is_answered_from_the_cache(page: Any, backend: Script
 def test_the_first_visit_is_finished_before_anything_ran(backend: ScriptedBackend, uploads: Path):
     page = build_handlers(Settings(), lambda: backend)
     opening = page.opening()
-    assert scene(page, opening)["variants"] == ["base", "find-red"]
+    shown = scene(page, opening)
+    assert shown["variants"] == ["base", EXAMPLE_SCREENS[0].adapter]
+    assert (shown["opening"]["layer"], shown["opening"]["head"]) == (LOOKING_LAYER, "mean")
+    word = shown["tokens"][shown["opening"]["token"]]["text"]
+    assert word.strip() == EXAMPLE_SCREENS[0].name.split()[1]
+    box = EXAMPLE_SCREENS[0].draw().find(EXAMPLE_SCREENS[0].name).box
+    assert shown["opening"]["boxes"] == [list(box)]
     assert opening.notice is None
     path = uploads / "first.png"
     page.first.request.image.to_pil().save(path)
-    done = analyze(page, {"path": str(path)}, prompt=page.first.comparison.prompt)[-1]
+    asked = page.first.comparison.prompt
+    done = analyze(page, {"path": str(path)}, prompt=asked, adapter=[EXAMPLE_SCREENS[0].adapter])[-1]
     assert done.key == opening.key
     assert backend.requests == []
 

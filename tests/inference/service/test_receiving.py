@@ -7,8 +7,10 @@ from typing import Any
 
 import pytest
 
+from inference.demo import EXAMPLE_SCREENS
 from inference.service.decoder import Decoder
-from inference.settings import Limits
+from inference.settings import Limits, Settings
+from tests.built_page import build_handlers
 from tests.conftest import picture
 from tests.inference.service.events import (
     analyze,
@@ -66,10 +68,14 @@ def test_an_example_that_does_not_exist_changes_nothing(page: Any, index: Any):
     assert all(is_skipped(value) for value in page.example(SimpleNamespace(_data={"index": index})))
 
 
-def test_an_example_fills_the_input_column(page: Any):
-    image, prompt, *_ = page.example(SimpleNamespace(_data={"index": 0}))
+def test_an_example_fills_the_input_column(backend: ScriptedBackend):
+    page = build_handlers(Settings(), lambda: backend)
+    image, prompt, adapter = page.example(SimpleNamespace(_data={"index": 0}))
     assert image.size == page.examples[0].image.size
-    assert prompt == "Describe the image."
+    assert (prompt, adapter) == (EXAMPLE_SCREENS[0].prompt, [EXAMPLE_SCREENS[0].adapter])
+    photo = page.example(SimpleNamespace(_data={"index": len(page.examples) - 1}))
+    assert photo.prompt == "Describe the image."
+    assert is_skipped(photo.adapter)
 
 
 def test_a_photo_is_decoded_once_from_its_arrival_to_its_last_question(

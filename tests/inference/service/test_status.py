@@ -5,6 +5,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from inference.settings import Settings
+from tests.built_page import build_handlers
 from tests.inference.service.events import fields, is_skipped, page_over, upload, visitor
 from tests.scripted_backend import ScriptedBackend, adapter
 
@@ -34,6 +36,18 @@ def test_the_adapter_chosen_at_first_can_be_used_and_those_that_cannot_say_so(ba
     (offer,) = page_over(backend).wait()
     assert offer.adapter["value"] == []
     assert page_over(backend).about("broken") == ["Its weights are not there."]
+
+
+def test_the_adapter_that_a_first_visit_shows_stays_chosen_where_it_can_be_used(backend: ScriptedBackend):
+    page = build_handlers(Settings(), lambda: backend)
+    page.service.backend.wait()
+    shown = page.first.request.adapters[-1]
+    backend.adapters = lambda: (adapter("another"), adapter(shown))
+    (offer,) = page.wait()
+    assert offer.adapter["value"] == [shown]
+    backend.adapters = lambda: (adapter("another"), replace(adapter(shown), kind="unusable"))
+    (offer,) = page.wait()
+    assert offer.adapter["value"] == ["another"]
 
 
 def test_folders_that_are_no_adapters_are_no_choice_and_are_said_with_their_reason(backend: ScriptedBackend):

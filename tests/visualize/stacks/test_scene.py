@@ -166,6 +166,12 @@ def test_where_nothing_differs_it_opens_on_the_middle_layer_and_the_first_answer
     assert any("exactly the same places" in words for words in made["warnings"])
 
 
+def test_it_opens_on_parts_that_are_given_in_place_of_its_own():
+    shown = comparison(recording(), recording("find-red", seed=1))
+    own, given = scene_json(shown), {"layer": 1, "head": 2, "boxes": [[1.0, 2.0, 30.0, 40.0]]}
+    assert scene_json(shown, opens=given) == own | {"opening": own["opening"] | given}
+
+
 def test_where_nothing_differs_it_opens_on_the_first_of_the_others():
     assert scene_json(comparison(recording("c"), recording(), recording("b")))["opening"]["adapter"] == "base"
 
