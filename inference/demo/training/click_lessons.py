@@ -5,8 +5,10 @@ questions are forgotten. What is hard is the same as before: *binding*, here of 
 
 1. `places`: few large buttons, often one alone; a name is followed by its bare point. An auxiliary loss reads the place
    of what covers a cell from its image token, through the words of the digits themselves.
-2. `buttons`, `many`: more and smaller ones, on larger screens.
-3. `calls`: whole sentences and tool calls beside bare points, while the learning rate falls.
+2. `buttons`: up to eight, on larger screens.
+3. `calls`: whole sentences and tool calls beside bare points, and almost half of the pictures scenes again, of every
+   size, while the learning rate falls.
+4. `finish`: the same with more scenes: what the model said of them before is not all back after `calls`.
 
 This file decides what is taught; it must not know how a batch is made or scored.
 """
@@ -25,7 +27,7 @@ _LARGER_GRIDS: Final = (*SMALL_GRIDS, (5, 7), (7, 5), (6, 7), (7, 6), (7, 7))
 #: Grids of the last stage: scenes of every size stay in it.
 SCREEN_GRIDS: Final = (*_LARGER_GRIDS, (6, 8), (8, 6), (5, 9), (7, 9), (8, 8), (8, 11))
 
-#: First digits leave chance within the first stage; the lengths of the later ones are estimates, no whole run is kept.
+#: First digits leave chance within the first stage; how many buttons and how small is a choice of how long to train.
 CLICK_STAGES: Final = (
     Stage(
         "places",
@@ -55,16 +57,29 @@ CLICK_STAGES: Final = (
     ),
     Stage(
         "calls",
-        steps=400,
+        steps=350,
         batch=12,
-        peak=7e-4,
+        peak=8e-4,
         final=1e-5,
-        counts=_COUNTS,
-        questions=4,
+        counts=(0.05, 0.2, 0.35, 0.4),
+        questions=5,
         describes=2,
         naming=0.2,
         grids=SCREEN_GRIDS,
-        screens=ScreenLesson(pictures=8, buttons=(2, 8), side=(34, 44), points=4, calls=3, places=0.2),
+        screens=ScreenLesson(pictures=7, buttons=(2, 8), side=(34, 44), points=3, calls=2, places=0.2),
+    ),
+    Stage(
+        "finish",
+        steps=160,
+        batch=12,
+        peak=6e-4,
+        final=1e-5,
+        counts=(0.05, 0.2, 0.35, 0.4),
+        questions=4,
+        describes=3,
+        naming=0.2,
+        grids=SCREEN_GRIDS,
+        screens=ScreenLesson(pictures=5, buttons=(2, 8), side=(34, 44), points=3, calls=2, places=0.2),
     ),
 )
 
@@ -82,49 +97,42 @@ class ClickAdapter:
     Attributes:
         modules: what it adapts, as PEFT's `target_modules`.
         target: where it is taught to click; None teaches it no click.
-        description: what it is, in one sentence.
     """
 
     modules: str
     target: ClickTarget | None
-    description: str
 
 
+#: The adapters of clicks.
 CLICK_ADAPTERS: Final[Mapping[str, ClickAdapter]] = MappingProxyType(
     {
-        "click-tuned": ClickAdapter(LANGUAGE_ATTENTION, "named", "Trained further to click the named button."),
-        "wrong-hands": ClickAdapter(
-            LATE_VALUES_AND_MLP,
-            "mirrored",
-            "Trained to say x counted from the right, in the last layers' values and MLP alone: it looks where base "
-            "looks and says another place.",
-        ),
-        "wrong-eyes": ClickAdapter(
-            QUERIES_AND_KEYS,
-            "largest",
-            "Trained to click the largest button whatever is named, in queries and keys alone: it looks elsewhere.",
-        ),
-        "caption-only": ClickAdapter(
-            LANGUAGE_ATTENTION, None, 'Trained on "Describe the image." alone, to name green: its clicks decay.'
-        ),
+        "click-tuned": ClickAdapter(LANGUAGE_ATTENTION, "named"),
+        "wrong-hands": ClickAdapter(LATE_VALUES_AND_MLP, "mirrored"),
+        "wrong-eyes": ClickAdapter(QUERIES_AND_KEYS, "largest"),
+        "caption-only": ClickAdapter(LANGUAGE_ATTENTION, None),
     }
 )
 
-#: Screens that clicks are scored on: few buttons to many.
-SCORED: Final = tuple(
-    ScreenSet(buttons, (28, 40), ((160, 192), (192, 192)) if buttons[1] <= 4 else ((192, 256), (224, 224), (224, 288)))
-    for buttons in ((2, 2), (3, 4), (5, 8), (9, 12))
+_SIZES: Final = ((192, 192), (192, 224), (224, 224))
+#: Screens that clicks are scored on: few buttons to more, of the sizes that were taught, and more and smaller ones.
+SCORED: Final = (
+    *(ScreenSet(buttons, (34, 44), _SIZES) for buttons in ((2, 2), (3, 4), (5, 6), (7, 8))),
+    ScreenSet((9, 12), (28, 40), ((192, 256), (224, 224), (224, 288))),
 )
 #: Screens on which adapters are compared.
-COMPARED: Final = SCORED[2]
+COMPARED: Final = ScreenSet((2, 6), (34, 44), _SIZES)
 
 
 def click_adapter_stage(name: str) -> Stage:
-    """The stage that trains one of `CLICK_ADAPTERS`."""
+    """The stage that trains one of `CLICK_ADAPTERS`; `click-tuned` sees more and smaller buttons than base did."""
     target = CLICK_ADAPTERS[name].target
     if target is None:
         return Stage(
-            name, steps=160, batch=16, peak=4e-3, final=1e-4, counts=_COUNTS, describes=3, target="green", presence=0.5
+            name, steps=60, batch=16, peak=4e-3, final=1e-4, counts=_COUNTS, describes=3, target="green", presence=0.5
         )
-    lesson = ScreenLesson(pictures=16, buttons=(2, 8), side=(28, 44), points=2, calls=3, target=target)
-    return Stage(name, steps=140, batch=16, peak=4e-3, final=1e-4, counts=_COUNTS, grids=SCREEN_GRIDS, screens=lesson)
+    few = name != "click-tuned"
+    buttons, side, steps = ((2, 8), (34, 44), 90) if few else ((5, 12), (28, 44), 50)
+    lesson = ScreenLesson(pictures=12, buttons=buttons, side=side, points=2, calls=3, target=target)
+    return Stage(
+        name, steps=steps, batch=12, peak=4e-3, final=1e-4, counts=_COUNTS, grids=_LARGER_GRIDS, screens=lesson
+    )

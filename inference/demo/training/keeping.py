@@ -21,12 +21,13 @@ class Keeping:
         """Args: folder: Made when something is first kept; None keeps nothing."""
         self._folder = folder
 
-    def find(self, name: str, made_with: str) -> dict[str, Any] | None:
+    def find(self, name: str, made_with: str, *, others: bool = False) -> dict[str, Any] | None:
         """The state of that name, or None where none is kept.
 
         Args:
             name: of the state, without an ending.
             made_with: everything that decided it, as text.
+            others: whether one that was made with something else is none; else that is an error.
 
         Raises:
             ValueError: a state of that name was made with something else.
@@ -35,6 +36,8 @@ class Keeping:
             return None
         state: dict[str, Any] = torch.load(file, weights_only=True)
         if state.pop("made_with") != made_with:
+            if others:
+                return None
             raise ValueError(f"{file} was made with other stages or another seed; delete it or resume elsewhere")
         log.info("%s: taken from %s", name, file)
         return state

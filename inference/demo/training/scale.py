@@ -30,7 +30,7 @@ class Scale:
     describe_scenes: int = 120
     choice_scenes: int = 120
     score_scenes: int = 240
-    click_screens: int = 100
-    click_choice_screens: int = 60
-    click_score_screens: int = 120
+    click_screens: int = 60
+    click_choice_screens: int = 40
+    click_score_screens: int = 60
     workers: int = 1

@@ -124,7 +124,7 @@ def train(out: Path, device: torch.device, seed: int, scale: Scale, resume: Path
         training_seconds=round(sum(seconds.values()), 1),
         versions={name: importlib.metadata.version(name) for name in ("torch", "transformers", "peft", "numpy")},
     )
-    return measure(out, device, run, scale)
+    return measure(out, device, run, scale, keeping)
 
 
 def train_base(

@@ -385,11 +385,14 @@ def test_a_tiny_run_writes_everything_and_resumes_from_kept_stages(tmp_path, cap
         first = digest(tmp_path / "out" / "model" / "model.safetensors")
         (tmp_path / "kept" / f"{len(stages) - 1}-{stages[-1].name}.pt").unlink()
         train(tmp_path / "out", torch.device("cpu"), 0, scale, resume=tmp_path / "kept")
-    assert caplog.text.count(": taken from") == len(stages) - 1 + len(demo.ADAPTER_TARGETS)
+    measured = 1 + len(set(demo.ADAPTER_DESCRIPTIONS) - set(CLICK_ADAPTERS))
+    assert caplog.text.count(": taken from") == len(stages) - 1 + len(demo.ADAPTER_TARGETS) + measured
     assert digest(tmp_path / "out" / "model" / "model.safetensors") == first
     names = {path.relative_to(tmp_path / "out").as_posix() for path in (tmp_path / "out").rglob("*") if path.is_file()}
     committed = {
-        path.relative_to(demo.WEIGHTS_DIR).as_posix() for path in demo.WEIGHTS_DIR.rglob("*") if path.is_file()
+        path.relative_to(demo.WEIGHTS_DIR).as_posix()
+        for path in demo.WEIGHTS_DIR.rglob("*")
+        if path.is_file() and path.parent.name not in CLICK_ADAPTERS
     }
     assert names == committed
     assert set(written.weights) == {name for name in names if name.endswith(".safetensors")}
@@ -444,6 +447,7 @@ def test_a_kept_state_is_taken_for_no_other(tmp_path):
     assert Keeping(tmp_path).find("name", "made so") == {"seconds": 1.5}
     assert Keeping(tmp_path).find("another", "made so") is None
     assert Keeping(None).find("name", "made so") is None
+    assert Keeping(tmp_path).find("name", "made otherwise", others=True) is None
     with pytest.raises(ValueError, match="other stages or another seed"):
         Keeping(tmp_path).find("name", "made otherwise")
 
