@@ -26,6 +26,7 @@ from inference import Backend, Settings, open_backend
 from inference.command_line import parse
 from inference.errors import InputError
 from inference.logs import set_up
+from inference.messages import prompt_text
 from inference.request import NEW_TOKENS
 from inference.service.addresses import refuse_addresses
 from inference.service.analysis import AnalysisService
@@ -165,6 +166,7 @@ class InputColumn(NamedTuple):
 
     image: gr.Image
     prompt: gr.Textbox
+    read: gr.HTML
     adapter: gr.Dropdown
     about: gr.HTML
     compare: gr.Dropdown
@@ -175,6 +177,7 @@ class InputColumn(NamedTuple):
     max_new_tokens: gr.Slider
     system: gr.Textbox
     modules: gr.Dropdown
+    more_images: gr.File
     examples: gr.HTML
 
 
@@ -197,11 +200,12 @@ def _lay_out_input(handlers: Handlers, limits: Limits) -> InputColumn:
     first, most = handlers.first, limits.max_new_tokens
     shown = Image.fromarray(first.comparison.image) if first else None
     names = [recording.adapter for recording in first.comparison.recordings if recording.adapter] if first else []
-    words = first.comparison.prompt if first else PROMPT
+    words = prompt_text(first.comparison.prompt) if first else PROMPT
     image = gr.Image(shown, label="photo", format="png", height=220, buttons=[], elem_id="photo")
     for example in handlers.examples:  # the files that choosing one gives: they stay, and are everybody's
         image.keep_in_cache.add(getattr(image.postprocess(example.image), "path", ""))
     prompt = gr.Textbox(words, label="prompt", info=_KEYS, lines=1, max_lines=8, elem_id="prompt")
+    read = _part("read", None)
     adapter = gr.Dropdown(
         names, value=names[:1], multiselect=True, max_choices=MOST_ADAPTERS, label="adapter", elem_id="adapter"
     )
@@ -218,11 +222,14 @@ def _lay_out_input(handlers: Handlers, limits: Limits) -> InputColumn:
         modules = gr.Dropdown(
             [], value=[], multiselect=True, label="adapter on only in (empty: everywhere)", elem_id="modules"
         )
+        more = gr.File(
+            file_count="multiple", file_types=["image"], label=_MORE_IMAGES, height=120, elem_id="more-images"
+        )
     gr.HTML(_EXAMPLES_HEAD, js_on_load=None)
     examples = _part("examples", [example.thumbnail() for example in handlers.examples])
     gr.HTML(_PROGRAMS, js_on_load=None)
     return InputColumn(
-        image, prompt, adapter, about, compare, go, stop, replay, scale, tokens, system, modules, examples
+        image, prompt, read, adapter, about, compare, go, stop, replay, scale, tokens, system, modules, more, examples
     )
 
 
@@ -281,12 +288,17 @@ def _bind_question(
     form, chosen = [widgets[name] for name in PageForm.model_fields], [key, result.look]
     engine = {**_OURS, **demo.engine_queue()}
     question.image.input(handlers.receive, question.image, [question.image, result.notice], **_OURS)
+    question.more_images.upload(
+        handlers.receive_more, question.more_images, [question.more_images, result.notice], **_OURS
+    )
     question.adapter.change(handlers.about, question.adapter, question.about, **_OURS, trigger_mode="always_last")
     asks = [question.go.click, question.prompt.submit]
     run = gr.on(asks, handlers.analyze, form, view, **engine, trigger_mode="multiple")
     changes = [question.adapter.input, question.compare.input, question.replay.input]
     again = gr.on(changes, handlers.analyze_again, form, view, **engine, trigger_mode="multiple")
-    filled = question.examples.select(handlers.example, None, [question.image, question.prompt], **_OURS)
+    filled = question.examples.select(
+        handlers.example, None, [question.image, question.prompt, question.more_images], **_OURS
+    )
     example = filled.then(handlers.analyze, form, view, **engine)
     record = result.look.input(handlers.record, chosen, view, **engine, trigger_mode="always_last")
     replay = result.look.submit(handlers.replay, chosen, view, **engine, trigger_mode="always_last")
@@ -295,7 +307,16 @@ def _bind_question(
     result.cards.stop(demo.cards.stop, **_OURS, queue=False)
     runs = [run, again, example, record, replay]
     question.stop.click(handlers.stop, None, view, cancels=runs, **_OURS, queue=False)
-    for changed in (question.image.input, question.prompt.input, question.system.input):
+    for event in (question.prompt.blur, question.prompt.submit):
+        event(handlers.understood, question.prompt, question.read, **_OURS, trigger_mode="always_last")
+    for changed in (
+        question.image.input,
+        question.prompt.input,
+        question.system.input,
+        question.more_images.upload,
+        question.more_images.delete,
+        question.more_images.clear,
+    ):
         changed(None, js=_ANOTHER_QUESTION)
     for button, save in (
         (result.png, exports.pictures),
@@ -323,7 +344,8 @@ def _open(settings: Settings) -> Backend:
     return open_backend(settings.backend, settings=settings)
 
 
-_KEYS = "Enter analyzes, Shift+Enter starts a new line."
+_KEYS = "Enter analyzes, Shift+Enter starts a new line. Or the messages of a training set, as JSON."
+_MORE_IMAGES = "more images, after the photo"
 _SAVES = ("Pictures (PNG)", "Difference (PNG)", "Film of layers (WebP)", "Report (HTML)", "Numbers (NPZ)")
 _ANOTHER_QUESTION = "() => window.attentionPage?.ask?.()"
 _HEADER = """<h1>LoRA Attention Visualizer</h1><p>Where Qwen3-VL looks, before and after an adapter.</p>"""

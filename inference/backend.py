@@ -233,7 +233,7 @@ def _let_go(error: BaseException | None) -> None:
 
 
 def _closed() -> BackendError:
-    return BackendError("The engine was closed.", "Open the backend again.")
+    return BackendError("The engine was stopped.", "Reload the page once it is back; in Python, open it again.")
 
 
 def open_backend(

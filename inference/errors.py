@@ -129,7 +129,7 @@ class ImageStructureError(ImageError):
 
 
 class PromptError(InputError):
-    """The prompt is empty or too long."""
+    """The prompt is empty, too long, no conversation, or none that the checkpoint's chat template can show."""
 
     code = "invalid_prompt"
 

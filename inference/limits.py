@@ -1,5 +1,6 @@
 """How much of a well-formed request an operator allows: the one check of every door, before any work is queued."""
 
+from inference.conversation import Conversation
 from inference.errors import InputError, PromptError
 from inference.photo import check_size
 from inference.request import Request
@@ -17,12 +18,20 @@ def check_limits(request: Request, limits: Limits) -> None:
     Raises:
         InputError: what is beyond a limit, as the member of the tree that fits; it names the limit.
     """
-    check_size(request.image.size, limits)
+    if len(request.images) > limits.max_images:
+        raise InputError(
+            f"{len(request.images)} images were sent; the limit is {limits.max_images}.", "Leave some out."
+        )
+    for photo in request.images:
+        check_size(photo.size, limits)
     answer = request.answer if isinstance(request.answer, str) else ""
     longest = limits.max_prompt_characters
-    for name, text in (("prompt", request.prompt), ("system text", request.system or ""), ("answer", answer)):
+    words = request.prompt if isinstance(request.prompt, str) else ""
+    for name, text in (("prompt", words), ("system text", request.system or ""), ("answer", answer)):
         if len(text) > longest:
             raise PromptError(f"The {name} has {len(text):,} characters; the limit is {longest:,}.", "Shorten it.")
+    if isinstance(request.prompt, Conversation):
+        _check_conversation(request.prompt, limits)
     if len(request.adapters) > limits.max_variants:
         raise InputError(
             f"{len(request.adapters)} variants were asked for; the limit is {limits.max_variants}.", "Ask twice."
@@ -39,6 +48,27 @@ def check_limits(request: Request, limits: Limits) -> None:
             f"max_image_tokens is {request.max_image_tokens:,}; here at most {limits.max_image_tokens:,} are allowed.",
             "Ask for fewer, or let the operator raise --max-image-tokens.",
         )
+
+
+def _check_conversation(conversation: Conversation, limits: Limits) -> None:
+    """What comes before the image is read; of what comes after it, each token is recorded, too."""
+    whole, after = (sum(map(len, texts)) for texts in (conversation.texts, conversation.after_image))
+    for what, length, most in (
+        ("The conversation", whole, limits.max_conversation_characters),
+        ("What comes after the conversation's image", after, limits.max_prompt_characters),
+    ):
+        if length > most:
+            raise PromptError(f"{what} has {length:,} characters; the limit is {most:,}.", "Leave out earlier turns.")
+
+
+def check_count(images: int, limits: Limits) -> None:
+    """Check how many images came, before any is decoded.
+
+    Raises:
+        InputError: more than `max_images`.
+    """
+    if images > limits.max_images:
+        raise InputError(f"{images} images were sent; the limit is {limits.max_images}.", "Leave some out.")
 
 
 def check_answer_length(tokens: int, limits: Limits) -> None:

@@ -8,7 +8,7 @@ always adapter − base.
 import math
 import re
 from collections.abc import Generator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from reprlib import repr as shortened
 from typing import TYPE_CHECKING, Any, Literal, get_args
@@ -17,7 +17,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from inference.boxes import as_boxes
+from inference.conversation import Conversation
 from inference.errors import CaptureError, InputError, SelectionError, VisualizerError
+from inference.image_maps import PER_IMAGE, ImageMaps, SeenImage, in_order, without
 
 if TYPE_CHECKING:
     from inference.explanations import Explanation
@@ -185,7 +187,8 @@ class Recording:
         logprobs: `(answer tokens,)`, natural log of the probability given to each replayed answer token (≤ 0).
         by_token: `(tokens, layers, grid_h, grid_w)`, mean over heads.
         by_head: `(layers, heads, grid_h, grid_w)`, mean over `focus`.
-        group_share: `(tokens, layers, heads, 4)`, share on `GROUPS`; sums to 1.
+        group_share: `(tokens, layers, heads, 4)`, share on `GROUPS`; sums to 1. Of several images the first column is
+            the one that is shown, and each other has a column after these, in order.
         background: `(layers, grid_h, grid_w)`, mean over heads and over the rows after the image that come before the
             shown answer: the prompt's and the template's but the last, which predicts the first answer token.
         background_low: the same shape, 10th percentile over those rows.
@@ -199,6 +202,7 @@ class Recording:
         named: `(grid_h, grid_w)`, the positive part of the token's logit, read from each image token's last hidden
             state, mean over `focus`: what the cell itself says (TAM, ICCV 2025, arXiv 2506.23270); or None.
         named_alone: the same with what earlier words say there taken off (its estimated causal inference); or None.
+        elsewhere: maps on the other images of a conversation, in order; see `Comparison.showing`.
 
     Raises:
         CaptureError: shapes that disagree, a value that is not finite, shares that do not sum to 1.
@@ -223,6 +227,7 @@ class Recording:
     named: FloatArray | None = field(default=None, repr=False)
     named_alone: FloatArray | None = field(default=None, repr=False)
     answer_pieces: tuple[str, ...] = ()
+    elsewhere: tuple[ImageMaps, ...] = ()
 
     def __post_init__(self) -> None:
         tokens, layers, height, width = self._axes()
@@ -232,11 +237,17 @@ class Recording:
             "logprobs": (answers,),
             "by_token": (len(self.tokens), layers, height, width),
             "by_head": (layers, heads, height, width),
-            "group_share": (tokens, layers, heads, len(GROUPS)),
+            "group_share": (tokens, layers, heads, len(GROUPS) + len(self.elsewhere)),
             "background": (layers, height, width),
             "background_low": (layers, height, width),
         }.items():
             check_array(name, getattr(self, name), shape)
+        for maps in self.elsewhere:
+            grid = maps.by_token.shape[2:]
+            check_array("by_token", maps.by_token, (tokens, layers, *grid))
+            check_array("by_head", maps.by_head, (layers, heads, *grid))
+            check_array("background", maps.background, (layers, *grid))
+            check_array("background_low", maps.background_low, (layers, *grid))
         extra = {
             "general": (layers, heads, height, width),
             "gradient": (layers, heads, height, width),
@@ -258,6 +269,25 @@ class Recording:
     def image_share(self) -> FloatArray:
         """Share of each row's attention on the image: `(tokens, layers, heads)`."""
         return self.group_share[..., 0]
+
+    def showing(self, image: int, shown: int) -> "Recording":
+        """The same with the maps of another image in their place; see `Comparison.showing`.
+
+        Args:
+            image: index of the image.
+            shown: index of the one that is shown now.
+        """
+        own = ImageMaps(**{name: getattr(self, name) for name in PER_IMAGE})
+        maps = in_order(own, self.elsewhere, shown)
+        first, rest = self.group_share[..., 0], self.group_share[..., len(GROUPS) :]
+        columns = in_order(first, [rest[..., at] for at in range(len(self.elsewhere))], shown)
+        words = [self.group_share[..., at] for at in range(1, len(GROUPS))]
+        return replace(
+            self,
+            **{name: getattr(maps[image], name) for name in PER_IMAGE},
+            elsewhere=without(maps, image),
+            group_share=np.stack([columns[image], *words, *without(columns, image)], axis=-1),
+        )
 
     @property
     def grid(self) -> tuple[int, int]:
@@ -281,20 +311,33 @@ class Recording:
         tolerance = 4e-3  # upstream rounds each weight to the model's dtype: in bfloat16 by up to 2⁻⁹ of itself
         if not np.allclose(sums, 1, atol=tolerance):
             raise CaptureError(f"a row's attention sums to {sums.flat[np.abs(sums - 1).argmax()]:.6f}, not to 1.")
-        mean_share = self.image_share.mean(axis=2, dtype=np.float64)
-        gap = np.abs(self.by_token.sum(axis=(2, 3), dtype=np.float64) - mean_share).max(initial=0)
-        if gap > tolerance:
-            raise CaptureError(f"by_token's sum over the grid differs from the image share by {gap:.2e}.")
+        others = self.group_share[..., len(GROUPS) :]
+        of_image = [(self.by_token, self.image_share)]
+        of_image += [(maps.by_token, others[..., at]) for at, maps in enumerate(self.elsewhere)]
+        for by_token, share in of_image:
+            mean_share = share.mean(axis=2, dtype=np.float64)
+            gap = np.abs(by_token.sum(axis=(2, 3), dtype=np.float64) - mean_share).max(initial=0)
+            if gap > tolerance:
+                raise CaptureError(f"by_token's sum over the grid differs from the image share by {gap:.2e}.")
 
 
-def recording_shapes(model: ModelInfo, grid: tuple[int, ...], tokens: Sequence[Token]) -> dict[str, tuple[int, ...]]:
-    """The shapes of a recording's arrays by field: they follow from the model, the image's cells and the tokens."""
+def recording_shapes(
+    model: ModelInfo, grid: tuple[int, ...], tokens: Sequence[Token], others: int = 0
+) -> dict[str, tuple[int, ...]]:
+    """The shapes of a recording's arrays by field.
+
+    Args:
+        model: whose they are.
+        grid: the image's cells.
+        tokens: that were recorded.
+        others: how many other images the conversation has.
+    """
     layers, heads = model.num_layers, model.num_heads
     return {
         "logprobs": (sum(token.role in ("answer", "end") for token in tokens),),
         "by_token": (len(tokens), layers, *grid),
         "by_head": (layers, heads, *grid),
-        "group_share": (len(tokens), layers, heads, len(GROUPS)),
+        "group_share": (len(tokens), layers, heads, len(GROUPS) + others),
         "background": (layers, *grid),
         "background_low": (layers, *grid),
         "vision_received": (model.num_vision_layers, *(side * model.merge_size for side in grid)),
@@ -333,22 +376,26 @@ def background_of(by_token: FloatArray, tokens: Sequence[Token]) -> tuple[FloatA
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Comparison:
-    """Recordings of several variants on one image and prompt.
+    """Recordings of several variants on one prompt and its image, or the one of its images that is shown.
 
     Attributes:
         model: the base model.
-        prompt, system: the words of the request.
+        prompt, system: the words of the request, or its conversation.
         image: the upright photo, `(height, width, 3)` uint8, 0–255; what the maps lie on.
         grid: the image's cells, (grid_h, grid_w).
+        before: every token before the image, with roles prompt and template: read, but none of their rows is recorded,
+            since none sees the image; `()` in a file that was saved without them.
         tokens: every token after the last image token, then the replayed answer with its end token if it has one; `()`
             where each variant replayed its own answer.
         recordings: in the order of `Request.adapters`.
         timings: seconds per stage.
         notes: warnings for the person.
+        shown: which of the conversation's images it is whose pixels, cells and maps these are, 0-based.
+        elsewhere: its other images, in order.
     """
 
     model: ModelInfo
-    prompt: str
+    prompt: str | Conversation
     system: str | None
     image: NDArray[np.uint8] = field(repr=False)
     grid: tuple[int, int]
@@ -356,14 +403,25 @@ class Comparison:
     recordings: tuple[Recording, ...]
     timings: Mapping[str, float] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
+    before: tuple[Token, ...] = ()
+    shown: int = 0
+    elsewhere: tuple[SeenImage, ...] = ()
 
     def __post_init__(self) -> None:
-        if self.image.ndim != 3 or self.image.shape[2] != 3 or self.image.dtype != np.uint8:
-            raise CaptureError(f"image must be (height, width, 3) uint8; got {self.image.shape} {self.image.dtype}.")
+        for image in (self.image, *(other.pixels for other in self.elsewhere)):
+            if image.ndim != 3 or image.shape[2] != 3 or image.dtype != np.uint8:
+                raise CaptureError(f"image must be (height, width, 3) uint8; got {image.shape} {image.dtype}.")
+        if not 0 <= self.shown <= len(self.elsewhere):
+            raise CaptureError(f"image {self.shown} is shown; there are {1 + len(self.elsewhere)}.")
         if not self.recordings:
             raise CaptureError("a comparison holds at least one recording.")
+        if any(token.role not in ("prompt", "template") for token in self.before):
+            raise CaptureError("a token before the image is of the prompt or the template.")
         for recording in self.recordings:
-            for name, shape in recording_shapes(self.model, self.grid, recording.tokens).items():
+            if [maps.by_token.shape[2:] for maps in recording.elsewhere] != [other.grid for other in self.elsewhere]:
+                raise CaptureError(f"recording {recording.adapter!r} has maps of other images than the comparison's.")
+            shapes = recording_shapes(self.model, self.grid, recording.tokens, len(self.elsewhere))
+            for name, shape in shapes.items():
                 array = getattr(recording, name)
                 if array is not None and array.shape != shape:
                     raise CaptureError(
@@ -376,6 +434,49 @@ class Comparison:
     def image_size(self) -> tuple[int, int]:
         """(height, width) of the upright photo in pixels."""
         return self.image.shape[0], self.image.shape[1]
+
+    @property
+    def images(self) -> tuple[SeenImage, ...]:
+        """All images of the prompt, in order."""
+        return in_order(SeenImage(self.image, self.grid), self.elsewhere, self.shown)
+
+    @property
+    def groups(self) -> tuple[str, ...]:
+        """Names of the columns of `Recording.group_share`: of several images, each by its number, from 1."""
+        if not self.elsewhere:
+            return GROUPS
+        names = [f"image {number}" for number in range(1, 2 + len(self.elsewhere))]
+        return (names[self.shown], *GROUPS[1:], *without(names, self.shown))
+
+    def showing(self, image: int) -> "Comparison":
+        """The same with another of its images shown: its pixels, its cells, the maps on it, its share.
+
+        Args:
+            image: index, 0-based.
+
+        Raises:
+            SelectionError: there is no such image.
+        """
+        images = self.images
+        if not 0 <= image < len(images):
+            raise SelectionError(f"There is no image {image}; this result has images 0–{len(images) - 1}.")
+        if image == self.shown:
+            return self
+        return replace(
+            self,
+            image=images[image].pixels,
+            grid=images[image].grid,
+            shown=image,
+            elsewhere=without(images, image),
+            recordings=tuple(recording.showing(image, self.shown) for recording in self.recordings),
+        )
+
+    @property
+    def words(self) -> tuple[str, ...]:
+        """All texts that the model was asked with, in order; tools as their JSON."""
+        if isinstance(self.prompt, Conversation):
+            return self.prompt.texts
+        return (*([self.system] if self.system else []), self.prompt)
 
     def recording(self, adapter: str | None) -> Recording:
         """The recording of one variant (None = base).

@@ -1,4 +1,4 @@
-"""What may be asked: one question about one photo, to be answered by some variants of one model.
+"""What may be asked: one question or conversation about photos, to be answered by some variants of one model.
 
 A request is checked for being well formed when it is made, and holds its photo decoded. How much of it an operator
 allows is not known here: `inference.limits` says that, at the doors.
@@ -6,21 +6,27 @@ allows is not known here: `inference.limits` says that, at the doors.
 
 import hashlib
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
 from reprlib import repr as shortened
-from typing import get_args
+from typing import cast, get_args
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from inference.conversation import Conversation
 from inference.errors import InputError, PromptError, SelectionError
 from inference.focus import WORDS, FocusWord
+from inference.messages import prompt_json, read_prompt
 from inference.photo import Photo, upright_rgb
 from inference.records import ExtraView, check_adapter_name
 
+Picture = Photo | Image.Image | NDArray[np.uint8]
+
 MAX_SCALE = 4.0
+#: Fields that hold pictures.
+IMAGES = ("image", "more_images")
 NEW_TOKENS = 32  # most tokens of an answer, where nobody says how many; at every door
 
 
@@ -29,9 +35,11 @@ class Request:
     """One question about one image.
 
     Args:
-        image: a `Photo`, a PIL image, or an array `(height, width, 3)` uint8; becomes a `Photo`.
-        prompt: the person's words, always plain text: a `<|image_pad|>` in it is just characters.
-        system: system text or None.
+        image: a `Photo`, a PIL image, or an array `(height, width, 3)` uint8; becomes a `Photo`. Of several, a list:
+            the first becomes `image`, the others `more_images`.
+        prompt: the person's words, always plain text: a `<|image_pad|>` in it is just characters; or a conversation,
+            also as the messages of a training set (a list or an object, see `inference.messages`).
+        system: system text or None; a conversation has its own.
         adapters: variants in order; None is the base model; each at most once.
         answer_from: whose answer is replayed through all variants: one of `adapters`, or `"own"` (each its own). The
             default "" is the first that is not base, else base.
@@ -44,13 +52,15 @@ class Request:
         modules: names of target modules that stay on (`"q_proj"`, `"visual"`, …); None is all.
         vision_tower: also record what each patch receives inside the vision tower.
         views: what else is recorded of the tokens in `focus`: `"relative"`, `"gradient"`, `"named"`; see `Recording`.
+            Of one image only.
+        more_images: the images after the first, each as `image`.
 
     Raises:
         InputError: whatever is wrong, as the member of the tree that fits.
     """
 
     image: Photo
-    prompt: str
+    prompt: str | Conversation
     system: str | None
     adapters: tuple[str | None, ...]
     answer_from: str | None
@@ -62,11 +72,12 @@ class Request:
     modules: tuple[str, ...] | None
     vision_tower: bool
     views: tuple[ExtraView, ...]
+    more_images: tuple[Photo, ...]
 
     def __init__(
         self,
-        image: Photo | Image.Image | NDArray[np.uint8],
-        prompt: str,
+        image: Picture | Sequence[Picture],
+        prompt: str | Conversation | Sequence[object] | Mapping[str, object],
         system: str | None = None,
         adapters: Sequence[str | None] = (None,),
         answer_from: str | None = "",
@@ -78,12 +89,15 @@ class Request:
         modules: Sequence[str] | None = None,
         vision_tower: bool = False,
         views: Sequence[ExtraView] = (),
+        more_images: Sequence[Picture] = (),
     ) -> None:
         variants = _variants(adapters)
+        photos = _photos(image, more_images)
         checked = {
-            "image": image if isinstance(image, Photo) else upright_rgb(image),
-            "prompt": _prompt(prompt),
-            "system": None if system is None else _text("system text", system),
+            "image": photos[0],
+            "more_images": photos[1:],
+            "prompt": _prompt(prompt, len(photos)),
+            "system": None if system is None else _system(system, prompt),
             "adapters": variants,
             "answer_from": _answer_from(answer_from, variants),
             "answer": None if answer is None else _answer(answer),
@@ -93,10 +107,22 @@ class Request:
             "scale": _scale(scale),
             "modules": None if modules is None else _modules(modules),
             "vision_tower": bool(vision_tower),
-            "views": _views(views),
+            "views": _views(views, len(photos)),
         }
         for name, value in checked.items():
             object.__setattr__(self, name, value)  # as the generated __init__ of a frozen class does
+
+    @property
+    def conversation(self) -> Conversation:
+        """What is asked, in the one form that an engine reads: plain words are one turn about the image."""
+        if isinstance(self.prompt, Conversation):
+            return self.prompt
+        return Conversation.of(self.prompt, self.system, len(self.images))
+
+    @property
+    def images(self) -> tuple[Photo, ...]:
+        """All images, in the order of their places in the prompt; of plain words, before these."""
+        return (self.image, *self.more_images)
 
 
 def digest(request: Request) -> str:
@@ -105,15 +131,40 @@ def digest(request: Request) -> str:
     Returns:
         64 hexadecimal digits (SHA-256).
     """
-    options = {field.name: getattr(request, field.name) for field in fields(request) if field.name != "image"}
-    content = [request.image.digest, request.image.notes, options]
+    options = {each.name: getattr(request, each.name) for each in fields(request) if each.name not in IMAGES}
+    options["prompt"] = prompt_json(request.prompt)
+    content = [[[photo.digest, photo.notes] for photo in request.images], options]
     return hashlib.sha256(json.dumps(content, ensure_ascii=True).encode()).hexdigest()
 
 
-def _prompt(prompt: object) -> str:
-    if not isinstance(prompt, str) or not prompt.strip():
-        raise PromptError("The prompt is empty.", "Ask something about the image.")
-    return _text("prompt", prompt)
+def _photos(image: Picture | Sequence[Picture], more: Sequence[Picture]) -> tuple[Photo, ...]:
+    first: list[Picture] = [*image] if isinstance(image, (list, tuple)) else [cast("Picture", image)]
+    if not first:
+        raise InputError("There is no image.", "Give one, or one per place in the messages.")
+    others = cast("Sequence[Picture]", _sequence("more_images", more, "a sequence of images"))
+    return tuple(each if isinstance(each, Photo) else upright_rgb(each) for each in (*first, *others))
+
+
+def _prompt(prompt: object, images: int) -> str | Conversation:
+    read = read_prompt(prompt)
+    if isinstance(read, str):
+        if not read.strip():
+            raise PromptError("The prompt is empty.", "Ask something about the image.")
+        return _text("prompt", read)
+    if read.images != images:
+        raise PromptError(
+            f"The conversation has places for images: {read.images}; images that came: {images}.",
+            'Each needs its own: write <image> into a turn of the user, or the part {"type": "image"}.',
+        )
+    return read
+
+
+def _system(system: object, prompt: object) -> str:
+    if system and not isinstance(prompt, str):
+        raise PromptError(
+            "A conversation brings its own system text; there is another beside it.", "Make it the first of its turns."
+        )
+    return _text("system text", system)
 
 
 def _text(what: str, text: object) -> str:
@@ -200,11 +251,13 @@ def _modules(modules: object) -> tuple[str, ...]:
     return names
 
 
-def _views(views: object) -> tuple[ExtraView, ...]:
+def _views(views: object, images: int) -> tuple[ExtraView, ...]:
     given = _sequence("views", views, "a sequence of views")
     known = get_args(ExtraView)
     if any(each not in known for each in given):
         raise InputError(f"views may hold {', '.join(known)}; got {shortened(views)}.", "Every other view is there.")
+    if given and images > 1:
+        raise InputError("Views beside attention are recorded of one image; there are several.", "Leave views out.")
     return tuple(view for view in known if view in given)  # in one order, each once
 
 

@@ -13,7 +13,7 @@ Files of format 1 are read too. Their background had one row too many, and is co
 
 import io
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, fields
 from pathlib import Path
 from typing import Any, cast
@@ -23,9 +23,11 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from inference.archive import DAMAGE, Archive, ArchiveError, write_archive
-from inference.errors import CaptureError, InputError
+from inference.errors import CaptureError, InputError, PromptError
 from inference.explanations import EXPLANATIONS, Explanation
 from inference.field_types import check_field_types
+from inference.image_maps import PER_IMAGE, ImageMaps, SeenImage, in_order, without
+from inference.messages import prompt_json, read_prompt
 from inference.photo import Photo, upright_rgb
 from inference.questions import QUESTIONS, Question
 from inference.records import (
@@ -36,7 +38,7 @@ from inference.records import (
     background_of,
     recording_shapes,
 )
-from inference.request import Request
+from inference.request import IMAGES, Request
 
 #: Arrays that are only ever drawn or reduced to a few digits.
 MAPS = frozenset({"by_token", "by_head", "background", "background_low", "vision_received", "general", "gradient"})
@@ -61,8 +63,8 @@ def load_comparison(path: Path) -> Comparison:
     """See `Comparison.load`."""
     try:
         with path.open("rb") as file:
-            return _join_comparison(Archive(file), None)
-    except (*DAMAGE, CaptureError) as error:
+            return _join_comparison(Archive(file), ())
+    except (*DAMAGE, CaptureError, PromptError) as error:
         raise InputError(
             f"{path.name} is not a saved comparison of this tool, or it is damaged{_reason(error)}."
         ) from error
@@ -76,23 +78,22 @@ def pack_comparison(comparison: Comparison, *, float32: bool = False) -> bytes:
         float32: send maps exactly, as float32; else as scaled float16.
     """
     header, arrays = split_comparison(comparison, float16=not float32)
-    del arrays["image"]
-    return _packed(header, arrays)
+    return _packed(header, {name: array for name, array in arrays.items() if name.partition(".")[0] != "image"})
 
 
-def unpack_comparison(packed: bytes, image: NDArray[np.uint8]) -> Comparison:
+def unpack_comparison(packed: bytes, *images: NDArray[np.uint8]) -> Comparison:
     """Unpack a comparison.
 
     Args:
         packed: what `pack_comparison` gave.
-        image: the request's photo, `(height, width, 3)` uint8.
+        images: the request's photos in order, each `(height, width, 3)` uint8.
 
     Raises:
         InputError: bytes that are no packed comparison.
     """
     try:
-        return _join_comparison(Archive(io.BytesIO(packed)), image)
-    except (*DAMAGE, CaptureError) as error:
+        return _join_comparison(Archive(io.BytesIO(packed)), images)
+    except (*DAMAGE, CaptureError, PromptError) as error:
         raise InputError(f"These bytes are no packed comparison{_reason(error)}.") from error
 
 
@@ -101,44 +102,63 @@ def split_comparison(
 ) -> tuple[dict[str, Any], dict[str, NDArray[Any]]]:
     """Take a comparison apart: everything but arrays as JSON values, and the arrays by their names in the file."""
     arrays: dict[str, NDArray[Any]] = {"image": comparison.image}
+    arrays |= {f"image.{at}": other.pixels for at, other in enumerate(comparison.elsewhere)}
     header: dict[str, Any] = {"format": _FORMAT, "exponents": {}}
     header |= {each.name: getattr(comparison, each.name) for each in fields(Comparison) if each.name != "image"}
     header |= {"model": asdict(comparison.model), "timings": dict(comparison.timings)}
+    header |= {"prompt": prompt_json(comparison.prompt), "before": [asdict(token) for token in comparison.before]}
     header |= {"tokens": [asdict(token) for token in comparison.tokens], "recordings": []}
+    header["elsewhere"] = [other.grid for other in comparison.elsewhere]
     for index, recording in enumerate(comparison.recordings):
         values = {each.name: getattr(recording, each.name) for each in fields(Recording)}
         values["tokens"] = [asdict(token) for token in recording.tokens]
-        for name in [name for name, value in values.items() if isinstance(value, np.ndarray)]:
-            array, key = values.pop(name), f"recording{index}.{name}"
-            if float16 and name in MAPS:
+        found = {name: value for name, value in values.items() if isinstance(value, np.ndarray)}
+        for at, maps in enumerate(values.pop("elsewhere")):
+            of_other = {name: getattr(maps, name) for name in PER_IMAGE}
+            found |= {f"{at}.{name}": value for name, value in of_other.items() if value is not None}
+        for name, array in found.items():
+            values.pop(name, None)
+            key = f"recording{index}.{name}"
+            if float16 and name.rpartition(".")[2] in MAPS:
                 array, header["exponents"][key] = _to_float16(array)
             arrays[key] = array
         header["recordings"].append(values)
     return header, arrays
 
 
-def _join_comparison(archive: Archive, image: NDArray[np.uint8] | None) -> Comparison:
+def _join_comparison(archive: Archive, images: Sequence[NDArray[np.uint8]]) -> Comparison:
+    """Put a comparison together; its images come from the archive where none are given, in order."""
     header = archive.header()
     form, exponents = header.pop("format"), header.pop("exponents", {})
     if form not in (_FORMAT, _FIRST_FORMAT):
         raise ArchiveError(f"its format is {str(form)[:40]!r}, not {_FORMAT!r}")
     model, grid = ModelInfo(**header.pop("model")), tuple(header.pop("grid"))
+    grids, shown = [tuple(each) for each in header.pop("elsewhere", [])], header.pop("shown", 0)
     recordings = []
     for index, values in enumerate(header.pop("recordings")):
         values |= {name: tuple(values.get(name, ())) for name in ("answer_ids", "answer_pieces", "focus")}
         values["tokens"] = _tokens(values["tokens"])
-        for name, shape in recording_shapes(model, grid, values["tokens"]).items():
-            key = f"recording{index}.{name}"
-            if name not in OPTIONAL or key in archive:
-                values[name] = _array(archive, key, shape, exponents.get(key))
+        values["elsewhere"] = tuple(
+            ImageMaps(**_arrays(archive, f"recording{index}.{at}", _of_image(model, each, values["tokens"]), exponents))
+            for at, each in enumerate(grids)
+        )
+        shapes = recording_shapes(model, grid, values["tokens"], len(grids))
+        values |= _arrays(archive, f"recording{index}", shapes, exponents)
         if form == _FIRST_FORMAT:
             background = background_of(values["by_token"], values["tokens"])
             values |= zip(("background", "background_low", "background_rows"), background, strict=True)
         recordings.append(Recording(**values))
+    if not isinstance(shown, int) or not 0 <= shown <= len(grids) or len(images) not in (0, 1 + len(grids)):
+        raise ArchiveError(f"image {str(shown)[:40]} of {1 + len(grids)} is shown; {len(images)} came")
+    pixels = images or in_order(_photo(archive, ""), [_photo(archive, f".{at}") for at in range(len(grids))], shown)
     comparison = Comparison(
         model=model,
+        prompt=read_prompt(header.pop("prompt")),
         grid=grid,
-        image=archive.array("image", (None, None, 3), np.uint8, most=_PHOTO_BYTES) if image is None else image,
+        image=pixels[shown],
+        shown=shown,
+        elsewhere=tuple(map(SeenImage, without(pixels, shown), grids)),
+        before=_tokens(header.pop("before", [])),
         tokens=_tokens(header.pop("tokens")),
         recordings=tuple(recordings),
         notes=tuple(header.pop("notes")),
@@ -146,6 +166,23 @@ def _join_comparison(archive: Archive, image: NDArray[np.uint8] | None) -> Compa
     )
     check_field_types(comparison)
     return comparison
+
+
+def _photo(archive: Archive, which: str) -> NDArray[np.uint8]:
+    return archive.array(f"image{which}", (None, None, 3), np.uint8, most=_PHOTO_BYTES)
+
+
+def _of_image(model: ModelInfo, grid: tuple[int, ...], tokens: Sequence[Token]) -> dict[str, tuple[int, ...]]:
+    shapes = recording_shapes(model, grid, tokens)
+    return {name: shapes[name] for name in PER_IMAGE}
+
+
+def _arrays(
+    archive: Archive, of: str, shapes: Mapping[str, tuple[int, ...]], exponents: Mapping[str, int]
+) -> dict[str, Any]:
+    """The arrays of a recording, or of its maps on an image; those that may lack and do are left out."""
+    keys = {name: f"{of}.{name}" for name in shapes if name not in OPTIONAL or f"{of}.{name}" in archive}
+    return {name: _array(archive, key, shapes[name], exponents.get(key)) for name, key in keys.items()}
 
 
 def _tokens(rows: list[dict[str, Any]]) -> tuple[Token, ...]:
@@ -226,12 +263,11 @@ def unpack_question(values: Mapping[str, Any]) -> Question[Explanation]:
 
 
 def pack_request(request: Request) -> bytes:
-    """Pack a request with its photo and what was done to that."""
-    values = {field.name: getattr(request, field.name) for field in fields(request) if field.name != "image"}
-    values["photo"] = {"notes": request.image.notes, "original_size": request.image.original_size}
-    png = io.BytesIO()
-    request.image.to_pil().save(png, "PNG", compress_level=1)
-    return _packed(values, {"photo": np.frombuffer(png.getvalue(), dtype=np.uint8)})
+    """Pack a request with its photos and what was done to them."""
+    values = {field.name: getattr(request, field.name) for field in fields(request) if field.name not in IMAGES}
+    values["prompt"] = prompt_json(request.prompt)
+    values["photos"] = [{"notes": photo.notes, "original_size": photo.original_size} for photo in request.images]
+    return _packed(values, {f"photo{at}": _png(photo) for at, photo in enumerate(request.images)})
 
 
 def unpack_request(packed: bytes) -> Request:
@@ -246,20 +282,29 @@ def unpack_request(packed: bytes) -> Request:
     try:
         archive = Archive(io.BytesIO(packed))
         values = archive.header()
-        photo = values.pop("photo")
-        image = Photo(_pixels(archive), tuple(photo["notes"]), tuple(photo["original_size"]))
-        return Request(image=image, **values)
+        photos = [
+            Photo(_pixels(archive, at), tuple(about["notes"]), tuple(about["original_size"]))
+            for at, about in enumerate(values.pop("photos"))
+        ]
+        return Request(image=photos, **values)
     except (*DAMAGE, Image.DecompressionBombError) as error:
         raise InputError(f"These bytes are no packed request{_reason(error)}.") from error
 
 
-def photo_of(packed: bytes) -> NDArray[np.uint8]:
-    """The pixels of a packed request's photo, `(height, width, 3)` uint8."""
-    return _pixels(Archive(io.BytesIO(packed)))
+def photos_of(packed: bytes) -> tuple[NDArray[np.uint8], ...]:
+    """The pixels of a packed request's photos, each `(height, width, 3)` uint8."""
+    archive = Archive(io.BytesIO(packed))
+    return tuple(_pixels(archive, at) for at in range(len(archive.header()["photos"])))
 
 
-def _pixels(archive: Archive) -> NDArray[np.uint8]:
-    png = Image.open(io.BytesIO(archive.array("photo", (None,), np.uint8).tobytes()), formats=("PNG",))
+def _png(photo: Photo) -> NDArray[np.uint8]:
+    png = io.BytesIO()
+    photo.to_pil().save(png, "PNG", compress_level=1)
+    return np.frombuffer(png.getvalue(), dtype=np.uint8)
+
+
+def _pixels(archive: Archive, at: int) -> NDArray[np.uint8]:
+    png = Image.open(io.BytesIO(archive.array(f"photo{at}", (None,), np.uint8).tobytes()), formats=("PNG",))
     return upright_rgb(png).pixels
 
 

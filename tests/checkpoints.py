@@ -1,11 +1,14 @@
 """Random-weight checkpoint folders in the layouts of the real Qwen3-VL kinds, small enough for a CPU."""
 
 import json
+import shutil
 from pathlib import Path
 from typing import Literal
 
 import torch
+from tokenizers import AddedToken
 from transformers import (
+    AutoTokenizer,
     Qwen3VLConfig,
     Qwen3VLForConditionalGeneration,
     Qwen3VLMoeConfig,
@@ -13,6 +16,10 @@ from transformers import (
 )
 
 from inference.demo.tokenizer import build_tokenizer
+from tests.chat_templates import WITH_TOOLS
+
+#: Added tokens of Qwen3 that are not special: a model writes each as one token.
+ADDED = ("<think>", "</think>", "<tool_call>", "</tool_call>", "<tool_response>", "</tool_response>")
 
 Kind = Literal["dense", "dense-untied", "moe", "moe-tied"]
 
@@ -98,4 +105,14 @@ def write_checkpoint(
     model.to(dtype).save_pretrained(folder)
     tokenizer.save_pretrained(folder)
     (folder / "preprocessor_config.json").write_text(json.dumps(PREPROCESSOR))
+    return folder
+
+
+def knowing_tools(checkpoint: Path, folder: Path) -> Path:
+    """A copy of a checkpoint whose chat template knows tools, and whose tokenizer has Qwen3's added tokens."""
+    shutil.copytree(checkpoint, folder)
+    tokenizer = AutoTokenizer.from_pretrained(folder)
+    tokenizer.add_tokens([AddedToken(word, special=False, normalized=False) for word in ADDED])
+    tokenizer.chat_template = WITH_TOOLS
+    tokenizer.save_pretrained(folder)
     return folder

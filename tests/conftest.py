@@ -1,7 +1,7 @@
 """What every test may use, and how a run goes: at random, without what proves the scaffolding alone.
 
 pytest-randomly shuffles files and tests and prints the seed: `--randomly-seed=N` gives the same order again.
-Folders stay together: their tests share processes (containers, servers, a browser).
+Folders stay together, and those whose tests share processes (containers, servers, a browser) on one worker.
 """
 
 import os
@@ -18,12 +18,30 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image
+from xdist.scheduler import LoadScopeScheduling
 
 from inference import Request
 
 LEFT_OUT = (
     "left out: tests marked slow, which prove the scaffolding and the training; all: pytest -m 'slow or not slow'"
 )
+
+#: Folders whose tests share processes that take long to start: each on one worker, and the first to begin.
+TOGETHER = ("tests/faults", "tests/browser", "tests/inference/cloud")
+
+
+class FolderScheduling(LoadScopeScheduling):
+    """Hands a worker a module at a time, or one of the folders above whole."""
+
+    def _split_scope(self, nodeid: str) -> str:
+        module = nodeid.partition("::")[0]
+        return next((folder for folder in TOGETHER if module.startswith(f"{folder}/")), module)
+
+
+def pytest_xdist_make_scheduler(config: pytest.Config, log: object) -> LoadScopeScheduling:
+    """In place of the one that `--dist` names; the work begins in the order of the items."""
+    config.option.loadscopereorder = False
+    return FolderScheduling(config, log)
 
 
 def _is_whole(config: pytest.Config) -> bool:
@@ -60,7 +78,8 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     for item in items:
         folder = item.path.parent
         folders.setdefault(folder, []).append(item)
-    items[:] = [item for folder in folders.values() for item in folder]
+    first = [folder for folder in folders if folder.relative_to(config.rootpath).as_posix() in TOGETHER]
+    items[:] = [item for folder in dict.fromkeys([*first, *folders]) for item in folders[folder]]
 
 
 def wait_until(ready: Callable[[], bool], seconds: float = 60) -> None:

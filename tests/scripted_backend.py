@@ -8,6 +8,7 @@ from typing import cast
 
 import numpy as np
 
+from inference.conversation import Conversation
 from inference.errors import SelectionError, UnknownAdapterError, VisualizerError
 from inference.explanations import Explanation, ExplanationEvent
 from inference.focus import focus_of
@@ -180,7 +181,15 @@ def comparison(request: Request, answer: Sequence[str] = ANSWER) -> Comparison:
         recordings=recordings,
         timings={"vision": 0.1, "prompt": 0.4, "replay": 0.2},
         notes=(*request.image.notes, f"A note with {HOSTILE}"),
+        before=_before(request),
     )
+
+
+def _before(request: Request) -> tuple[Token, ...]:
+    """Of a conversation, a token for the template and one for each of its texts; of plain words nothing."""
+    texts = request.prompt.texts if isinstance(request.prompt, Conversation) else ()
+    words = [("<|im_start|>", "template"), *((text, "prompt") for text in texts)] if texts else []
+    return tuple(Token(2_000 + at, text, role, at, at) for at, (text, role) in enumerate(words))  # type: ignore[arg-type]
 
 
 def _grid(request: Request) -> tuple[int, int]:

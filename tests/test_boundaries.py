@@ -54,7 +54,12 @@ ALLOWED = {
 #: The caller's room has files of the container's, too.
 CONTAINERS = {f"inference/cloud/{name}.py" for name in ("event_sender", "image", "mounted_adapters")}
 #: Beside the service, the files that may import `visualize`, and that late: what draws nothing does not load it.
-DRAW_LATE = {"inference/batch/measures.py", "inference/cloud/terminal.py", "inference/records.py"}
+DRAW_LATE = {
+    "inference/batch/measures.py",
+    "inference/batch/set_files.py",
+    "inference/cloud/terminal.py",
+    "inference/records.py",
+}
 #: What of `inference` drawing knows.
 BENEATH_DRAWING = (
     "inference.boxes",

@@ -53,7 +53,7 @@ def through_the_page(engine: Backend, content: bytes, folder: Path) -> Compariso
     image = {"path": str(folder / "uploads" / "photo.png")}
     _, notice = page.receive(image, visitor)
     assert notice["sentence"] == TURNED
-    *_, done = page.analyze(visitor, image, "What?", "", [], "base", "adapter", 2, 1, [])
+    *_, done = page.analyze(visitor, image, "What?", "", [], "base", "adapter", 2, 1, [], None)
     assert scene(page, done)["warnings"].count(TURNED) == 1
     saved, _ = Exports(page.service).numbers(done.key, look(page, done), visitor)
     path = folder / "saved.npz"

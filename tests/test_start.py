@@ -56,6 +56,7 @@ def status_for(address: str, forwarded_for: str) -> int:
         return answer.code
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("believed", "second"), [("", 429), ("127.0.0.1", 415)])
 def test_in_whose_name_a_request_comes_is_believed_of_the_operators_proxies_alone(
     believed: str, second: int, tmp_path: Path

@@ -10,6 +10,7 @@ from peft import PeftModel
 from PIL import Image
 from transformers import AutoConfig, AutoImageProcessor, AutoModelForImageTextToText, AutoTokenizer, DynamicCache
 
+from inference.conversation import Conversation
 from inference.model.image_input import read_image
 from inference.model.prompt import Prompt, PromptBuilder
 from inference.photo import upright_rgb
@@ -31,20 +32,22 @@ def build_prompt(checkpoint: Path, image: Image.Image, words: str) -> Prompt:
     config = AutoConfig.from_pretrained(checkpoint)
     tokenizer = AutoTokenizer.from_pretrained(checkpoint)
     builder = PromptBuilder(tokenizer, config.image_token_id, config.text_config.vocab_size)
-    return builder.build(read_image(upright_rgb(image), image_processor(checkpoint), 4_096), words, None)
+    seen = read_image(upright_rgb(image), image_processor(checkpoint), 4_096)
+    return builder.build([seen], Conversation.of(words, None))
 
 
 def inputs(prompt: Prompt, answer: tuple[int, ...] = ()) -> dict[str, torch.Tensor]:
-    """Model input for image, prompt and the first ids of an answer, all positions left to upstream."""
+    """Model input for images, prompt and the first ids of an answer, all positions left to upstream."""
     ids = torch.tensor([[*prompt.input_ids.tolist(), *answer]])
     image = torch.zeros_like(ids, dtype=torch.int32)
-    image[:, prompt.image_start : prompt.image_end] = 1
+    for span in prompt.spans:
+        image[:, span] = 1
     return {
         "input_ids": ids,
         "attention_mask": torch.ones_like(ids),
         "mm_token_type_ids": image,
-        "pixel_values": torch.from_numpy(prompt.image.patches()),
-        "image_grid_thw": torch.tensor([prompt.image.grid_thw]),
+        "pixel_values": torch.cat([torch.from_numpy(image.patches()) for image in prompt.images]),
+        "image_grid_thw": torch.tensor([image.grid_thw for image in prompt.images]),
     }
 
 

@@ -10,6 +10,7 @@ from inference.boxes import Box, on_photo
 from inference.records import AdapterInfo, Comparison, ModelInfo
 from visualize.json_values import Json
 from visualize.numbers.caption import variant_name
+from visualize.numbers.group_shares import group_shares
 from visualize.numbers.head_choice import Head, head_text
 from visualize.numbers.looked_said import looked_said
 from visualize.numbers.opening import middle_layer
@@ -56,7 +57,8 @@ def analysis_json(
         `heatmap` is grid_h × grid_w shares of attention, 0–1 (−1–1 in the contrast view); `image_share` the share of
         the row's attention on the image, None for head "max"; `limits` the one scale of all maps; `notes` what to know
         of the run, then of these maps; `said` the points and boxes in each variant's words beside where it looks, see
-        `looked_said_json`.
+        `looked_said_json`. Of several images `images` are all, `of_image` is the index of the one that the maps lie on,
+        and each map has `shares`, of the row's attention by group, each image one.
 
     Raises:
         SelectionError: a layer, head, token or view that this comparison does not have.
@@ -72,6 +74,10 @@ def analysis_json(
         layers=(middle_layer(first) if layer is None else layer,),
     )
     maps = [_map(shown, index) for index in range(len(shown.variants))]
+    if comparison.elsewhere:
+        for entry, recording in zip(maps, comparison.recordings, strict=True):
+            row = group_shares(recording, shown.selections[0]).tolist()
+            entry["shares"] = dict(zip(comparison.groups, row, strict=True))
     if pictures:
         photo = Image.fromarray(comparison.image)
         photo.thumbnail((PICTURE_SIDE, PICTURE_SIDE), Image.Resampling.LANCZOS)
@@ -86,6 +92,7 @@ def analysis_json(
         "tokens": _tokens(comparison),
         "grid": list(comparison.grid),
         "image_size": list(comparison.image_size),
+        **_images(comparison),
         "view": view,
         "maps": list(maps),
         "limits": _limits(shown.variants[0].limits[0]),
@@ -93,6 +100,16 @@ def analysis_json(
         "said": looked_said_json(looked_said(comparison, shown)),
         **({} if in_box is None else {"box": in_box}),
     }
+
+
+def _images(comparison: Comparison) -> dict[str, Json]:
+    """Of several images, each one's cells and size, and which of them the maps lie on."""
+    if not comparison.elsewhere:
+        return {}
+    images: list[Json] = [
+        {"grid": list(each.grid), "image_size": list(each.pixels.shape[:2])} for each in comparison.images
+    ]
+    return {"images": images, "of_image": comparison.shown}
 
 
 def model_json(model: ModelInfo) -> dict[str, Json]:

@@ -16,8 +16,11 @@ adapters of that folder that can be used; which they are, and why others cannot,
 4. An item that fails is named with its reason, does not stop the others, and is tried again by the next run.
 5. `<out>/summary.csv` and `<out>/summary.jsonl` are written from the saved files, also after Ctrl-C: one row per item
    and variant, for the items of this command. A measure that does not exist is empty (null).
-6. With `--report` each answer also gets `<out>/<image>-<digest>.html`, a page that opens without a network (see
-   `Comparison.report`; up to 20 MB and some seconds each), and `<out>/index.html` lists them, largest change first.
+6. Where lines have a `target`, `<out>/targets.csv` says of each variant what the whole set says, see
+   `inference.batch.over_set`; `<out>/targets.png` draws training runs over their steps.
+7. With `--report` each answer also gets `<out>/<image>-<digest>.html`, a page that opens without a network (see
+   `Comparison.report`; up to 20 MB and some seconds each), and `<out>/index.html` lists them, largest change first,
+   below what is said of the whole set.
    Pages that are there are kept: a run that was stopped goes on with the others.
 
 | column | meaning |
@@ -41,7 +44,7 @@ adapters of that folder that can be used; which they are, and why others cannot,
 | `js_mean` | Jensen–Shannon divergence from base of that mean over the image, in bits, 0–1, mean of heads |
 | `js_max` | the largest of all heads; empty for base, and without base |
 | `js_layer`, `js_head` | whose it is, 0-based |
-| `box` | where its line says to measure, as measured: `top,left,bottom,right` in pixels, several separated by `;` |
+| `box` | its line's target, as measured: `top,left,bottom,right` in pixels, several separated by `;` |
 | `box_share` | share of the focus rows' whole attention in it, 0–1, mean of heads |
 | `box_change` | that minus base's, −1–1; empty for base, and without base |
 | `box_ratio` | mean in it over the mean of all boxes of its size, mean of heads |

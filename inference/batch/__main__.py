@@ -15,9 +15,11 @@ from inference.backend import Backend, open_backend
 from inference.batch.answers import Answers, only_run, write_summary
 from inference.batch.focus import Focus
 from inference.batch.items import PromptLine, list_images, read_lines, shown
+from inference.batch.over_set import SetScores, sentence, set_scores
 from inference.batch.pages import INDEX, pages_of, write_index
 from inference.batch.progress import ProgressBar
 from inference.batch.run import Batch
+from inference.batch.set_files import TABLE, set_section, write_set
 from inference.batch.variants import engine_digest, named_variants, variants_of_folder
 from inference.command_line import check_settings, settings_from, settings_parser
 from inference.errors import InputError, VisualizerError
@@ -86,7 +88,11 @@ def _parser() -> argparse.ArgumentParser:
     parser = settings_parser(PROGRAM, DESCRIPTION, without=_NOT_HERE)
     parser.add_argument("images", metavar="IMAGES_FOLDER", help="folder of the images, with its sub-folders")
     words = parser.add_mutually_exclusive_group(required=True)
-    words.add_argument("--prompts", metavar="FILE", help='lines such as {"prompt": "…", "image": "a.jpg"}')
+    words.add_argument(
+        "--prompts",
+        metavar="FILE",
+        help='lines such as {"prompt": "…", "image": "a.jpg"}, or of a training set: {"messages": …, "images": …}',
+    )
     words.add_argument("--prompt", metavar="TEXT", help="one prompt, asked of every image")
     parser.add_argument("--out", metavar="FOLDER", required=True, help="folder of the answers and their summary")
     parser.add_argument(
@@ -139,7 +145,7 @@ def _run(
             templates = [_for_variants(template, variants, settings) for template in templates]
             engine = engine_digest(settings, backend.model_info(), adapters)
             batch = Batch(folder, lines, images, templates, settings.limits, engine, answers, focus)
-            return _go(batch, backend, variants, answers, say, report=given.report)
+            return _go(batch, backend, variants, adapters, answers, say, report=given.report)
         finally:
             answers.close()
             backend.close()
@@ -149,6 +155,7 @@ def _go(
     batch: Batch,
     backend: Backend,
     variants: Sequence[str | None],
+    adapters: Sequence[AdapterInfo],
     answers: Answers,
     say: _Speaker,
     *,
@@ -172,12 +179,29 @@ def _go(
         stopped, code = f"Stopped, since it cannot go on: {error}", 2
     bar.close()
     write_summary(answers.folder, batch.rows())
-    if report and not stopped and not _make_pages(batch, answers.folder, say):
+    scores = set_scores(batch.rows(), adapters)
+    if scores:
+        write_set(answers.folder, scores)
+    if report and not stopped and not _make_pages(batch, answers.folder, scores, say):
         stopped, code = "Stopped.", 130
+    if scores:
+        _say_set(scores, answers.folder / TABLE, say)
     return _conclude(batch, stopped, code, answers.folder / "summary.csv", say)
 
 
-def _make_pages(batch: Batch, folder: Path, say: _Speaker) -> bool:
+def _say_set(scores: SetScores, table: Path, say: _Speaker) -> None:
+    """What the whole set says of each variant, and of each training run."""
+    say(f"Over {_many(scores.scores[0].items, 'answer')} with a target: {table}")
+    for score in scores.scores:
+        rates = ", ".join(
+            f"{what} {100 * mean.mean:.0f} %" for what, mean in score.means.items() if mean.mean == mean.mean
+        )
+        say(f"  {score.variant}: {rates}")
+    for family in scores.families:
+        say(f"  {sentence(scores, family)}")
+
+
+def _make_pages(batch: Batch, folder: Path, scores: SetScores | None, say: _Speaker) -> bool:
     """The pages that are missing, and the index; False where Ctrl-C stopped it: the next run goes on from there."""
     pages = pages_of(batch.rows())
     missing = [page for page in pages if not page.is_there(folder)]
@@ -191,7 +215,7 @@ def _make_pages(batch: Batch, folder: Path, say: _Speaker) -> bool:
         return False
     finally:
         bar.close()
-        write_index(folder, batch.rows())
+        write_index(folder, batch.rows(), set_section(folder, scores) if scores else "")
     return True
 
 
@@ -229,7 +253,7 @@ def _template(line: PromptLine, given: argparse.Namespace, settings: Settings) -
     """
     try:
         template = Request(
-            image=Image.new("RGB", (1, 1)),
+            image=[Image.new("RGB", (1, 1))] * (1 + len(line.more_images)),
             prompt=line.prompt,
             system=line.system or None,
             answer=line.answer,

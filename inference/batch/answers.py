@@ -11,14 +11,14 @@ import os
 import re
 import threading
 import unicodedata
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 from filelock import FileLock, Timeout
 
 from inference.batch.measures import Cell, Row, measured
-from inference.boxes import Box, text_of
+from inference.batch.target import NOWHERE, Target
 from inference.errors import InputError, VisualizerError
 from inference.records import Comparison
 
@@ -33,7 +33,7 @@ COLUMNS = (
 )
 _NOTES = ".measured.jsonl"
 #: To be raised when a measure begins to mean something else: notes with another number are made again.
-_MEASURES = 4
+_MEASURES = 5
 _LINE_ENDS = re.compile("[\x7f-\x9f\u2028\u2029]")
 #: A spreadsheet reads a cell that begins so as a formula; some skip what is blank before it.
 _FORMULA = ("=", "+", "-", "@")
@@ -90,38 +90,38 @@ class Answers:
         """Whether `has` or `keep` has seen that the file is whole."""
         return name in self._there
 
-    def keep(self, name: str, comparison: Comparison, boxes: Sequence[Box] = ()) -> None:
+    def keep(self, name: str, comparison: Comparison, target: Target = NOWHERE) -> None:
         """Save an answer: the file has its name only when it is whole. May run in a thread, one call at a time.
 
         Args:
             name: of its file.
             comparison: the answer.
-            boxes: what its item measures in; noted so that the file need not be read again.
+            target: what its item measures in; noted so that the file need not be read again.
 
         Raises:
-            InputError: it cannot be written, or a box misses the photo.
+            InputError: it cannot be written, or the target misses the photo.
         """
-        rows, in_boxes = measured(comparison), measured(comparison, boxes) if boxes else None
+        rows, in_target = measured(comparison), measured(comparison, target) if target else None
         with whole_file(self.folder / name) as part:
             comparison.save(part)
         self._note(name, rows)
-        if in_boxes is not None:
-            self._note(name, in_boxes, text_of(boxes))
+        if in_target is not None:
+            self._note(name, in_target, target.text)
         self._there.add(name)
 
-    def measures(self, name: str, boxes: Sequence[Box] = ()) -> list[Row]:
+    def measures(self, name: str, target: Target = NOWHERE) -> list[Row]:
         """What was measured on a known file, a row per variant in the order of the request.
 
         Args:
             name: of the file.
-            boxes: what its item measures in; the file is read again where that is not noted yet.
+            target: what its item measures in; the file is read again where that is not noted yet.
 
         Raises:
-            InputError: the file cannot be read any more, or a box misses the photo.
+            InputError: the file cannot be read any more, or the target misses the photo.
         """
-        box = text_of(boxes)
+        box = target.text
         if self._noted.get((name, box), (0,))[1:] != self._noted[name, ""][1:]:
-            self._note(name, measured(Comparison.load(self.folder / name), boxes), box)
+            self._note(name, measured(Comparison.load(self.folder / name), target), box)
         with self._reading_or_writing:
             self._notes.seek(self._noted[name, box][0])
             line = self._notes.readline()
@@ -213,7 +213,7 @@ def write_summary(folder: Path, rows: Iterable[Row]) -> None:
         writer.writeheader()
         for row in rows:
             whole = {column: row.get(column) for column in COLUMNS}
-            writer.writerow({column: _harmless(cell) for column, cell in whole.items()})
+            writer.writerow({column: harmless(cell) for column, cell in whole.items()})
             lines.write(_json_line(whole))
 
 
@@ -223,7 +223,7 @@ def _json_line(row: Row) -> str:
     return _LINE_ENDS.sub(lambda found: f"\\u{ord(found[0]):04x}", text) + "\n"
 
 
-def _harmless(cell: Cell) -> Cell:
+def harmless(cell: Cell) -> Cell:
     """A stranger's text as a cell that no spreadsheet runs and no terminal obeys.
 
     A formula is one also behind blanks or a byte order mark, and in fullwidth letters, which some programs read as

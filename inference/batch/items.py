@@ -9,7 +9,13 @@ It opens images' files but decodes none, and knows no engine. One line of the pr
 | `system` | system text |
 | `answer` | text that is replayed through all variants, instead of an answer they write |
 | `id` | a label for the summary, text or a whole number |
-| `box` | where to measure: `[top, left, bottom, right]` in pixels of the upright photo, or several of these |
+| `target` | where the answer should be: a box `[top, left, bottom, right]` or a point `[x, y]`, or several of these, |
+| | in pixels of the upright photo |
+| `box` | the same, of boxes alone |
+
+In place of `prompt` and `system` it may hold `messages` or `conversations`, as a training set's line does, with its
+`tools` (see `inference.messages`). The images are then those that `image`, `images` or the turns name; its other keys
+are a training set's own affair.
 """
 
 import hashlib
@@ -21,14 +27,17 @@ from dataclasses import dataclass
 from pathlib import Path, PurePath, PurePosixPath
 from typing import Any, NamedTuple
 
-from inference.boxes import Box, as_boxes
-from inference.errors import ImageError, ImageTooLargeError, InputError, SelectionError
+from inference.batch.target import NOWHERE, Target, as_target
+from inference.boxes import as_boxes
+from inference.conversation import Conversation
+from inference.errors import ImageError, ImageTooLargeError, InputError, PromptError, SelectionError
+from inference.messages import TURNS, image_names, read_messages
 from inference.settings import Limits
 
 #: A file with another ending is no image of the folder; a prompt line may name it all the same.
 SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".webp", ".gif", ".tif", ".tiff", ".bmp"})
 _TEXTS = ("prompt", "image", "system", "answer", "id")
-_KEYS = (*_TEXTS, "box")
+_KEYS = (*_TEXTS, "target", "box")
 _STEM, _DIGITS = 60, 16
 #: Part of every name: to be raised when the same request begins to mean something else.
 _MEANING = "batch/2"
@@ -39,22 +48,24 @@ class PromptLine:
     """One line of the prompts file.
 
     Attributes:
-        prompt: the person's words.
-        image: path relative to the images' folder, with `/`; None is every image.
+        prompt: the person's words, or a conversation.
+        image: path relative to the images' folder, with `/`; None is every image. Of several, the first.
+        more_images: the paths of the others, in order.
         system: system text or None.
         answer: text to replay, or None.
         label: the line's `id`, or "".
-        boxes: where to measure beside the rest, see `inference.boxes`; the photo is not known yet.
+        target: where to measure beside the rest; the photo is not known yet.
         place: where it stands, for messages: `prompts.jsonl, line 3`.
     """
 
-    prompt: str
+    prompt: str | Conversation
     image: str | None = None
     system: str | None = None
     answer: str | None = None
     label: str = ""
-    boxes: tuple[Box, ...] = ()
+    target: Target = NOWHERE
     place: str = "--prompt"
+    more_images: tuple[str, ...] = ()
 
 
 class Item(NamedTuple):
@@ -176,28 +187,54 @@ def _line(row: str, place: str) -> PromptLine:
         raise InputError(f"{place}: this is not JSON.", 'Write one object per line: {"prompt": "…"}.') from error
     if not isinstance(given, dict):
         raise InputError(f"{place}: expected a JSON object; got {type(given).__name__}.")
-    unknown = sorted(set(given) - set(_KEYS))
+    talk = _conversation(given, place)
+    unknown = sorted(set(given) - set(_KEYS)) if talk is None else []
     if unknown:
         raise InputError(f"{place}: unknown key {unknown[0][:40]!r}; known are {', '.join(_KEYS)}.")
     if isinstance(given.get("id"), int) and not isinstance(given["id"], bool):
         given["id"] = str(given["id"])
     texts = {key: _text(given, key, place) for key in _TEXTS}
-    if texts["prompt"] is None:
+    prompt = texts["prompt"] if talk is None else talk
+    if prompt is None:
         raise InputError(f"{place}: there is no prompt.", 'Add "prompt": "…".')
     return PromptLine(
-        prompt=texts["prompt"],
+        prompt=prompt,
         image=None if texts["image"] is None else _inside(texts["image"], place),
         system=texts["system"],
         answer=texts["answer"],
         label=texts["id"] or "",
-        boxes=_boxes(given.get("box"), place),
+        target=_target(given, place),
         place=place,
+        more_images=tuple(_inside(name, place) for name in given.get("images", ()) if talk is not None),
     )
 
 
-def _boxes(value: object, place: str) -> tuple[Box, ...]:
+def _conversation(given: dict[str, Any], place: str) -> Conversation | None:
+    """The conversation of a line that holds one, system text and all; `image` and `images` are then what it names."""
+    if not any(given.get(key) is not None for key in TURNS):
+        return None
+    if given.get("prompt") is not None:
+        raise InputError(f"{place}: there are a prompt and a conversation.", "Leave one of them out.")
     try:
-        return () if value is None else as_boxes(value)
+        talk = read_messages(given)
+    except PromptError as error:
+        raise InputError(f"{place}: {error.message}", error.hint) from error
+    names = image_names(given)
+    if len(names) != talk.images and (names or talk.images > 1):
+        raise InputError(
+            f"{place}: {len(names)} images are named; the conversation has places for {talk.images}.",
+            'Name each, in order: "images": ["a.png", "b.png"].',
+        )
+    given |= {"system": None, "image": names[0] if names else None, "images": names[1:]}
+    return talk
+
+
+def _target(given: dict[str, Any], place: str) -> Target:
+    target, box = given.get("target"), given.get("box")
+    if target is not None and box is not None:
+        raise InputError(f"{place}: a line has a target or a box, not both.", "Put all of it into target.")
+    try:
+        return Target(() if box is None else as_boxes(box)) if target is None else as_target(target)
     except SelectionError as error:
         raise InputError(f"{place}: {error.message}", error.hint) from error
 

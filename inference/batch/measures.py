@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from inference.batch.target import NOWHERE, Target
 from inference.boxes import Box, text_of
 from inference.records import Comparison, Recording
 
@@ -13,19 +14,23 @@ Cell = str | int | float | None
 Row = Mapping[str, Cell]
 
 
-def measured(comparison: Comparison, boxes: Sequence[Box] = ()) -> list[Row]:
+def measured(comparison: Comparison, target: Target = NOWHERE) -> list[Row]:
     """What the summary says of an answer: a row per variant, see the columns in `inference.batch`.
+
+    With a target a row also has `hits`, which no column shows and a set of answers is judged by: which heads have their
+    largest weight in it, see `hits_of`.
 
     Args:
         comparison: the answer.
-        boxes: measure in these, too.
+        target: measure in this, too.
 
     Raises:
-        SelectionError: the variants' rows cannot be compared, or a box misses the photo.
+        SelectionError: the variants' rows cannot be compared, or the target misses the photo.
     """
     from inference.measures import effective_cells
 
-    in_box = _in_boxes(comparison, boxes) if boxes else [{}] * len(comparison.recordings)
+    area = target.area(comparison.image_size, comparison.grid) if target else ()
+    in_box = _in_boxes(comparison, area) if area else [{}] * len(comparison.recordings)
     from visualize import shift_matrix  # late: a batch that is only planned draws and measures nothing
 
     variants = [recording.adapter for recording in comparison.recordings]
@@ -78,12 +83,26 @@ def _in_boxes(comparison: Comparison, boxes: Sequence[Box]) -> list[Row]:
             "box_layer": best.layer,
             "box_head": best.head,
             "notes": " ".join([*comparison.notes, *scores.notes]),
+            "hits": _packed(scores.heads.hit[index]),
             "said_in_box": _figure(said[index].inside / said[index].places) if said[index].places else None,
         }
         if base is not None and index != base:
             row["box_change"] = _figure(means[index] - means[base])
         rows.append(row)
     return rows
+
+
+def hits_of(packed: str) -> NDArray[np.bool_]:
+    """Which heads have their largest weight in the target: bool [layers, heads], of a row's `hits`."""
+    shape, _, digits = packed.partition(":")
+    layers, heads = map(int, shape.split("x"))
+    bits = np.unpackbits(np.frombuffer(bytes.fromhex(digits), np.uint8), count=layers * heads)
+    return bits.reshape(layers, heads).astype(bool)
+
+
+def _packed(hits: NDArray[np.bool_]) -> str:
+    """`LAYERSxHEADS:` and a bit per head, as hexadecimal digits."""
+    return f"{hits.shape[0]}x{hits.shape[1]}:{np.packbits(hits).tobytes().hex()}"
 
 
 def _focus(recording: Recording) -> Row:

@@ -23,7 +23,7 @@ _HEAD = """<!doctype html>
 <html lang="en">
 <head>
 <meta charset="utf-8">
-<meta http-equiv="Content-Security-Policy" content="default-src 'none'; style-src 'unsafe-inline'">
+<meta http-equiv="Content-Security-Policy" content="default-src 'none'; style-src 'unsafe-inline'; img-src data:">
 <meta name="viewport" content="width=device-width, initial-scale=1">
 <title>Where it looks: all images</title>
 <style>
@@ -33,10 +33,13 @@ table { border-collapse: collapse; width: 100%; }
 th, td { padding: 6px 10px; border-bottom: 1px solid #8886; text-align: start; vertical-align: top; }
 td { overflow-wrap: anywhere; }
 td p { margin: 0; }
+img { max-width: 100%; }
 </style>
 </head>
 <body>
 <h1>Where it looks: all images</h1>
+"""
+_TABLE = """<h2>All answers</h2>
 <p>Largest change first: of the head that differs most from base over the image, Jensen–Shannon, in bits (0–1).</p>
 <table>
 <thead><tr><th>image</th><th>prompt</th><th>answers</th><th>largest change</th></tr></thead>
@@ -90,8 +93,13 @@ def _page(row: Row) -> Page:
     return Page(str(row.get("file") or ""), str(row.get("box") or ""))
 
 
-def write_index(folder: Path, rows: Iterable[Row]) -> None:
+def write_index(folder: Path, rows: Iterable[Row], over_set: str = "") -> None:
     """Make the index of a summary's rows, whole or not at all; it links the pages that are there.
+
+    Args:
+        folder: of the pages.
+        rows: of the summary.
+        over_set: what is said of all of them, in HTML, see `inference.batch.set_files`.
 
     Raises:
         InputError: it cannot be written.
@@ -100,7 +108,7 @@ def write_index(folder: Path, rows: Iterable[Row]) -> None:
     items.sort(key=lambda item: -_change(_most(item)))  # those that failed, or have no change, at the end, in order
     with whole_file(folder / INDEX) as part:
         lines = (_line(folder, item) for item in items)
-        part.write_text("".join([_HEAD, *lines, _FOOT]), encoding="utf-8", newline="\n")
+        part.write_text("".join([_HEAD, over_set, _TABLE, *lines, _FOOT]), encoding="utf-8", newline="\n")
 
 
 def _change(row: Row) -> float:

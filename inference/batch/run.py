@@ -8,7 +8,7 @@ import logging
 from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import closing
+from contextlib import closing, suppress
 from dataclasses import dataclass, replace
 from itertools import groupby
 from pathlib import Path
@@ -19,7 +19,6 @@ from inference.batch.focus import Focus, compare_at
 from inference.batch.items import Item, PromptLine, file_name, items_of, read_image, safe_stem, shown
 from inference.batch.measures import Cell, Row
 from inference.batch.progress import ProgressBar
-from inference.boxes import on_photo
 from inference.errors import (
     BackendError,
     CancelledError,
@@ -29,7 +28,7 @@ from inference.errors import (
     VersionMismatchError,
     VisualizerError,
 )
-from inference.photo import decode_photo
+from inference.photo import Photo, decode_photo
 from inference.records import Comparison, Outcomes
 from inference.request import Request, digest
 from inference.settings import Limits
@@ -125,8 +124,10 @@ class Batch:
                 content = read_image(self._folder, image, self._limits)
             except VisualizerError:
                 continue  # said when its turn comes
-            self._name(indices, content)
-            here = [index for index in indices if self._answers.has(self._names[index])]
+            for index in indices:
+                with suppress(VisualizerError):  # the same
+                    self._name(index, content)
+            here = [index for index in indices if self._answers.has(self._names.get(index, ""))]
             there.update(here)
             for index in here:
                 self._measure(index)
@@ -150,9 +151,9 @@ class Batch:
         for index, item in enumerate(self.items):
             line, name = self._lines[item.line], self._names.get(index, "")
             about: dict[str, Cell] = {"item": index + 1, "id": line.label}
-            about |= {"image": shown(item.image), "prompt": line.prompt, "focus": self._focus.given}
+            about |= {"image": shown(item.image), "prompt": str(line.prompt), "focus": self._focus.given}
             if self._answers.known(name) and index not in self.failed:
-                for measures in self._answers.measures(name, line.boxes):
+                for measures in self._answers.measures(name, line.target):
                     yield {**about, **measures, "file": name}
                 continue
             error = self.failed.get(index) or self.failed.get(self._begun.get(name, index))
@@ -161,11 +162,11 @@ class Batch:
                     yield {**about, "adapter": adapter or "base", "error": error.code, "message": str(error)}
 
     def _measure(self, index: int) -> None:
-        """Measure in the boxes of an item that is there; one whose box misses its photo fails."""
-        boxes = self._lines[self.items[index].line].boxes
+        """Measure in the target of an item that is there; one whose target misses its photo fails."""
+        target = self._lines[self.items[index].line].target
         try:
-            if boxes:
-                self._answers.measures(self._names[index], boxes)
+            if target:
+                self._answers.measures(self._names[index], target)
         except VisualizerError as error:
             self.failed[index] = error
 
@@ -173,33 +174,44 @@ class Batch:
         for image, group in groupby(indices, key=lambda index: self.items[index].image):
             yield image, list(group)
 
-    def _name(self, indices: Iterable[int], content: bytes) -> None:
-        for index in indices:
-            item = self.items[index]
-            self._names[index] = file_name(item.image, content, self._digests[item.line])
+    def _name(self, index: int, content: bytes) -> None:
+        """Name an item's file after all of its images.
+
+        Raises:
+            ImageError: one after the first cannot be read.
+        """
+        item = self.items[index]
+        more = [read_image(self._folder, name, self._limits) for name in self._lines[item.line].more_images]
+        self._names[index] = file_name(item.image, b"\0".join((content, *more)), self._digests[item.line])
 
     def _jobs(self, todo: Iterable[int], bar: ProgressBar) -> Iterator[tuple[Job, Request]]:
         """Open one image after another, as they are asked for; one that cannot be opened fails here."""
         for image, indices in self._by_image(todo):
             try:
                 content = read_image(self._folder, image, self._limits)
-                self._name(indices, content)
                 photo = decode_photo(content, self._limits)
             except VisualizerError as error:
                 for index in indices:
                     self._fail(index, error, bar)
                 continue
             for index in indices:
-                name = self._names[index]
+                line = self._lines[self.items[index].line]
                 try:
-                    on_photo(self._lines[self.items[index].line].boxes, photo.size)
+                    self._name(index, content)
+                    photos = (photo, *map(self._photo, line.more_images))
+                    line.target.check(photos[-1].size)
                 except VisualizerError as error:
                     self._fail(index, error, bar)
                     continue
+                name = self._names[index]
                 if self._begun.setdefault(name, index) != index:
                     bar.step()  # the same image and words again: the same answer
                     continue
-                yield Job(index, name), replace(self._templates[self.items[index].line], image=photo)
+                template = self._templates[self.items[index].line]
+                yield Job(index, name), replace(template, image=photo, more_images=photos[1:])
+
+    def _photo(self, image: str) -> Photo:
+        return decode_photo(read_image(self._folder, image, self._limits), self._limits)
 
     def _answer(self, backend: Backend, jobs: Iterator[tuple[Job, Request]], bar: ProgressBar) -> bool:
         """Answer until the jobs are used up (True), or until an error that is a bug took those under way (False)."""
@@ -245,7 +257,7 @@ class Batch:
             self._engine_errors.end()
 
     def _save(self, job: Job, comparison: Comparison, bar: ProgressBar) -> None:
-        self._answers.keep(job.name, comparison, self._lines[self.items[job.index].line].boxes)
+        self._answers.keep(job.name, comparison, self._lines[self.items[job.index].line].target)
         bar.step()
 
     def _wait_until_saved(self, most: int, bar: ProgressBar) -> None:

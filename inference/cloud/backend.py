@@ -121,7 +121,9 @@ class ModalBackend:
         def spawn(handles: Handles, packed: bytes, channel: str) -> Any:
             return handles.engine.compare.spawn(packed, channel)
 
-        comparison = unpack_comparison((yield from self._spawned(request, spawn)), request.image.pixels)
+        comparison = unpack_comparison(
+            (yield from self._spawned(request, spawn)), *(photo.pixels for photo in request.images)
+        )
         self._loaded = comparison.model
         yield comparison
 

@@ -11,7 +11,7 @@ from inference.cloud.failures import look_into_the_log
 from inference.cloud.watch import POLL_SECONDS
 from inference.errors import CrashedError, DeadlineError, VisualizerError
 from inference.records import Outcomes
-from inference.serialization import photo_of, unpack_comparison
+from inference.serialization import photos_of, unpack_comparison
 
 STOP_KEPT_SECONDS = 3_600  # so long whatever works on the requests can see that it shall stop
 
@@ -45,7 +45,7 @@ def answer_all(deployment: Deployment, first: int, packed: list[bytes]) -> Outco
             index, outcome = answer
             missing.discard(index)
             if isinstance(outcome, bytes):
-                outcome = unpack_comparison(outcome, photo_of(packed[index - first]))
+                outcome = unpack_comparison(outcome, *photos_of(packed[index - first]))
             yield index, outcome
     finally:
         left.set()

@@ -1,6 +1,6 @@
 """The main path, top to bottom; it knows nothing of pages, pictures or clouds.
 
-1. The photo and the words become a grid, input ids and tokens (`image_input.py`, `prompt.py`).
+1. The photos and the words become grids, input ids and tokens (`image_input.py`, `prompt.py`).
 2. The vision tower runs once for all variants that leave it alone.
 3. Each variant, one after another, reads everything up to the image's end once, for all questions about it; then the
    words, with their rows recorded (`capture.py`, `recorders.py`); then it writes its answer on the same cache.
@@ -16,15 +16,17 @@ are answered from the same steps, by replays (`explainer.py`).
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import TypeVar
 
 import torch
 
 from inference.adapters.catalog import AdapterCatalog
 from inference.adapters.manager import AdapterManager, BaseChangedError
+from inference.conversation import Conversation
 from inference.errors import AdapterRefusedError, OutOfMemoryError
 from inference.explanations import Explanation
+from inference.image_maps import SeenImage
 from inference.limits import check_answer_length, check_limits
 from inference.model.cache import InferenceCache
 from inference.model.capture import register_attention
@@ -174,12 +176,17 @@ class Engine:
             recordings[adapter] = self._record(context, adapter, answer)  # 2–5
             if context.given is None and adapter == request.answer_from:
                 answer = recordings[adapter].answer_ids
+        grids = [image.grid for image in context.prompt.images]
+        images = tuple(SeenImage(photo.pixels, grid) for photo, grid in zip(request.images, grids, strict=True))
         return Comparison(
             model=self.model_info,
             prompt=request.prompt,
             system=request.system,
-            image=request.image.pixels,
-            grid=context.prompt.grid,
+            image=images[-1].pixels,
+            grid=images[-1].grid,
+            shown=len(images) - 1,
+            elsewhere=images[:-1],
+            before=context.prompt.before,
             tokens=recordings[request.adapters[0]].tokens if answer else (),
             recordings=tuple(recordings[adapter] for adapter in request.adapters),
             timings=stages.timings | {"total": stages.seconds},
@@ -195,8 +202,8 @@ class Engine:
             InputError: a photo or words that make none, as the member of the tree that fits.
         """
         limit = request.max_image_tokens or self._settings.limits.max_image_tokens
-        image = read_image(request.image, self.checkpoint.image_processor, limit)
-        return self.prompts.build(image, request.prompt, request.system)
+        images = [read_image(photo, self.checkpoint.image_processor, limit) for photo in request.images]
+        return self.prompts.build(images, request.conversation)
 
     def _read(self, request: Request, stages: Stages) -> RequestContext:
         with stages.stage("image", "reading the image and the words"):
@@ -204,11 +211,15 @@ class Engine:
             if request.answer is not None:
                 given = self.prompts.answer_ids(request.answer, self.checkpoint.end_ids)
                 check_answer_length(len(given), self._settings.limits)
-            general = self.prompts.build(prompt.image, GENERAL, request.system) if "relative" in request.views else None
-            context = RequestContext(request, prompt, given, stages, [*request.image.notes], general)
+            general = None
+            if "relative" in request.views:
+                general = self.prompts.build(prompt.images, request.conversation.instead(GENERAL))
+            notes = _numbered([photo.notes for photo in request.images])
+            context = RequestContext(request, prompt, given, stages, notes, general)
             context.check_room(int(self.checkpoint.model.config.text_config.max_position_embeddings))
-        reduced = prompt.image.note()
-        context.notes.extend([reduced] if reduced else [])
+        context.notes.extend(_numbered([[note] if (note := image.note()) else [] for image in prompt.images]))
+        if isinstance(request.prompt, Conversation):
+            context.notes.append(request.prompt.note)
         return context
 
     # 2–5. each variant, one after another
@@ -231,6 +242,12 @@ _REDUCE = (
     "The device ran out of memory for this request.",
     "Reduce the image (max_image_tokens), the number of adapters or the answer's length.",
 )
+
+
+def _numbered(notes: Sequence[Sequence[str]]) -> list[str]:
+    """Sentences about images, with the image's number where there are several."""
+    where = [f"Image {number}: " if len(notes) > 1 else "" for number in range(1, len(notes) + 1)]
+    return [f"{image}{note}" for image, of_image in zip(where, notes, strict=True) for note in of_image]
 
 
 def _is_out_of_memory(error: Exception) -> bool:

@@ -40,6 +40,11 @@ class Explainer:
         Raises:
             VisualizerError: whatever went wrong; what was read of the image before is kept where it is whole.
         """
+        if len(context.prompt.images) > 1:
+            raise SelectionError(
+                "Questions about a change are answered of a prompt with one image; this one has several.",
+                "Ask with one image, or look at the maps.",
+            )
         index = measured_index(context, question, self._passes)
         run = self._prepared(context, question, index)
         answer, variants = context.given, dict[str | None, VariantPass]()

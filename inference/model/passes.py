@@ -8,7 +8,7 @@ the answer replayed in one pass, recorded · or words and answer in one pass, re
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from types import SimpleNamespace
 from typing import Any
 
@@ -16,6 +16,7 @@ import numpy as np
 import torch
 from transformers import DynamicCache
 
+from inference.conversation import Conversation
 from inference.model.cache import PrefixCache, VisionFeatures
 from inference.model.capture import EAGER, ROWS, Forbidding, Forcing, Recorder
 from inference.model.checkpoint import Checkpoint
@@ -72,9 +73,12 @@ class Passes:
 
     @torch.inference_mode()
     def image(
-        self, prompt: Prompt, features: VisionFeatures, positions: torch.Tensor, on_layer: OnLayer
+        self, prompt: Prompt, features: Sequence[VisionFeatures], positions: torch.Tensor, on_layer: OnLayer
     ) -> PrefixCache:
-        """Everything up to the last image token; no question asks for its rows: they are not recorded."""
+        """Everything up to the last image token; no question asks for its rows: they are not recorded.
+
+        `features` are those of the prompt's images, in order.
+        """
         self._set_attention(text=self.text_path(prompt))
         prefix = PrefixCache(DynamicCache(config=self._model.config.text_config))
         output = self._model.model(
@@ -100,7 +104,7 @@ class Passes:
         return TextRecorder(
             self.checkpoint.info.num_layers,
             self.checkpoint.info.num_heads,
-            slice(prompt.image_start, prompt.image_end),
+            prompt.spans,
             first_row=prompt.image_end,
             last_row=prompt.length + longest - 2,
             groups=groups.to(self._device),
@@ -252,8 +256,10 @@ class Passes:
         # (1, stop); the answer's ids are text: any id will do
         ids = torch.nn.functional.pad(torch.from_numpy(prompt.input_ids), (0, stop - prompt.length))[None]
         image = torch.zeros_like(ids)
-        image[:, prompt.image_start : prompt.image_end] = 1
-        positions, _ = self._model.model.get_rope_index(ids, image, torch.tensor([prompt.image.grid_thw]))
+        for span in prompt.spans:
+            image[:, span] = 1
+        grids = torch.tensor([image.grid_thw for image in prompt.images])
+        positions, _ = self._model.model.get_rope_index(ids, image, grids)
         return torch.as_tensor(positions).to(self._device)
 
     def text_path(self, prompt: Prompt) -> CapturePath:
@@ -269,13 +275,13 @@ class Passes:
         pattern = np.indices((size, size)).sum(axis=0) % 251
         photo = upright_rgb(np.stack([pattern, pattern.T[::-1], 250 - pattern], axis=-1).astype(np.uint8))
         image = read_image(photo, self.checkpoint.image_processor, self._settings.limits.max_image_tokens)
-        prompt = prompts.build(image, "probe", None)
+        prompt = prompts.build([image], Conversation.of("probe", None))
         self._set_attention(text="rows")
         features = self.vision(image, record=False)
         output = self._model(
             input_ids=torch.from_numpy(prompt.input_ids)[None].to(self._device),
             position_ids=self.positions(prompt, prompt.length),
-            mm_encoder_outputs={"image": _upstream_features(features)},
+            mm_encoder_outputs={"image": _upstream_features([features])},
             use_cache=False,
             logits_to_keep=4,
         )
@@ -318,8 +324,9 @@ def _shallow(cache: DynamicCache) -> DynamicCache:
     return shared
 
 
-def _upstream_features(features: VisionFeatures) -> SimpleNamespace:
+def _upstream_features(features: Sequence[VisionFeatures]) -> SimpleNamespace:
     """As upstream's `get_image_features` returns them: each a list over images."""
+    layers = zip(*(each.deepstack for each in features), strict=True)
     return SimpleNamespace(
-        pooler_output=[features.pooled], deepstack_features=[[layer] for layer in features.deepstack]
+        pooler_output=[each.pooled for each in features], deepstack_features=[list(layer) for layer in layers]
     )

@@ -1,57 +1,74 @@
 """Turn words into the model's input: chat template, the image's tokens in their place, and which token is whose.
 
-The person's words are always plain text: special tokens exist only where the chat template puts them. Video and several
-turns are not spoken here, so the tokenizer and the image processor are all that is needed of `Qwen3VLProcessor` (which
-would want torchvision).
+The person's words are always plain text: special tokens exist only where the chat template puts them. Video is not
+spoken here, so the tokenizer and the image processor are all that is needed of `Qwen3VLProcessor` (which would want
+torchvision).
 """
 
 import json
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import chain
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from tokenizers import Tokenizer
 
+from inference.conversation import Conversation
 from inference.errors import PromptError, UnsupportedModelError
+from inference.model.chat_template import SYSTEM, TEMPLATE, WORDS, ChatTemplate
 from inference.model.image_input import ImageInput
 from inference.model.pieces import decode_pieces
-from inference.records import Role, Token
-
-# Stand-ins for the person's words while the chat template is rendered: private-use characters that no template holds.
-_PROMPT, _SYSTEM = "\ue000prompt\ue001", "\ue000system\ue001"
-_STANDINS = re.compile(f"({_PROMPT}|{_SYSTEM})")
+from inference.records import GROUPS, Role, Token
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Prompt:
-    """One image and one user turn, ready for the model.
+    """Images and a conversation about them, ready for the model.
 
     Attributes:
-        image: the image whose tokens stand in it.
+        images: whose tokens stand in it, in order; the last is the one that is shown.
+        spans: of each, where its tokens stand, contiguous.
         input_ids: `(sequence,)` int64, image tokens expanded.
-        image_start: index of the first image token; the image tokens are contiguous.
-        tokens: every token after the last image token, with roles prompt and template.
-        groups: `(sequence,)` int64, index into `records.GROUPS` for each id.
+        before: every token before the last image token but image tokens, with roles prompt and template: read, but not
+            recorded.
+        tokens: every token after the last image token, with the same roles.
+        groups: `(sequence,)` int64, column of `Recording.group_share` for each id.
     """
 
-    image: ImageInput
+    images: tuple[ImageInput, ...]
+    spans: tuple[slice, ...]
     input_ids: NDArray[np.int64]
-    image_start: int
+    before: tuple[Token, ...]
     tokens: tuple[Token, ...]
     groups: NDArray[np.int64]
 
     @property
-    def grid(self) -> tuple[int, int]:
-        """The image's cells (grid_h, grid_w)."""
-        return self.image.grid
+    def image(self) -> ImageInput:
+        """The last image: the only one of most prompts."""
+        return self.images[-1]
+
+    @property
+    def image_start(self) -> int:
+        """Index of the last image's first token."""
+        return int(self.spans[-1].start)
 
     @property
     def image_end(self) -> int:
         """Index one past the last image token: the first row that is recorded."""
-        return self.image_start + self.image.tokens
+        return int(self.spans[-1].stop)
+
+    @property
+    def grid(self) -> tuple[int, int]:
+        """The last image's cells (grid_h, grid_w)."""
+        return self.image.grid
+
+    @property
+    def digest(self) -> str:
+        """Names all patches, see `ImageInput.digest`."""
+        return " ".join(image.digest for image in self.images)
 
     @property
     def length(self) -> int:
@@ -84,71 +101,77 @@ class PromptBuilder:
         # a model writes the added tokens that are not special, such as <think>, as one token each: so does its answer
         self._answers = Tokenizer.from_str(json.dumps(own))
         self._answers.encode_special_tokens = True  # as characters
-        specials = sorted(tokenizer.get_added_vocab(), key=len, reverse=True)
-        self._specials = re.compile("(" + "|".join(map(re.escape, specials)) + ")")
+        added = sorted(tokenizer.get_added_vocab(), key=len, reverse=True)
+        self._added = re.compile("(" + "|".join(map(re.escape, added)) + ")")
+        self._special = frozenset(str(each) for each in tokenizer.added_tokens_decoder.values() if each.special)
+        self._template = ChatTemplate(tokenizer, self._added, self._special)
 
-    def build(self, image: ImageInput, prompt: str, system: str | None) -> Prompt:
+    def build(self, images: Sequence[ImageInput], conversation: Conversation) -> Prompt:
         """Build the model's input.
 
         Args:
-            image: what the words are about.
-            prompt, system: the person's words.
+            images: what the words are about, in the order of their places.
+            conversation: the words, and where the images stand in them.
 
         Raises:
-            PromptError: words that leave no token.
+            PromptError: words that leave no token, or that the chat template refuses or does not show; nor the images.
         """
-        ids, roles = self._tokens(prompt, system, image.tokens)
-        start = ids.index(self._image_token_id)
-        end = start + image.tokens
-        pieces = decode_pieces(self._tokenizer, ids[end:])
-        tokens = tuple(
-            Token(id=ids[i], text=pieces[i - end], role=roles[i], position=i, query=i) for i in range(end, len(ids))
-        )
-        if not any(token.role == "prompt" for token in tokens):
+        ids, owners = self._tokens(conversation, [image.tokens for image in images])
+        spans, start = [], 0
+        for image in images:
+            start = ids.index(self._image_token_id, start)
+            spans.append(slice(start, start + image.tokens))
+            start += image.tokens
+        groups = np.array([1 if owner == WORDS else 2 for owner in owners], dtype=np.int64)
+        for span, group in zip(spans, [*range(len(GROUPS), len(GROUPS) + len(images) - 1), 0], strict=True):
+            groups[span] = group
+        edges = [0, *(edge for span in spans for edge in (span.start, span.stop))]
+        before = [self._named(ids, owners, *edges[at : at + 2]) for at in range(0, len(edges) - 1, 2)]
+        tokens = self._named(ids, owners, edges[-1], len(ids))
+        if not any(token.role == "prompt" for part in (*before, tokens) for token in part):
             raise PromptError("The prompt leaves no token for the model.", "Write some words.")
-        groups = np.array([1 if role == "prompt" else 2 for role in roles], dtype=np.int64)
-        groups[start:end] = 0
-        return Prompt(image, np.array(ids, dtype=np.int64), start, tokens, groups)
+        return Prompt(
+            tuple(images),
+            tuple(spans),
+            np.array(ids, dtype=np.int64),
+            tuple(chain.from_iterable(before)),
+            tokens,
+            groups,
+        )
 
-    def _tokens(self, prompt: str, system: str | None, image_tokens: int) -> tuple[list[int], list[Role]]:
-        """Ids and roles of the whole sequence, the image placeholder expanded."""
-        messages: list[dict[str, Any]] = [
-            {"role": "user", "content": [{"type": "image"}, {"type": "text", "text": _PROMPT}]}
-        ]
-        if system:
-            messages.insert(0, {"role": "system", "content": [{"type": "text", "text": _SYSTEM}]})
-        rendered = self._tokenizer.apply_chat_template(messages, tokenize=False, add_generation_prompt=True)
-        if rendered.count(_PROMPT) != 1 or rendered.count(_SYSTEM) != int(bool(system)):
-            raise UnsupportedModelError("The checkpoint's chat template does not show the person's words exactly once.")
-        words = {_PROMPT: prompt, _SYSTEM: system or ""}
+    def _named(self, ids: list[int], owners: list[int], start: int, stop: int) -> tuple[Token, ...]:
+        pieces = decode_pieces(self._tokenizer, ids[start:stop])
+        roles: list[Role] = ["template" if owner == TEMPLATE else "prompt" for owner in owners[start:stop]]
+        rows = enumerate(zip(ids[start:stop], pieces, roles, strict=True), start)
+        return tuple(Token(id=token, text=piece, role=role, position=i, query=i) for i, (token, piece, role) in rows)
+
+    def _tokens(self, conversation: Conversation, image_tokens: Sequence[int]) -> tuple[list[int], list[int]]:
+        """Ids of the whole sequence, each image's placeholder expanded, and whose each is."""
+        rendered = self._template.render(conversation)
         ids: list[int] = []
-        roles: list[Role] = []
-        # The template is cut at its special tokens; between them its text and the person's words are tokenised
+        owners: list[int] = []
+        counts, placed = list(image_tokens), 0
+        # The text is cut at its special tokens; between them the template's text and the person's words are tokenised
         # together, as the model was trained, but with every special token in them read as characters.
-        for part in self._specials.split(rendered):
-            if self._specials.fullmatch(part):
+        for start, end, is_token in rendered.parts(self._added, self._special):
+            part = rendered.text[start:end]
+            if is_token:
                 token = self._tokenizer.convert_tokens_to_ids(part)
-                count = image_tokens if token == self._image_token_id else 1
+                count = 1
+                if token == self._image_token_id:
+                    placed += 1
+                    count = counts.pop(0) if counts else 0
                 ids += [token] * count
-                roles += ["template"] * count
-            elif part:
-                self._plain_text(part, words, ids, roles)
-        if ids.count(self._image_token_id) != image_tokens:
-            raise UnsupportedModelError("The checkpoint's chat template does not place exactly one image.")
-        return ids, roles
-
-    def _plain_text(self, part: str, words: dict[str, str], ids: list[int], roles: list[Role]) -> None:
-        text, spans = "", []
-        for piece in _STANDINS.split(part):
-            own = words.get(piece, piece)
-            if piece == _PROMPT:
-                spans.append((len(text), len(text) + len(own)))
-            text += own
-        encoded = self._plain.encode(text, add_special_tokens=False)
-        for token, (start, end) in zip(encoded.ids, encoded.offsets, strict=True):
-            inside = any(start < stop and end > first for first, stop in spans)
-            ids.append(token)
-            roles.append("prompt" if inside else "template")
+                owners += [TEMPLATE] * count
+                continue
+            encoded = self._plain.encode(part, add_special_tokens=False)
+            ids += encoded.ids
+            owners += [_owner(rendered.owners[start + first : start + last]) for first, last in encoded.offsets]
+        if placed != len(image_tokens):
+            raise PromptError(
+                "The checkpoint's chat template does not place each image exactly once.", "Put it elsewhere."
+            )
+        return ids, owners
 
     def answer_ids(self, answer: str | Sequence[int], end_ids: frozenset[int]) -> tuple[int, ...]:
         """Ids of a given answer, checked against the vocabulary.
@@ -181,3 +204,8 @@ def answer_tokens(tokenizer: Any, ids: Sequence[int], start: int, end_ids: froze
         )
         for i, (token, piece) in enumerate(zip(ids, pieces, strict=True))
     )
+
+
+def _owner(characters: NDArray[np.int8]) -> int:
+    """Whose a token is: a turn's where it holds any of its characters, else the system's, else the template's."""
+    return next((owner for owner in (WORDS, SYSTEM) if (characters == owner).any()), TEMPLATE)

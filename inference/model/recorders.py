@@ -3,6 +3,8 @@
 Each recorder counts what it was shown, and refuses a pass that showed a row twice, or not at all.
 """
 
+from collections.abc import Sequence
+
 import torch
 
 from inference.errors import CaptureError
@@ -15,33 +17,34 @@ class TextRecorder:
 
     Args:
         layers, heads: of the language model.
-        image: slice of the image tokens in the sequence.
+        images: slices of each image's tokens in the sequence; the cells of all, in order, are recorded.
         first_row, last_row: positions recorded, inclusive.
-        groups: `(last_row + 1,)` int64 on the device, group of each key (0 image … 3 answer).
+        groups: `(last_row + 1,)` int64 on the device, group of each key: 0 the last image … 3 answer, then one
+            per other image.
         focus_rows: positions whose per-head maps are averaged.
 
-    The buffers are float32: `by_row` `(rows, layers, cells)`, `group_share` `(rows, layers, heads, 4)` and `by_head`
-    `(layers, heads, cells)`.
+    The buffers are float32: `by_row` `(rows, layers, cells)`, `group_share` `(rows, layers, heads, groups)` and
+    `by_head` `(layers, heads, cells)`.
     """
 
     def __init__(
         self,
         layers: int,
         heads: int,
-        image: slice,
+        images: Sequence[slice],
         first_row: int,
         last_row: int,
         groups: torch.Tensor,
         focus_rows: list[int],
     ) -> None:
         rows, device = last_row - first_row + 1, groups.device
-        cells = image.stop - image.start
-        self.image, self.first_row, self.last_row, self.focus_rows = image, first_row, last_row, focus_rows
+        cells, groups_of = sum(image.stop - image.start for image in images), 3 + len(images)
+        self.images, self.first_row, self.last_row, self.focus_rows = images, first_row, last_row, focus_rows
         self.by_row = torch.zeros(rows, layers, cells, device=device)
-        self.group_share = torch.zeros(rows, layers, heads, 4, device=device)
+        self.group_share = torch.zeros(rows, layers, heads, groups_of, device=device)
         self.by_head = torch.zeros(layers, heads, cells, device=device)
         self._heads = heads
-        self._group_of = torch.nn.functional.one_hot(groups, 4).float()
+        self._group_of = torch.nn.functional.one_hot(groups, groups_of).float()
         self._seen = torch.zeros(layers, rows, dtype=torch.int64)  # heads, counted on the host: no synchronisation
 
     def record(self, module: torch.nn.Module, heads: slice, first: int, weights: torch.Tensor) -> None:
@@ -50,9 +53,14 @@ class TextRecorder:
         own = slice(first - self.first_row, first - self.first_row + weights.shape[1])
         if own.start < 0 or own.stop > len(self.by_row):
             raise CaptureError(f"rows {first} and on were shown; asked are {self.first_row}–{self.last_row}.")
-        on_image = weights[:, :, self.image]  # (heads, rows, cells)
+        # (heads, rows, cells)
+        on_image = (
+            torch.cat([weights[:, :, image] for image in self.images], dim=-1)
+            if len(self.images) > 1
+            else weights[:, :, self.images[0]]
+        )
         self.by_row[own, layer] += on_image.sum(dim=0) / self._heads
-        # (heads, rows, keys) · (keys, 4) → (rows, heads, 4)
+        # (heads, rows, keys) · (keys, groups) → (rows, heads, groups)
         self.group_share[own, layer, heads] = torch.matmul(weights, self._group_of[: weights.shape[-1]]).transpose(0, 1)
         for position in self.focus_rows:
             if 0 <= position - first < weights.shape[1]:

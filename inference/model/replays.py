@@ -149,7 +149,7 @@ class Replays:
         with stages.stage("prompt", what):
             image, record = replace(self.prompt.image, photo=photo), self.context.request.vision_tower
             features = self._passes.vision(image, record, stages.check)
-            return self._passes.image(self.prompt, features, self._positions, stages.check)
+            return self._passes.image(self.prompt, [features], self._positions, stages.check)
 
     def measured_row(self) -> MeasuredRow:
         """A recorder of where the measured row looks on the image."""

@@ -12,9 +12,11 @@ from typing import Any
 import torch
 
 from inference.adapters.portion import Portion
+from inference.image_maps import ImageMaps
 from inference.model.cache import CacheKey, Generation, InferenceCache, PrefixCache, VisionFeatures
 from inference.model.context import RequestContext
 from inference.model.extra_views import ExtraViews
+from inference.model.image_input import ImageInput
 from inference.model.passes import Passes
 from inference.model.pieces import PieceDecoder
 from inference.model.prompt import answer_tokens
@@ -41,7 +43,7 @@ class VariantPass:
     positions: torch.Tensor
     recorder: TextRecorder
     first_logits: torch.Tensor
-    received: FloatArray | None = None
+    received: tuple[FloatArray | None, ...] = ()
     answer_ids: tuple[int, ...] = ()
     answer_pieces: tuple[str, ...] = ()
     answer: str | None = None
@@ -59,7 +61,7 @@ class VariantPass:
         self._passes, self._cache = passes, cache
         self._tokenizer, self._end_ids = passes.checkpoint.tokenizer, passes.checkpoint.end_ids
         request, prompt = context.request, context.prompt
-        image = CacheKey(prompt.image.digest, request.vision_tower, variant)
+        image = CacheKey(prompt.digest, request.vision_tower, variant)
         self.path = passes.text_path(prompt)
         self._vision_key = image if own_vision else image._replace(variant=None)
         self._prefix_key = image._replace(ids=prompt.input_ids[: prompt.image_end].tobytes(), path=self.path)
@@ -75,22 +77,27 @@ class VariantPass:
 
     # 2. vision features
 
-    def see(self) -> VisionFeatures | None:
-        """The image's features, once for all variants that leave the tower alone; None if nothing needs them."""
+    def see(self) -> tuple[VisionFeatures, ...] | None:
+        """Each image's features, once for all variants that leave the tower alone; None if nothing needs them."""
         if self.prefix is not None and not self.context.request.vision_tower:
             return None
-        features = self._cache.get(self._vision_key, VisionFeatures)
+        features = tuple(map(self._see, self.context.prompt.images))
+        self.received = tuple(each.received for each in features)
+        return features
+
+    def _see(self, image: ImageInput) -> VisionFeatures:
+        key = self._vision_key._replace(image=image.digest)
+        features = self._cache.get(key, VisionFeatures)
         if features is None:
-            stages, image = self.context.stages, self.context.prompt.image
+            stages = self.context.stages
             with stages.stage("vision", "the vision tower reads the image"):
                 features = self._passes.vision(image, self.context.request.vision_tower, stages.check)
-            self._cache.keep(self._vision_key, features)
-        self.received = features.received
+            self._cache.keep(key, features)
         return features
 
     # 3. the image's rows, the words, the answer
 
-    def read_image(self, features: VisionFeatures | None) -> None:
+    def read_image(self, features: tuple[VisionFeatures, ...] | None) -> None:
         """Everything up to the image's end, unless that is kept."""
         context, prompt = self.context, self.context.prompt
         with context.stages.stage("prompt", f"{self.name} reads the image"):
@@ -166,9 +173,18 @@ class VariantPass:
     def _recording(self, tokens: tuple[Token, ...], answer: tuple[int, ...], logits: torch.Tensor) -> Recording:
         prompt, recorder = self.context.prompt, self.recorder
         rows = torch.tensor([token.query - prompt.image_end for token in tokens], device=recorder.by_row.device)
-        # (rows, layers, cells) → (tokens, layers, grid_h, grid_w)
-        by_token = recorder.by_row[rows].unflatten(-1, prompt.grid).cpu().numpy()
-        background, background_low, background_rows = background_of(by_token, tokens)
+        sizes = [image.tokens for image in prompt.images]
+        received = self.received or (None,) * len(sizes)
+        maps, background_rows = list[ImageMaps](), 0
+        for image, by_row, by_head, seen in zip(
+            prompt.images, recorder.by_row.split(sizes, -1), recorder.by_head.split(sizes, -1), received, strict=True
+        ):
+            # (rows, layers, cells) → (tokens, layers, grid_h, grid_w)
+            by_token = by_row[rows].unflatten(-1, image.grid).cpu().numpy()
+            background, background_low, background_rows = background_of(by_token, tokens)
+            of_heads = by_head.unflatten(-1, image.grid).cpu().numpy()  # (layers, heads, grid_h, grid_w)
+            maps.append(ImageMaps(by_token, of_heads, background, background_low, seen))
+        *elsewhere, shown = maps
         logprobs = torch.log_softmax(logits, dim=-1)[range(len(answer)), list(answer)]  # (answer tokens,)
         return Recording(
             adapter=self.adapter,
@@ -179,13 +195,14 @@ class VariantPass:
             focus=self.context.focus(tokens),
             attention=self.path,
             logprobs=logprobs.cpu().numpy(),
-            by_token=by_token,
-            by_head=recorder.by_head.unflatten(-1, prompt.grid).cpu().numpy(),  # (layers, heads, grid_h, grid_w)
-            group_share=recorder.group_share[rows].cpu().numpy(),  # (tokens, layers, heads, 4)
-            background=background,
-            background_low=background_low,
+            by_token=shown.by_token,
+            by_head=shown.by_head,
+            group_share=recorder.group_share[rows].cpu().numpy(),  # (tokens, layers, heads, groups)
+            background=shown.background,
+            background_low=shown.background_low,
             background_rows=background_rows,
-            vision_received=self.received,
+            vision_received=shown.vision_received,
+            elsewhere=tuple(elsewhere),
         )
 
     def _extra_views(self, tokens: tuple[Token, ...], answer: tuple[int, ...]) -> dict[str, Any]:

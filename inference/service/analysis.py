@@ -328,20 +328,29 @@ class AnalysisService:
     def looked_at(self, ticket: str, focus: tuple[int, ...] | None = None, views: tuple[ExtraView, ...] = ()) -> Result:
         """The result that a ticket stands for, its single heads and other views those of `focus`, where given.
 
+        Args:
+            ticket: of the result, and after a point the index of the image that is looked at, where it has several.
+            focus, views: see `with_heads`.
+
         Raises:
+            SelectionError: it has no such image.
             NotFoundError: no such ticket, or its result is not kept any more.
             NotRecordedError: these tokens' heads or views are not recorded yet.
         """
+        ticket, point, index = ticket.partition(".")
+        if point and not (index.isascii() and index.isdigit() and len(index) < 4):
+            raise NotFoundError("This is no image of a result.", "They are counted from 0.")
+        image = int(index) if point else None
         session, key = self.tickets.owner(ticket) or (EVERYONE, "")
         written = self.results.get(session, key)
         if written is None:
             raise NotFoundError("This result is no longer kept.", "Press Analyze to get it again.")
         if focus is None or has_heads(written, focus, views):
-            return written
+            return written.showing(image)
         replayed = self._replayed(session, written, focus, views)
         if replayed is None:
             raise NotRecordedError("The heads of this token are not recorded yet.", "Choose a head to record them.")
-        return with_heads_of(written, replayed)
+        return with_heads_of(written, replayed).showing(image)
 
     def with_heads(
         self,

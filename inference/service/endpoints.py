@@ -10,6 +10,8 @@ import gradio as gr
 
 from inference.errors import VisualizerError
 from inference.explanations import Explanation
+from inference.limits import check_count
+from inference.photo import Photo
 from inference.questions import Question
 from inference.request import NEW_TOKENS, Request
 from inference.service.analysis import AnalysisService
@@ -53,6 +55,8 @@ class Endpoints:
         max_new_tokens: int = NEW_TOKENS,
         scale: float = 1.0,
         box: str = "",
+        messages: str = "",
+        of_image: int | None = None,
     ) -> dict[str, Any]:
         """Answers and attention maps of one image, as JSON; GET /docs says what each field may hold."""
         sent: dict[str, object] = {
@@ -68,6 +72,8 @@ class Endpoints:
             "max_new_tokens": max_new_tokens,
             "scale": scale,
             "box": box,
+            "messages": messages,
+            "of_image": of_image,
         }
         try:
             content = uploaded(image).read_bytes()  # left to Gradio's cleaning: others may have sent the same file
@@ -105,6 +111,8 @@ class Endpoints:
         shape: str = "",
         seed: int | None = None,
         strengths: str = "",
+        messages: str = "",
+        of_image: int | None = None,
     ) -> dict[str, Any]:
         """One question about what an adapter changed, with its numbers; GET /docs says what each field may hold."""
         sent: dict[str, object] = {
@@ -130,6 +138,8 @@ class Endpoints:
             "shape": shape,
             "seed": seed,
             "strengths": strengths,
+            "messages": messages,
+            "of_image": of_image,
         }
         try:
             fields = parse(ExplainFields, {"image": uploaded(image).read_bytes(), **sent})
@@ -171,7 +181,7 @@ def answered(
         VisualizerError: whatever went wrong.
     """
     service.admit(address)
-    request = fields.request(service.decode(fields.image, address, stop))
+    request = fields.request(*_decoded(service, fields, address, stop))
     return service.result(request, address=address, admitted=True, cancelled=stop)
 
 
@@ -190,7 +200,7 @@ def question_of(
         VisualizerError: whatever went wrong.
     """
     service.admit(address)
-    request = fields.request(service.decode(fields.image, address, stop))
+    request = fields.request(*_decoded(service, fields, address, stop))
     token = fields.token if isinstance(fields.token, int) else None
     if fields.top is None and not fields.box:
         return request, fields.asked(token, fields.cells)
@@ -228,7 +238,7 @@ def shown(
     """
     with service.slots.one(address, stop) if fields.overlay else nullcontext():
         return analysis_json(
-            result.comparison,
+            result.showing(fields.of_image).comparison,
             layer=fields.layer,
             head=fields.head,
             token=fields.token,
@@ -237,6 +247,13 @@ def shown(
             boxes=fields.box,
             before_each=lambda: check_stop(stop),
         )
+
+
+def _decoded(
+    service: AnalysisService, fields: AnalyzeFields, address: str, stop: threading.Event | None
+) -> list[Photo]:
+    check_count(len(fields.image), service.settings.limits)
+    return [service.decode(content, address, stop) for content in fields.image]
 
 
 def _gradio_error(error: VisualizerError) -> gr.Error:

@@ -15,7 +15,7 @@ from inference.service.analysis import AnalysisService
 from inference.service.failures import unforeseen
 from inference.service.page_events import page_event
 from inference.service.replayed_heads import extra_views
-from inference.service.schema import choice_of
+from inference.service.schema import choice_of, image_of
 from inference.service.uploads import address_of
 from visualize import animation, report_html, sheet
 from visualize.page import Choice, Json, data_url, draw, refusal
@@ -84,12 +84,14 @@ class Exports:
     ) -> tuple[Json, Json]:
         session = self._service.session(str(request.session_hash))
         try:
-            written = result = self._service.kept(session, key)
+            kept, image = self._service.kept(session, key), image_of(look)
+            written = result = kept.showing(image)
             choice = Choice.read(choice_of(look), written.comparison)
             if ending in ("npz", "html") or not choice.is_recorded(written.comparison):
                 focus = choice.focus(written.comparison)
                 views = extra_views(written.comparison, focus, choice.view)
-                result = self._service.with_heads(session, written, focus, views, address=address_of(request))
+                result = self._service.with_heads(session, kept, focus, views, address=address_of(request))
+                result = result.showing(image)
             found = [each.explanation for each in self._service.results.explained_of(session.id, written.key)]
             looked = Looked(result.comparison, written.comparison, choice, self._service.families(), found[::-1])
             name, source = choice.file_name(result.comparison, ending), encode(looked)

@@ -11,7 +11,10 @@ from typing import Any
 
 import gradio as gr
 
+from inference.conversation import Conversation
 from inference.errors import CancelledError, SelectionError, VisualizerError
+from inference.limits import check_count
+from inference.messages import as_prompt
 from inference.records import AdapterInfo
 from inference.request import Request, digest
 from inference.service.analysis import AnalysisService
@@ -20,7 +23,7 @@ from inference.service.failures import unforeseen
 from inference.service.page_events import page_event
 from inference.service.replayed_heads import extra_views
 from inference.service.results import Result
-from inference.service.schema import BASE, PageForm, choice_of, with_answer
+from inference.service.schema import BASE, PageForm, choice_of, image_of, with_answer
 from inference.service.session import Session
 from inference.service.status import status_json
 from inference.service.uploads import address_of, uploaded
@@ -101,12 +104,34 @@ class Handlers:
         return gr.skip(), notice("info", " ".join(photo.notes)) if photo.notes else None
 
     @page_event
+    def receive_more(self, images: object, request: gr.Request) -> tuple[Any, Json]:
+        """Check a conversation's other images; where one cannot be used, all are taken away, with the reason."""
+        session, address = self._session(request), address_of(request)
+        given = images if isinstance(images, list) else []
+        try:
+            check_count(1 + len(given), self.service.settings.limits)
+            photos = [self.service.photo(session, uploaded(image), address) for image in given]
+        except VisualizerError as error:
+            return None, refusal(error)
+        notes = [note for photo in photos for note in photo.notes]
+        return gr.skip(), notice("info", " ".join(notes)) if notes else None
+
+    @page_event
     def example(self, event: gr.EventData) -> Question:
         """Put an example into the input column."""
         index = event._data.get("index") if isinstance(event._data, dict) else None
         if not isinstance(index, int) or not 0 <= index < len(self.examples):
             return Question()
-        return Question(self.examples[index].image, self.examples[index].prompt)
+        return Question(self.examples[index].image, self.examples[index].prompt, None)
+
+    @page_event
+    def understood(self, prompt: object) -> Json:
+        """What the prompt is read as, where it is not plain words."""
+        try:
+            read = as_prompt(prompt) if isinstance(prompt, str) else ""
+        except VisualizerError as error:
+            return [str(error)]
+        return [read.note] if isinstance(read, Conversation) else None
 
     @page_event
     def about(self, adapters: object) -> Json:
@@ -167,7 +192,7 @@ class Handlers:
         session = self._session(request)
         try:
             written = self.service.kept(session, key)
-            choice = Choice.read(choice_of(look), written.comparison)
+            choice = Choice.read(choice_of(look), written.showing(image_of(look)).comparison)
             focus = choice.focus(written.comparison)
             views = extra_views(written.comparison, focus, choice.view)
             if "gradient" not in views and choice.view == "gradient":
@@ -200,7 +225,9 @@ class Handlers:
 
     def _read(self, session: Session, sent: Sequence[object], address: str) -> Request:
         form = PageForm.of(sent)
-        return form.request(self.service.photo(session, uploaded(form.image), address))
+        check_count(1 + len(form.more_images), self.service.settings.limits)
+        images = (form.image, *form.more_images)
+        return form.request(*(self.service.photo(session, uploaded(image), address) for image in images))
 
     def _answer(self, session: Session, asked: Request, address: str) -> Iterator[View]:
         """Answer a request, and say what happens meanwhile."""

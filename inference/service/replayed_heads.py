@@ -3,6 +3,7 @@
 from dataclasses import replace
 from typing import get_args
 
+from inference.errors import SelectionError
 from inference.records import Comparison, ExtraView
 from inference.request import Request
 from inference.service.results import Result
@@ -11,11 +12,15 @@ from visualize.numbers.views import VIEWS, View
 
 def extra_views(comparison: Comparison, focus: tuple[int, ...], view: View) -> tuple[ExtraView, ...]:
     """What is recorded of tokens beside attention for a view: nothing where it needs nothing, else all that can be."""
+    if VIEWS[view].recorded is not None and comparison.elsewhere:
+        raise SelectionError(f"The {view} view is of one image; this prompt has several.", "Choose another view.")
     return () if VIEWS[view].recorded is None else all_views(comparison, focus)
 
 
 def all_views(comparison: Comparison, focus: tuple[int, ...]) -> tuple[ExtraView, ...]:
-    """Everything of the answer's tokens, and no gradient of others."""
+    """Everything of the answer's tokens, and no gradient of others; nothing of several images."""
+    if comparison.elsewhere:
+        return ()
     tokens = comparison.recordings[0].tokens
     answered = all(tokens[index].role in ("answer", "end") for index in focus if index < len(tokens))
     return tuple(view for view in get_args(ExtraView) if answered or view != "gradient")
@@ -48,6 +53,7 @@ def with_heads_of(written: Result, replayed: Result) -> Result:
             gradient=other.gradient,
             named=other.named,
             named_alone=other.named_alone,
+            elsewhere=other.elsewhere,
         )
         for own, other in pairs
     )

@@ -15,8 +15,9 @@ import numpy as np
 
 from inference.errors import InputError
 from inference.explanations import Explanation
+from inference.image_maps import ImageMaps
 from inference.photo import Photo
-from inference.records import Comparison
+from inference.records import Comparison, Recording
 from inference.request import Request
 from visualize.numbers.rank_heads import KeptRanks
 
@@ -61,14 +62,23 @@ class Result:
     @property
     def nbytes(self) -> int:
         """Bytes held: the arrays, the picture once or twice, and as many as `ranks` may come to hold."""
-        arrays = [self.request.image.pixels]
-        if self.comparison.image is not self.request.image.pixels:
-            arrays.append(self.comparison.image)
+        pixels = [*(photo.pixels for photo in self.request.images), *(seen.pixels for seen in self.comparison.images)]
+        arrays = list({id(each): each for each in pixels}.values())
         for recording in self.comparison.recordings:
-            values = (getattr(recording, each.name) for each in fields(recording))
+            held: tuple[Recording | ImageMaps, ...] = (recording, *recording.elsewhere)
+            values = (getattr(one, each.name) for one in held for each in fields(one))
             arrays += [value for value in values if isinstance(value, np.ndarray)]
         ranks = self.ranks.most_bytes(self.comparison.model.num_heads)
         return sum(array.nbytes for array in arrays) + ranks
+
+    def showing(self, image: int | None) -> "Result":
+        """The same with another of its images shown; None is the one that is shown.
+
+        Raises:
+            SelectionError: there is no such image.
+        """
+        shown = self.comparison if image is None else self.comparison.showing(image)
+        return self if shown is self.comparison else replace(self, comparison=shown, ranks=KeptRanks())
 
 
 @dataclass(frozen=True, slots=True)

@@ -257,12 +257,15 @@ async def _body(request: Request, limits: Limits) -> dict[str, Any]:
         )
     fields = {}
     try:
-        async with request.form(max_files=1, max_fields=64, max_part_size=limits.max_upload_bytes * 2) as form:
+        async with request.form(
+            max_files=limits.max_images, max_fields=64, max_part_size=limits.max_upload_bytes * 2
+        ) as form:
             for name in form:
                 values = form.getlist(name)
-                if name == "image" and not isinstance(values[0], str):
-                    fields[name] = await values[0].read(limits.max_upload_bytes + 1)
-                elif any(not isinstance(value, str) for value in values):
+                files = [value for value in values if not isinstance(value, str)]
+                if name == "image" and len(files) == len(values):
+                    fields[name] = [await file.read(limits.max_upload_bytes + 1) for file in files]
+                elif files:
                     raise BadBodyError(f"The field {name[:40]!r} must be text.", "Only 'image' is a file.")
                 else:
                     fields[name] = values if len(values) > 1 else values[0]

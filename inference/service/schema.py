@@ -11,11 +11,23 @@ from dataclasses import dataclass, replace
 from reprlib import repr as shortened
 from typing import Annotated, Any, Literal, Self, TypeVar, get_args
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StrictStr, ValidationError, model_validator
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    InstanceOf,
+    StrictStr,
+    ValidationError,
+    WithJsonSchema,
+    model_validator,
+)
 
 from inference.boxes import Box, as_boxes, on_photo
+from inference.conversation import Conversation
 from inference.errors import InputError, NotAnImageError, PromptError, SelectionError
 from inference.explanations import Explanation
+from inference.messages import as_prompt, read_messages
 from inference.photo import Photo
 from inference.questions import CONTROLS, Question
 from inference.request import MAX_SCALE, NEW_TOKENS, Request
@@ -63,6 +75,11 @@ def _numbers(value: object) -> object:
     return [given] if isinstance(given, (int, float)) else given
 
 
+def _images(value: object) -> tuple[bytes, ...]:
+    """One image, or several in a list, each as `_image_bytes` reads it."""
+    return tuple(map(_image_bytes, value)) if isinstance(value, list) else (_image_bytes(value),)
+
+
 def _image_bytes(value: object) -> bytes:
     """A file's bytes as they are; base64 decoded, also from a `data:` URL."""
     if isinstance(value, bytes):
@@ -74,6 +91,11 @@ def _image_bytes(value: object) -> bytes:
         return base64.b64decode("".join(encoded.split()), validate=True)
     except (binascii.Error, ValueError) as error:
         raise NotAnImageError("The field 'image' is not base64.", "Encode the file's bytes, not its name.") from error
+
+
+def _messages(value: object) -> Conversation:
+    """Messages as JSON text, which a form sends, or as the list or object that JSON makes of it."""
+    return value if isinstance(value, Conversation) else read_messages(value)
 
 
 Index = Annotated[int, Field(strict=True, ge=0, le=_MOST)]
@@ -112,17 +134,39 @@ PhotoBoxes = Annotated[
 ]
 
 
+Messages = Annotated[
+    InstanceOf[Conversation],
+    BeforeValidator(_messages),
+    WithJsonSchema({"type": "array", "items": {"type": "object"}}),
+]
+
+
 class AnalyzeFields(BaseModel):
     """The fields of one analysis over HTTP, as a form or as JSON; each one's description is its documentation."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     image: Annotated[
-        bytes,
-        BeforeValidator(_image_bytes),
-        Field(description="the picture: a file in a form, base64 (or a data: URL) in JSON"),
+        tuple[bytes, ...],
+        BeforeValidator(_images),
+        Field(
+            min_length=1,
+            description="the picture: a file in a form, base64 (or a data: URL) in JSON; of several, in the order of "
+            "their places in messages: repeated in a form, a list in JSON",
+        ),
+        Expected("at least one picture", NotAnImageError),
+        WithJsonSchema({"type": "string", "format": "binary"}),
     ]
     prompt: Annotated[StrictStr, Field(description=f"the question; default: {PROMPT}"), Expected("text")] = PROMPT
+    messages: Annotated[
+        Messages | None,
+        Field(
+            description="in place of prompt and system, a conversation as training sets write it (OpenAI's, Qwen's, "
+            "LLaMA-Factory's or ShareGPT's form): a list of turns, or an object of messages and tools; in a form its "
+            "JSON text. The image stands where it says <image> or has an image part; the picture comes as image"
+        ),
+        Expected("a list of turns, or an object of messages and tools", PromptError),
+    ] = None
     system: Annotated[StrictStr, Field(description="a system text"), Expected("text")] = ""
     adapter: Annotated[
         Names, Field(description="whom to ask, repeatable: base or an adapter's name; default base")
@@ -155,6 +199,12 @@ class AnalyzeFields(BaseModel):
         Field(description=f"one of {_VIEWS}; default raw"),
         Expected(f"one of {_VIEWS}", SelectionError),
     ] = "raw"
+    of_image: Annotated[
+        Index | None,
+        Field(description="of several images, whose maps: a 0-based index in their order; default the last"),
+        BeforeValidator(number_of),
+        Expected("a 0-based index", SelectionError),
+    ] = None
     box: PhotoBoxes = ()
     overlay: Annotated[
         bool,
@@ -180,6 +230,12 @@ class AnalyzeFields(BaseModel):
         return {name: value for name, value in kept.items() if value != "" or name in ("prompt", "image_path")}
 
     @model_validator(mode="after")
+    def _one_prompt(self) -> Self:
+        if self.messages is not None and self.prompt != PROMPT:
+            raise PromptError("There are a prompt and messages.", "Send one of them.")
+        return self
+
+    @model_validator(mode="after")
     def _heads_of_one_token(self) -> Self:
         if self.head != "mean" and self.token == "answer":
             raise SelectionError(
@@ -187,17 +243,21 @@ class AnalyzeFields(BaseModel):
             )
         return self
 
-    def request(self, photo: Photo) -> Request:
-        """What the engine is asked of the decoded image.
+    def request(self, *photos: Photo) -> Request:
+        """What the engine is asked of the decoded images.
 
         Raises:
             InputError: whatever is wrong, as the member of the tree that fits; also a box that misses the photo.
         """
-        on_photo(self.box, photo.size)
+        if self.of_image is not None and self.of_image >= len(photos):
+            raise SelectionError(
+                f"There is no image {self.of_image}; there are images 0–{len(photos) - 1}.", "They are counted from 0."
+            )
+        on_photo(self.box, photos[-1 if self.of_image is None else self.of_image].size)
         needed = VIEWS[self.view].recorded
         return Request(
-            image=photo,
-            prompt=self.prompt,
+            image=photos,
+            prompt=self.prompt if self.messages is None else self.messages,
             system=self.system or None,
             adapters=[_variant(name) for name in (*self.adapter, *self.adapter_name)] or (None,),
             answer_from=_variant(self.answer_from),
@@ -313,9 +373,9 @@ class ExplainFields(AnalyzeFields, QuestionFields):
             raise SelectionError("A question is about one token; 'answer' is several.", "Give its index into tokens.")
         return self
 
-    def request(self, photo: Photo) -> Request:
+    def request(self, *photos: Photo) -> Request:
         """What the engine is asked: of one adapter alone, against base."""
-        asked = super().request(photo)
+        asked = super().request(*photos)
         if len(asked.adapters) == 1 and asked.adapters[0] is not None:
             asked = replace(asked, adapters=(None, *asked.adapters), answer_from=asked.answer_from)
         return replace(asked, focus=None)
@@ -340,6 +400,7 @@ class PageForm(BaseModel):
     max_new_tokens: NewTokens
     scale: Scale
     modules: Annotated[Names, Expected("names of modules")]
+    more_images: Annotated[list[dict[str, Any]], BeforeValidator(_list), Expected("uploaded pictures")]
 
     @classmethod
     def of(cls, sent: Sequence[object]) -> "PageForm":
@@ -350,8 +411,8 @@ class PageForm(BaseModel):
         """
         return parse(cls, dict(zip(cls.model_fields, sent, strict=True)))
 
-    def request(self, photo: Photo) -> Request:
-        """What the engine is asked of a photo.
+    def request(self, *photos: Photo) -> Request:
+        """What the engine is asked of the photo and a conversation's other images.
 
         Raises:
             InputError: whatever is wrong, as the member of the tree that fits.
@@ -361,8 +422,8 @@ class PageForm(BaseModel):
             raise SelectionError(f"{left} would be compared with itself.", "Choose another variant to compare with.")
         adapters = tuple(dict.fromkeys([left, *others]))
         return Request(
-            image=photo,
-            prompt=self.prompt or "",
+            image=photos,
+            prompt=as_prompt(self.prompt or ""),
             system=self.system or None,
             adapters=adapters,
             answer_from={"own": "own", "compare": left, "adapter": adapters[min(1, len(adapters) - 1)]}[self.replay],
@@ -375,6 +436,12 @@ class PageForm(BaseModel):
 def choice_of(look: object) -> object:
     """What the viewer says is looked at, unchecked: `Choice.read` checks it against a result."""
     return look.get("choice") if isinstance(look, Mapping) else None
+
+
+def image_of(look: object) -> int | None:
+    """Which of several images the viewer says is looked at, unchecked; None is the one that a result shows."""
+    image = look.get("image") if isinstance(look, Mapping) else None
+    return image if isinstance(image, int) and not isinstance(image, bool) else None
 
 
 def with_answer(request: Request, look: object) -> Request:

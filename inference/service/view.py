@@ -22,10 +22,11 @@ class View(NamedTuple):
 
 
 class Question(NamedTuple):
-    """The photo and the words of the input column."""
+    """The photo, the words and the other images of the input column."""
 
     image: Any = gr.skip()
     prompt: Any = gr.skip()
+    more_images: Any = gr.skip()
 
 
 class Offer(NamedTuple):

@@ -18,7 +18,7 @@ from tests.visualize.factory import comparison, photo, recording
 from visualize import box_scores, report_html
 from visualize.numbers.scale import number
 
-pytestmark = pytest.mark.browser
+pytestmark = [pytest.mark.browser, pytest.mark.slow]
 
 FIRST_VISIT = ROOT / "inference" / "demo" / "first_visit.npz"
 SIZE = (60, 100)
@@ -151,7 +151,6 @@ def test_a_box_is_drawn_by_dragging_and_measured_by_python(drawn: Drawn) -> None
     assert len(asked) == len(set(asked)) == 2  # once per box and tokens, with all heads and layers
 
 
-@pytest.mark.slow
 def test_several_boxes_are_one_area_and_each_can_be_taken_away(drawn: Drawn) -> None:
     page = drawn.page
     page.keyboard.press("b")
@@ -200,7 +199,6 @@ def test_without_a_mouse_a_box_is_four_numbers_and_what_is_none_says_why(drawn: 
     assert len(drawn.boxes()) == 2
 
 
-@pytest.mark.slow
 def test_escape_and_a_click_draw_nothing(drawn: Drawn) -> None:
     page = drawn.page
     drawn.tool.click()
@@ -218,7 +216,6 @@ def test_escape_and_a_click_draw_nothing(drawn: Drawn) -> None:
     expect(drawn.tool).to_have_attribute("aria-pressed", "true")
 
 
-@pytest.mark.slow
 def test_drawing_and_moving_the_photo_do_not_get_into_each_others_way(drawn: Drawn) -> None:
     page = drawn.page
     part = """() => {
@@ -311,7 +308,6 @@ def test_the_address_holds_the_boxes(drawn: Drawn) -> None:
     expect(page.locator(".lav-box-panel .lav-note")).to_contain_text("was cut to (0, 0, 20, 100)")
 
 
-@pytest.mark.slow
 def test_another_photo_does_not_keep_a_box_that_it_has_no_room_for(drawn: Drawn) -> None:
     page = drawn.page
     page.evaluate("viewer.choose({boxes: [[50, 90, 60, 100]]})")

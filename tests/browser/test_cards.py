@@ -17,7 +17,7 @@ from tests.visualize.findings import explained
 from visualize import finding
 from visualize.findings.finding import findings
 
-pytestmark = pytest.mark.browser
+pytestmark = [pytest.mark.browser, pytest.mark.slow]
 FIRST = 5  # the scripted answer's first token
 
 
@@ -117,7 +117,6 @@ def test_a_question_has_its_price_its_progress_its_stop_and_its_sentence(scripte
     keep(page, "cards")
 
 
-@pytest.mark.slow
 def test_every_card_answers_and_a_refusal_is_its_sentence(scripted: Watched, tmp_path: Path) -> None:
     page, backend = begin(scripted, tmp_path), scripted.backend
     for name in ("knockout", "chance", "parts"):
@@ -151,7 +150,6 @@ def test_every_card_answers_and_a_refusal_is_its_sentence(scripted: Watched, tmp
     keep(page, "cards-all")
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("dark", [False, True])
 def test_on_a_phone_nothing_is_wider_than_the_page(
     browser: Browser, scripted_server: ScriptedServer, tmp_path: Path, dark: bool

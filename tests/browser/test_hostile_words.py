@@ -1,5 +1,6 @@
 """Whatever words come in, by whichever field: page, report, notebook and index show them and never run them."""
 
+import json
 import re
 from collections.abc import Iterator
 from dataclasses import replace
@@ -18,7 +19,7 @@ from tests.scripted_backend import ADAPTERS
 from tests.visualize.factory import comparison, photo, recording, tokens
 from visualize import notebook_html, report_html
 
-pytestmark = pytest.mark.browser
+pytestmark = [pytest.mark.browser, pytest.mark.slow]
 #: Each of these would set `owned` where it were read as markup, as an attribute, as a template or as a script's text.
 WORDS = (
     "<img src=x onerror='globalThis.owned=1'>",
@@ -74,6 +75,35 @@ def test_prompt_system_text_answer_and_the_files_name(scripted: Watched, tmp_pat
     for chip in page.locator(".lav-chip:visible").all()[:8]:
         chip.hover()
     unharmed(page)
+
+
+def test_every_text_of_a_conversation(scripted: Watched, tmp_path: Path):
+    """Pasted into the prompt: what it is read as is said before it is asked, and all of it stands in the fold."""
+    page = scripted.page
+    messages = [
+        {"role": "system", "content": ALL},
+        {"role": "user", "content": [{"type": "image"}, {"type": "text", "text": ALL}]},
+        {"role": "assistant", "content": ALL, "tool_calls": [{"name": ALL, "arguments": {ALL: ALL}}]},
+        {"role": "tool", "content": ALL},
+    ]
+    hand_in(page, plain_photo(tmp_path))
+    write_prompt(page, json.dumps({"messages": messages, "tools": [{"name": ALL, "description": ALL}]}))
+    page.locator("#prompt textarea").blur()
+    expect(page.locator("#part-read")).to_have_text("The prompt is a conversation: system, 1 tool, 3 turns, 1 image.")
+    analyze(page)
+    assert scripted.backend.requests[-1].conversation.summary == "system, 1 tool, 3 turns, 1 image"
+    page.get_by_text("read before the image", exact=True).click()
+    expect(page.locator(".lav-read")).to_have_count(1 + len(scripted.backend.requests[-1].conversation.texts))
+    expect(page.locator(".lav-read").nth(1)).to_contain_text("onerror='globalThis.owned=1'")
+    unharmed(page)
+    for written in (json.dumps([{"role": ALL, "content": ALL}]), f'[{{"role": "{WORDS[0]}"'):
+        write_prompt(page, written)
+        page.locator("#go").click()
+        expect(page.locator(".lav-notice")).to_contain_text(re.compile("is said by|not JSON"))
+        unharmed(page)
+    write_prompt(page, "Plain words.")
+    page.locator("#prompt textarea").blur()
+    expect(page.locator("#part-read")).to_have_text("")
 
 
 def test_a_refusal_that_repeats_what_was_sent(scripted: Watched, tmp_path: Path):

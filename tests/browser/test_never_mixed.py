@@ -20,7 +20,7 @@ from tests.browser.steps import (
 )
 from tests.scripted_backend import LAYERS
 
-pytestmark = pytest.mark.browser
+pytestmark = [pytest.mark.browser, pytest.mark.slow]
 
 #: Writes down, at every frame, the keys that pictures carry which stand side by side.
 WATCH = """() => {

@@ -4,8 +4,11 @@ from collections.abc import Callable
 
 import pytest
 
+_FIVE = pytest.param(5, marks=pytest.mark.hostile)
 #: How often a fault is met: once, and five times with the hostile tests.
-TIMES = pytest.mark.parametrize("times", [1, pytest.param(5, marks=pytest.mark.hostile)])
+TIMES = pytest.mark.parametrize("times", [1, _FIVE])
+#: Five times, with the hostile tests alone.
+FIVE_TIMES = pytest.mark.parametrize("times", [_FIVE])
 
 
 @pytest.fixture

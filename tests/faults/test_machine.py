@@ -14,7 +14,7 @@ import httpx
 import pytest
 
 from tests import ROOT
-from tests.faults.conftest import TIMES
+from tests.faults.conftest import FIVE_TIMES, TIMES
 from tests.faults.served import PATIENCE, Page, png, started
 from tests.faults.spaces import memory_of, mounting, nobody
 
@@ -40,31 +40,58 @@ def is_right(page: Page, right: dict[str, Any]) -> None:
     assert "ERROR" not in page.log()
 
 
+GONE = {"XDG_CONFIG_HOME": None, "XDG_CACHE_HOME": None, "HF_HOME": None, "MPLCONFIGDIR": None}
+READ_ONLY_HOME, NO_FONTS = "-t tmpfs -o ro tmpfs {folder}/home", "-t tmpfs tmpfs /usr/share"
+NO_UTF8 = {"LANG": "C", "LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}
+NO_HOME = {"HOME": None, "USER": None, "LOGNAME": None}
+
+#: What stands before the program, given its folder, and what its environment has.
 LACKING: dict[str, tuple[Callable[[Path], list[str]], dict[str, str | None]]] = {
-    "a home that cannot be written to": (lambda folder: mounting(f"-t tmpfs -o ro tmpfs {folder}/home"), {}),
-    "no home, a user without a name": (lambda folder: nobody(), {"HOME": None, "USER": None, "LOGNAME": None}),
-    "LANG=C, no UTF-8": (
-        lambda folder: [],
-        {"LANG": "C", "LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"},
-    ),
-    "no fonts": (lambda folder: mounting("-t tmpfs tmpfs /usr/share"), {}),
+    "a home that cannot be written to": (lambda folder: mounting(READ_ONLY_HOME.format(folder=folder)), {}),
+    "no home, a user without a name": (lambda folder: nobody(), NO_HOME),
+    "LANG=C, no UTF-8": (lambda folder: [], NO_UTF8),
+    "no fonts": (lambda folder: mounting(NO_FONTS), {}),
 }
 
 
-@TIMES
+def is_right_without(
+    folder: Path, right: dict[str, Any], before: list[str], variables: dict[str, str | None], times: int
+) -> None:
+    """It starts so many times on a machine that lacks something, and answers right, twice."""
+    usual = {"HOME": str(folder / "home")} | GONE | variables
+    for _ in range(times):
+        with started(folder, program=APP, before=before, variables=usual) as page:
+            is_right(page, right)
+            is_right(page, right)
+
+
+@FIVE_TIMES
 @pytest.mark.parametrize("fault", LACKING)
 def test_it_works_on_a_machine_that_lacks_something(
     tmp_path: Path, right: dict[str, Any], saw: Callable[..., None], times: int, fault: str
 ):
     (tmp_path / "home").mkdir()
     before, variables = LACKING[fault]
-    gone = {"XDG_CONFIG_HOME": None, "XDG_CACHE_HOME": None, "HF_HOME": None, "MPLCONFIGDIR": None}
-    usual = {"HOME": str(tmp_path / "home")} | gone | variables
-    for _ in range(times):
-        with started(tmp_path, program=APP, before=before(tmp_path), variables=usual) as page:
-            is_right(page, right)
-            is_right(page, right)
+    is_right_without(tmp_path, right, before(tmp_path), variables, times)
     saw(fault, "the page, as ever", times)
+
+
+@FIVE_TIMES
+def test_it_works_in_little_memory(tmp_path: Path, right: dict[str, Any], saw: Callable[..., None], times: int):
+    with memory_of(LEAST) as before:
+        is_right_without(tmp_path, right, before, {}, times)
+    saw(f"{LEAST:,} MB of memory", "the page, as ever", times)
+
+
+def test_it_works_without_a_home_to_write_to_fonts_and_utf8_at_once(tmp_path: Path, right: dict[str, Any]):
+    (tmp_path / "home").mkdir()
+    before = mounting(READ_ONLY_HOME.format(folder=tmp_path), NO_FONTS)
+    is_right_without(tmp_path, right, before, NO_UTF8, times=1)
+
+
+def test_it_works_without_a_home_and_a_name_in_little_memory_at_once(tmp_path: Path, right: dict[str, Any]):
+    with memory_of(LEAST) as memory:
+        is_right_without(tmp_path, right, [*memory, *nobody()], NO_HOME, times=1)
 
 
 def fill(path: Path) -> None:
@@ -144,13 +171,3 @@ def test_a_port_that_is_taken_is_a_sentence_and_a_code(tmp_path: Path, saw: Call
         line.partition(": ")[2].replace(port, "7860").replace("metrics-", "") + " (exit code 2)",
         times,
     )
-
-
-@TIMES
-def test_it_works_in_little_memory(tmp_path: Path, right: dict[str, Any], saw: Callable[..., None], times: int):
-    with memory_of(LEAST) as before:
-        for _ in range(times):
-            with started(tmp_path, program=APP, before=before) as page:
-                is_right(page, right)
-                is_right(page, right)
-    saw(f"{LEAST:,} MB of memory", "the page, as ever", times)

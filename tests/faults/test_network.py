@@ -20,6 +20,14 @@ from tests.faults.spaces import without_network
 pytestmark = pytest.mark.slow  # each starts the page, some in a machine of its own kind
 
 
+#: With a network at hand, too, with the hostile tests alone: what is asked of it is written down in either case.
+OFFLINE = pytest.mark.parametrize(
+    "offline",
+    [pytest.param(False, id="online", marks=pytest.mark.hostile), pytest.param(True, id="without a network")],
+    indirect=True,
+)
+
+
 @pytest.fixture
 def offline(request: pytest.FixtureRequest) -> list[str]:
     """What stands before a program: nothing, or a network of its own without a way out."""
@@ -59,7 +67,7 @@ print(refused, base64.b64decode(saved["source"].partition(",")[2])[:15].decode()
     return done.stdout
 
 
-@pytest.mark.parametrize("offline", [False, True], indirect=True, ids=["online", "without a network"])
+@OFFLINE
 def test_the_page_an_analysis_and_a_report_ask_nothing_of_the_network(offline: list[str], tmp_path: Path):
     variables = {"HF_HUB_OFFLINE": None}  # which would forbid what must not be asked in the first place
     program = recorded(tmp_path, "app.py")
@@ -69,7 +77,7 @@ def test_the_page_an_analysis_and_a_report_ask_nothing_of_the_network(offline: l
     assert (tmp_path / "connections").read_text() == ""
 
 
-@pytest.mark.parametrize("offline", [False, True], indirect=True, ids=["online", "without a network"])
+@OFFLINE
 def test_a_batch_asks_nothing_of_the_network(offline: list[str], tmp_path: Path):
     (tmp_path / "in").mkdir()
     (tmp_path / "in" / "a.png").write_bytes(png())

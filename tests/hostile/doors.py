@@ -111,7 +111,7 @@ class Doors:
     def endpoint(self, content: bytes) -> Outcome:
         """Gradio's upload, then the named endpoint, as `gradio_client` calls it."""
         begun, sent = time.monotonic(), self._upload(content)
-        usual = ["What?", ["base"], None, "mean", "", "raw", False, "", "", 32, 1.0, ""]
+        usual = ["What?", ["base"], None, "mean", "", "raw", False, "", "", 32, 1.0, "", "", None]
         done = self._event(self._analyze, [sent, *usual])
         if done["success"]:
             _check_answer(done["output"]["data"][0])

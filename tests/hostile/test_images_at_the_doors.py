@@ -70,6 +70,7 @@ def hand_in(files: Iterable[HostileFile], server: WatchedServer, doors: Doors, *
     return tally
 
 
+@pytest.mark.slow
 def test_sixty_files_of_every_kind_meet_an_answer_or_a_sentence(tmp_path: Path, port: int):
     files = sample(SEED, 60)
     assert len({file.kind for file in files}) == 10

@@ -46,7 +46,7 @@ schema = schemathesis.openapi.from_asgi("/openapi.json", SERVER)
 
 
 OPERATIONS = [result.ok() for result in schema.get_all_operations()]
-SENT = ["prompt", "adapter", "layer", "head", "token", "view", "box", "scale"]
+SENT = ["prompt", "messages", "adapter", "layer", "head", "token", "view", "of_image", "box", "scale"]
 
 
 @pytest.mark.parametrize("operation", OPERATIONS, ids=lambda each: each.path)

@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from inference import Comparison, Request
 from inference.adapters.files import AdapterSource, read_adapter
 from inference.boxes import as_boxes, on_photo, text_of
+from inference.conversation import Conversation
 from inference.errors import AdapterRefusedError, ImageError, InputError, SelectionError, VisualizerError
 from inference.photo import Photo, decode_photo
 from inference.request import MAX_SCALE, digest
@@ -88,7 +89,7 @@ def test_a_request_is_well_formed_or_refused(options: dict[str, Any]):
     except VisualizerError as error:
         said(error)
         return
-    assert request.prompt.strip()
+    assert isinstance(request.prompt, Conversation) or request.prompt.strip()
     assert 0 <= request.scale <= MAX_SCALE
     assert len(set(request.adapters)) == len(request.adapters) > 0
     assert digest(unpack_request(pack_request(request))) == digest(request)
@@ -124,9 +125,9 @@ def test_fields_over_http_are_read_or_refused(model: type[AnalyzeFields], data: 
     assert 0 <= asked.scale <= MAX_SCALE
 
 
-@given(st.lists(anything, min_size=9, max_size=9), st.integers(0, 511))
+@given(st.lists(anything, min_size=10, max_size=10), st.integers(0, 1_023))
 def test_what_the_page_sends_is_read_or_refused(values: list[Any], usual: int):
-    ordinary = [{"path": "x"}, "What?", "", ["find-red"], "base", "adapter", 32, 1, []]
+    ordinary = [{"path": "x"}, "What?", "", ["find-red"], "base", "adapter", 32, 1, [], None]
     sent = [ordinary[index] if usual >> index & 1 else value for index, value in enumerate(values)]
     try:
         PageForm.of(sent).request(PHOTO)

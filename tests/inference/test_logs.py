@@ -33,6 +33,9 @@ def lines(monkeypatch: pytest.MonkeyPatch) -> Iterator[io.StringIO]:
     monkeypatch.setattr(threading, "excepthook", threading.excepthook)
     monkeypatch.setattr(sys, "unraisablehook", sys.unraisablehook)
     monkeypatch.setattr(sys, "stderr", said)
+    for name in ("uvicorn", "uvicorn.error"):  # a server that ran in this process has given them handlers of its own
+        monkeypatch.setattr(logging.getLogger(name), "handlers", [])
+        monkeypatch.setattr(logging.getLogger(name), "propagate", True)
     root.handlers.clear()
     with warnings.catch_warnings():
         set_up(logging.INFO)

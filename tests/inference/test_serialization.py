@@ -18,7 +18,7 @@ from inference.serialization import (
     MAPS,
     pack_comparison,
     pack_request,
-    photo_of,
+    photos_of,
     split_comparison,
     unpack_comparison,
     unpack_request,
@@ -47,7 +47,7 @@ def test_a_request_arrives_as_it_was(options):
     packed = pack_request(request)
     arrived = unpack_request(packed)
     assert digest(arrived) == digest(request)
-    assert np.array_equal(photo_of(packed), request.image.pixels)
+    assert np.array_equal(photos_of(packed)[0], request.image.pixels)
     for name in ("adapters", "answer", "focus", "modules", "answer_from", "system"):
         assert getattr(arrived, name) == getattr(request, name)
 

@@ -21,14 +21,16 @@ def group_shares(recording: Recording, selection: Selection) -> Measure:
             the attention itself.
 
     Returns:
-        `(4,)` float64, in the order of `GROUPS`, each 0–1; they sum to 1.
+        `(4,)` float64 (of several images more), in the order of `Comparison.groups`, each 0–1; they sum to 1.
 
     Raises:
         SelectionError: a layer, head or token that this recording does not have.
     """
     layers, head = check_layers(selection.layer, recording.by_head.shape[0]), selection.head
     check_heads(head, *recording.by_head.shape[:2])
-    rows = recording.group_share[list(token_indices(recording, selection.token))]  # (chosen tokens, layers, heads, 4)
+    rows = recording.group_share[
+        list(token_indices(recording, selection.token))
+    ]  # (chosen tokens, layers, heads, groups)
     if isinstance(head, tuple):
         return np.asarray(np.mean([rows[:, layer, one] for layer, one in head], axis=(0, 1), dtype=np.float64))
     of_heads = rows[:, layers] if isinstance(head, str) else rows[:, layers, [head]]

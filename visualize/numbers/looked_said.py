@@ -67,7 +67,7 @@ def words_of(comparison: Comparison, recording: Recording, frame: Frame | None =
         recording: the variant's.
         frame: what the numbers are fractions of; None is what the prompt's tool description says, see `frame_in`.
     """
-    frame = frame or frame_in((comparison.system, comparison.prompt))
+    frame = frame or frame_in(comparison.words)
     replayed = [token for token in recording.tokens if token.role == "answer"]
     answer, own = "".join(token.text for token in replayed), recording.answer is not None
     pieces: Sequence[str] | None = [token.text for token in replayed]

@@ -48,6 +48,10 @@ const parts = {
     show(make("div", { class: "lav-about" }, ...(value || []).map((line) => make("p", {}, line))));
   },
 
+  read(value) {
+    parts.about(value);
+  },
+
   examples(value) {
     show(make("div", { class: "lav-examples" }, ...value.map((example, index) =>
       make("button", { type: "button", class: "lav-example", onclick: () => trigger("select", { index }) },
@@ -57,9 +61,7 @@ const parts = {
 
   viewer(value) {
     if (!value?.ticket) return;
-    page.looking = Promise.resolve(page.looking).then(() => lookAt(value)).catch((error) => {
-      page.parts.notice.props.value = { kind: "error", sentence: error.message || "This result cannot be shown.", hint: error.hint ?? "Reload the page." };
-    });
+    lookLater(value);
   },
 
   look() {}, // holds what is looked at, for the server
@@ -89,7 +91,8 @@ const viewerModules = () => (page.modules ??= Promise.all([import(`${root()}/vie
 const loadViewer = async () => {
   const [{ createViewer }] = await viewerModules();
   const holder = make("div");
-  show(hints(), holder);
+  page.images = make("div", { class: "lav-images", role: "group", "aria-label": "images of the conversation" });
+  show(hints(), page.images, holder);
   const viewer = createViewer(holder);
   viewer.on((choice) => tell({ choice }));
   page.ask = () => viewer.stale(true, "These pictures belong to the question before: press Analyze for the new one.");
@@ -147,17 +150,36 @@ const sourceOf = (ticket) => {
     stopExplaining: () => page.parts.cards.trigger("stop"),
   };
 };
-const lookAt = async ({ ticket, key, focus, view }) => {
-  const source = sourceOf(ticket);
+const lookAt = async ({ ticket, key, focus, view, image }) => {
+  const same = page.shown === key;
+  const shown = image ?? (same ? page.image : undefined); // of several images, the one that is looked at stays
+  const source = sourceOf(shown === undefined ? ticket : `${ticket}.${shown}`);
   const [viewer, scene] = await Promise.all([page.viewer ?? loadViewer(), source.scene(focus, view)]);
   page.viewer = viewer;
-  if (focus && page.shown === key) viewer.update(scene, { key, source });
-  else viewer.show(scene, source, { key, keep: page.shown !== undefined });
+  const name = scene.images > 1 ? `${key} ${scene.shown}` : key;
+  if (same && scene.shown !== page.image) viewer.choose({ boxes: [] }); // they lie on another image
+  if (focus && same) viewer.update(scene, { key: name, source });
+  else viewer.show(scene, source, { key: name, keep: page.shown !== undefined });
   viewer.stale(false);
   const added = scene.variants.filter((variant) => page.variants && !page.variants.includes(variant));
   if (added.length) viewer.choose({ adapter: added[0] }); // whoever adds an adapter wants to see it
   page.variants = scene.variants;
   page.shown = key;
+  page.image = scene.shown;
+  tell({ image: scene.shown });
+  offerImages(scene, { ticket, key });
+};
+// Which image of a conversation the maps lie on.
+const offerImages = ({ images, shown }, { ticket, key }) => {
+  page.images.hidden = images < 2;
+  page.images.replaceChildren(...Array.from({ length: images < 2 ? 0 : images }, (_, image) =>
+    make("button", { type: "button", class: "lav-image", "aria-pressed": String(image === shown), onclick: () => lookLater({ ticket, key, image }) },
+      make("img", { src: `${root()}/visits/${ticket}.${image}/photo`, alt: "" }), make("span", {}, `image ${image + 1}`))));
+};
+const lookLater = (value) => {
+  page.looking = Promise.resolve(page.looking).then(() => lookAt(value)).catch((error) => {
+    page.parts.notice.props.value = { kind: "error", sentence: error.message || "This result cannot be shown.", hint: error.hint ?? "Reload the page." };
+  });
 };
 
 if (props.part === "viewer") viewerModules().catch(() => delete page.modules); // before the first result needs them

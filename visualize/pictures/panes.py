@@ -176,7 +176,7 @@ def panes(
         next(iter(right), None),
         difference,
         shown.notes[0] + (faded if fade and difference else ()),
-        comparison.prompt,
+        str(comparison.prompt),
         tuple((variant_name(recording), recording.answer) for recording in recordings),
         spoken.lines,
     )

@@ -2,12 +2,13 @@
 
 import io
 from collections.abc import Sequence
+from itertools import cycle, islice
 
 import numpy as np
 from matplotlib.figure import Figure
 from PIL import Image
 
-from inference.records import GROUPS, Comparison
+from inference.records import Comparison
 from visualize.numbers.caption import plain, token_words, variant_name
 from visualize.numbers.group_shares import group_shares
 from visualize.numbers.head_choice import Head, head_words
@@ -18,6 +19,7 @@ from visualize.pictures.typeface import drawable
 
 #: Colour and hatch of each group, from the bottom up; the viewer's are the same (`viewer.css`).
 _LOOKS = (("#2f6f94", ""), ("#e3a637", "//"), ("#c3c8cc", ".."), ("#8a5aa3", "--"))
+_OTHER_IMAGES = (("#6fa8cc", ""), ("#a9cde4", ""))  # by turns
 
 
 def shares_picture(
@@ -50,7 +52,8 @@ def shares_picture(
     for one, recording in zip(axes, recordings, strict=True):
         shares = 100 * np.array([group_shares(recording, Selection(int(layer), token, head)) for layer in layers])
         bottom = np.zeros(len(layers))
-        for group, values, (colour, hatch) in zip(GROUPS, shares.T, _LOOKS, strict=True):
+        looks = [*_LOOKS, *islice(cycle(_OTHER_IMAGES), len(comparison.elsewhere))]
+        for group, values, (colour, hatch) in zip(comparison.groups, shares.T, looks, strict=True):
             one.bar(layers, values, 0.92, bottom, color=colour, hatch=hatch, edgecolor="white", lw=0.4, label=group)
             bottom += values
         one.set(xlim=(-0.5, len(layers) - 0.5), ylim=(0, 100), xlabel="layer")

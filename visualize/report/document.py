@@ -102,8 +102,10 @@ def _around(comparison: Comparison, scene: Mapping[str, Json], findings: list[Js
 def _facts(comparison: Comparison) -> str:
     rows, columns = comparison.grid
     photo = f"photo of {size_words(comparison.image_size)}, {rows} × {columns} cells"
+    if comparison.elsewhere:
+        photo = f"image {comparison.shown + 1} of {len(comparison.images)}: {photo}"
     made = f"LoRA Attention Visualizer {plain(comparison.model.version)}"
-    lines = [f"{photo} · {made}", f"Prompt: “{plain(comparison.prompt, most=2_000)}”"]
+    lines = [f"{photo} · {made}", f"Prompt: “{plain(str(comparison.prompt), most=2_000)}”"]
     if comparison.system:
         lines.append(f"System: “{plain(comparison.system, most=2_000)}”")
     return "".join(f"<p>{escape(line)}</p>" for line in lines)

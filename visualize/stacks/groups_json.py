@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 from inference.measures import Measure
-from inference.records import GROUPS, Comparison
+from inference.records import Comparison
 from visualize.json_values import Json
 from visualize.numbers.caption import variant_name, where
 from visualize.numbers.group_shares import group_shares
@@ -38,7 +38,7 @@ def groups_json(
     which = f"the {heads}" if heads.startswith("mean") else heads
     more = "; a maximum over heads has no shares" if head == "max" else ""
     return {
-        "names": list(GROUPS),
+        "names": list(comparison.groups),
         "labels": [where(selection)[0] for selection in selections],
         "values": {name: [[round(each, 4) for each in row.tolist()] for row in rows] for name, rows in shares.items()},
         "texts": {name: [_texts(row) for row in rows] for name, rows in shares.items()},

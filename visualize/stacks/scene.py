@@ -5,6 +5,7 @@ One scene belongs to one result. Its stacks are asked for by choice, see `stack_
 
 import base64
 from collections.abc import Mapping
+from itertools import groupby, zip_longest
 from typing import get_args
 
 import numpy as np
@@ -19,7 +20,7 @@ from visualize.numbers.change import LargestChange
 from visualize.numbers.head_choice import head_text
 from visualize.numbers.opening import opens_on
 from visualize.numbers.reduce import view_recorded
-from visualize.numbers.tokens import chips
+from visualize.numbers.tokens import chips, label_of
 from visualize.numbers.top_heads import top_heads
 from visualize.numbers.views import VIEWS
 from visualize.pictures.palette import DIVERGING, SEQUENTIAL, colour_table
@@ -64,6 +65,8 @@ def scene_json(
     return {
         "grid": list(comparison.grid),
         "image_size": list(comparison.image_size),
+        "images": len(comparison.images),
+        "shown": comparison.shown,
         "layers": comparison.model.num_layers,
         "heads": comparison.model.num_heads,
         "model": comparison.model.id,
@@ -76,11 +79,12 @@ def scene_json(
         "changed": changes_json(comparison, against, None if against else changes),
         "answers": _answers(comparison, written),
         "said": said_json(comparison),
-        "prompt": comparison.prompt,
+        "prompt": str(comparison.prompt),
+        "before": _before(comparison),
         "warnings": list(warnings(comparison, written, means)),
         "notes": [note for note in comparison.notes if note not in written.notes],
         "legend": legend(comparison),
-        "views": list(VIEWS),
+        "views": [view for view, kind in VIEWS.items() if not (comparison.elsewhere and kind.recorded)],
         "view_kinds": {
             view: {"heads": kind.heads, "recorded": kind.recorded or "", "verb": kind.verb}
             for view, kind in VIEWS.items()
@@ -107,6 +111,18 @@ def _families(names: list[str], families: Mapping[str, tuple[str, int]]) -> dict
 def _tokens(recording: Recording) -> list[Json]:
     row = chips(recording, roles=get_args(Role))
     return [{"index": chip.index, "text": chip.text, "label": chip.label, "role": chip.role} for chip in row]
+
+
+def _before(comparison: Comparison) -> list[Json]:
+    """What the model read before the last image, in runs of one role; where positions are left out, an image stands."""
+    pieces, images = list[tuple[str, str]](), 0
+    for token, following in zip_longest(comparison.before, comparison.before[1:]):
+        pieces.append((token.role, label_of(token.text, token.role)))
+        if following is not None and following.position > token.position + 1:
+            images += 1
+            pieces.append(("image", f"image {images}"))
+    runs = groupby(pieces, key=lambda piece: piece[0])
+    return [{"role": role, "pieces": [text for _, text in run]} for role, run in runs]
 
 
 def _shares(comparison: Comparison) -> dict[str, Json]:

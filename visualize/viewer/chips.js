@@ -96,7 +96,7 @@ export function createChips(acts) {
     if (scene.digits.length) rows.querySelector(".lav-chips:not(.lav-own-words)")?.append(digits);
     const fold = (/** @type {string} */ title, /** @type {string[]} */ ...roles) => of(...roles).length > 0 &&
       make("details", { class: "lav-fold", "data-fold": title, open: open.has(title) }, make("summary", {}, title), rowOf(scene, of(...roles), variants));
-    folds.replaceChildren(.../** @type {Node[]} */ ([fold("words of the question", "prompt"), fold("template and special tokens", "template"), source.replay && editor(scene, open.has("another answer"))].filter(Boolean)));
+    folds.replaceChildren(.../** @type {Node[]} */ ([scene.before.length > 0 && readBefore(scene, open.has("before the image")), fold("words of the question", "prompt"), fold("template and special tokens", "template"), source.replay && editor(scene, open.has("another answer"))].filter(Boolean)));
     write(legend, scene.legend);
     const told = [...scene.warnings, ...scene.notes];
     warnings.replaceChildren(...told.map((warning) => make("li", {}, warning)));
@@ -117,6 +117,16 @@ export function createChips(acts) {
       const act = () => (here ? pin(here.index, false) : acts.replay({ variant }, at));
       return make("button", { type: "button", class: `lav-chip lav-own-chip${at === parts ? " lav-parts" : here ? " lav-same" : ""}`, title, disabled: !here && !canReplay, onclick: act }, make("span", { class: "lav-text" }, at === parts && make("span", { class: "lav-unlike", "aria-hidden": "true" }, "≠ "), words(word)));
     }));
+  }
+
+  /**
+   * What was read before the image, token by token: it cannot see the image, so there is nothing to look at.
+   * @param {Scene} scene @param {boolean} open
+   */
+  function readBefore(scene, open) {
+    const tokens = scene.before.flatMap(({ role, pieces }) => pieces.map((piece) => make("span", { class: `lav-read lav-of-${role}` }, words(piece))));
+    return make("details", { class: "lav-fold", "data-fold": "before the image", open }, make("summary", {}, "read before the image"),
+      make("div", { class: "lav-chips" }, ...tokens));
   }
 
   /** @param {Scene} scene @param {boolean} open */

@@ -214,6 +214,11 @@ interface Scene {
   answers: Answer[];
   said: SaidWords[];
   prompt: string;
+  /** How many images the prompt has, and which of them this is, 0-based. */
+  images: number;
+  shown: number;
+  /** What the model read before the last image, in runs of one role, token by token, an earlier image as one piece. */
+  before: { role: "prompt" | "template" | "image"; pieces: string[] }[];
   warnings: string[];
   notes: string[];
   legend: string;

@@ -104,7 +104,8 @@ export function createShares(choose) {
       const { stack, choice, scene, frame } = next;
       const now = [stack, choice.adapter];
       const same = now.every((part, index) => part === painted[index]);
-      if (charts[0].columns.length !== scene.layers) build(scene.layers, stack.header.groups.names.length);
+      const { columns } = charts[0];
+      if (columns.length !== scene.layers || columns[0].parts.length !== stack.header.groups.names.length) build(scene.layers, stack.header.groups.names.length);
       if (!same) paint(next);
       painted = now;
       if (!same || current !== frame) showLayer(next);

@@ -96,6 +96,7 @@ def test_what_modal_loses_is_told_at_its_index(connect, handles, few, requests):
     assert EXACT in str(found[0])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("app", "at_once"), [(EXACT, 4), (SINGLE, 1)])
 def test_as_many_are_on_their_way_as_the_deployment_has_containers_for(
     connect, handles, few, single, requests, app, at_once
@@ -118,6 +119,7 @@ def test_as_many_are_on_their_way_as_the_deployment_has_containers_for(
     assert taken == [at_once]
 
 
+@pytest.mark.slow
 def test_the_batch_command_goes_through_modal_and_goes_on_where_it_was(connect, local, ask, tmp_path):
     for index in range(3):
         picture(96, 160, seed=index).save(tmp_path / f"{index}.png")

@@ -72,6 +72,7 @@ def test_where_it_cannot_be_opened_the_page_says_why_and_a_reload_tries_again(co
     assert waited[0]["state"] == "ready"
 
 
+@pytest.mark.slow
 def test_a_photo_that_is_handed_in_starts_a_gpu(cloud, page, uploads):
     page.service.backend.wait()
     before = cloud.rpc_calls["FunctionMap"]

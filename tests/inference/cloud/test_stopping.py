@@ -54,6 +54,7 @@ def test_stop_while_no_container_is_there_leaves_nothing_behind(cloud, connect, 
     assert len(cloud.containers("RemoteEngine")) == before
 
 
+@pytest.mark.slow
 def test_a_gpu_that_is_started_beforehand_is_the_one_that_answers(cloud, connect, dense, ask):
     """Handing in a photo and pressing Analyze while it starts costs one container, not two."""
     backend = connect(model=str(dense.parent / "dense0" / ".." / dense.name))  # a pool of its own

@@ -13,6 +13,7 @@ from inference.settings import Limits
 from tests.inference.cloud.conftest import run_modal
 
 
+@pytest.mark.slow
 def test_modal_run_writes_the_overlays_and_prints_the_numbers(cloud, local, ask, tmp_path):
     photo = tmp_path / "scene.png"
     EXAMPLE_SCENES[0].draw().image.save(photo)
@@ -47,6 +48,7 @@ def test_modal_run_says_in_a_line_what_is_wrong(cloud, tmp_path):
     assert "is not an image that can be read" in done.stdout + done.stderr
 
 
+@pytest.mark.slow
 def test_a_variable_that_cannot_be_read_is_said_in_a_line(cloud):
     arguments = ("run", "-m", "inference.remote", "--image", "a.png")
     done = run_modal(cloud, *arguments, MODEL="demo", MODAL_TIMEOUT="abc", fails=True)

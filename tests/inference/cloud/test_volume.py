@@ -21,6 +21,7 @@ def names(backend):
     return [info.name for info in backend.adapters()]
 
 
+@pytest.mark.slow
 def test_an_upload_appears_and_is_used_and_what_is_removed_goes(cloud, connect, ask, tmp_path):
     backend = connect()
     assert "mine" not in names(backend)

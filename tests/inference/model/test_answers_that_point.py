@@ -72,7 +72,7 @@ def test_an_answer_without_digits_is_refused_and_the_engine_goes_on(engine):
 
 
 def test_rows_whose_heads_were_not_kept_cannot_be_averaged_later():
-    recorder = TextRecorder(1, 1, slice(0, 2), 2, 5, torch.zeros(6, dtype=torch.int64), [3])
+    recorder = TextRecorder(1, 1, [slice(0, 2)], 2, 5, torch.zeros(6, dtype=torch.int64), [3])
     for row in (2, 3):
         recorder.record(Layer(), slice(0, 1), row, torch.full((1, 1, row + 1), 1 / (row + 1)))
     recorder.refocus([3, 5])

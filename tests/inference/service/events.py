@@ -44,6 +44,7 @@ def fields(image: Any, **changes: Any) -> list[Any]:
         "max_new_tokens": 32,
         "scale": 1,
         "modules": [],
+        "more_images": None,
     }
     return list((usual | changes).values())
 

@@ -169,7 +169,9 @@ def test_no_secret_is_where_pictures_are_decoded(decoder: Decoder, monkeypatch: 
     monkeypatch.setenv("MODAL_TOKEN_SECRET", "as-secret")
     decoder.warm()
     (process,) = decoder.idle
-    environment = Path(f"/proc/{process.pid}/environ").read_bytes()
+    of_process = Path(f"/proc/{process.pid}/environ")
+    wait_until(lambda: bool(of_process.read_bytes()))  # empty while the kernel still sets the new program up
+    environment = of_process.read_bytes()
     assert b"PYTHONPATH" in environment
     assert b"secret" not in environment
 
