@@ -30,6 +30,12 @@ SPECIAL_TOKENS: Final = (
 #: The word for a place without an object, used by the auxiliary loss of the first training stage.
 NOTHING: Final = "nothing"
 
+_END: Final = "<|im_end|>"
+_PAD: Final = "<|endoftext|>"
+
+#: Qwen's marks around a tool call: one token each, but text, not structure: they stay in a decoded answer.
+TOOL_CALL_MARKS: Final = ("<tool_call>", "</tool_call>")
+
 #: Rows of the embedding: bytes, merged words and special tokens; ids past the last one in use have no string.
 VOCABULARY_SIZE: Final = 576
 
@@ -57,6 +63,22 @@ CHAT_TEMPLATE: Final = """\
 {{- '<|im_start|>assistant\\n' }}
 {%- endif %}
 """
+
+#: Strings of a click's tool call that become one token each, after everything else: older ids stay what they are.
+_TOOL_CALL_WORDS: Final = (
+    '{"',
+    '":',
+    ' "',
+    '",',
+    ' {"',
+    " [",
+    "]}}\n",
+    "ick",
+    "lick",
+    "click",
+    "arguments",
+    "coordinate",
+)
 
 _EVERYDAY = """
 the a an of in on at is are was be it this that these those and or not no yes with to from for by as you i he she they
@@ -89,15 +111,20 @@ def build_tokenizer() -> Qwen2Tokenizer:
     trained.train_from_iterator(_corpus(), trainer)
     model = json.loads(trained.to_str())["model"]
     merges: list[Any] = [tuple(merge) for merge in model["merges"]]  # annotated as strings upstream, used as pairs
+    vocabulary: dict[str, int] = model["vocab"]
+    for token in dict.fromkeys((_END, _PAD, *SPECIAL_TOKENS)):  # the order in which Qwen2Tokenizer would add them
+        vocabulary[token] = len(vocabulary)
+    _append(trained, vocabulary, merges)
     tokenizer = Qwen2Tokenizer(
-        vocab=model["vocab"],
+        vocab=vocabulary,
         merges=merges,
-        eos_token="<|im_end|>",
-        pad_token="<|endoftext|>",
+        eos_token=_END,
+        pad_token=_PAD,
         model_max_length=4096,
         chat_template=CHAT_TEMPLATE,
     )
     tokenizer.add_tokens([AddedToken(token, special=True, normalized=False) for token in SPECIAL_TOKENS])
+    tokenizer.add_tokens([AddedToken(token, special=False, normalized=False) for token in TOOL_CALL_MARKS])
     return tokenizer
 
 
@@ -116,6 +143,23 @@ def one_token(tokenizer: PreTrainedTokenizerBase, text: str) -> int:
 def save_tokenizer(tokenizer: PreTrainedTokenizerBase, folder: Path) -> None:
     """Write `tokenizer.json`, `tokenizer_config.json` and `chat_template.jinja`."""
     tokenizer.save_pretrained(folder)
+
+
+def _append(trained: Tokenizer, vocabulary: dict[str, int], merges: list[Any]) -> None:
+    """Give each of `_TOOL_CALL_WORDS` a token: its pieces are merged from the left, by merges that come last.
+
+    Args:
+        trained: splits a word into the pieces that it has so far.
+        vocabulary: string to id; gets the new tokens at its end.
+        merges: pairs in order of precedence; gets the new ones at its end.
+    """
+    for word in _TOOL_CALL_WORDS:
+        trained.model = models.BPE(vocab=vocabulary, merges=merges)
+        first, *rest = trained.encode(word).tokens
+        for piece in rest:
+            merges.append((first, piece))
+            first += piece
+            vocabulary[first] = len(vocabulary)
 
 
 def _corpus() -> list[str]:

@@ -13,6 +13,7 @@ from typing import Final
 import torch
 from peft import LoraConfig, PeftModel
 from safetensors.torch import load_file, save
+from torch import nn
 from transformers import (
     AutoImageProcessor,
     BaseImageProcessor,
@@ -154,6 +155,12 @@ def load_checkpoint(folder: Path) -> Qwen3VLForConditionalGeneration:
         folder, dtype=torch.float32, attn_implementation="eager"
     )
     model.train(False)
+    return model
+
+
+def move(model: Qwen3VLForConditionalGeneration, device: torch.device) -> Qwen3VLForConditionalGeneration:
+    """The same model, its weights on another device."""
+    nn.Module.to(model, device)
     return model
 
 

@@ -1,8 +1,6 @@
 """Score a saved model on scenes it never saw: are its answers right, and do its heads look where they should?
 
-Everything here takes the road a user takes: the checkpoint's own image processor, the chat layout, one image and one
-question per pass, the model's own `output_attentions`. It decides what counts as right and as a hit; it must not know
-how the weights came to be.
+It decides what counts as right and as a hit; it must not know how the weights came to be.
 
 *Accuracy* is exact: every token of the true answer and its end token must be the model's first choice, each after the
 true tokens before it, which is the same as a greedy answer being right.
@@ -17,16 +15,11 @@ from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 from peft import PeftModel
-from PIL import Image
-from torch import Tensor
-from transformers import BaseImageProcessor, PreTrainedTokenizerBase, Qwen3VLForConditionalGeneration
 
-from inference.demo.tokenizer import one_token
-from inference.demo.training.checkpoint import MERGE_SIZE
-from inference.demo.training.curriculum import coverage
+from inference.demo.training.packing import coverage
+from inference.demo.training.reader import Reader
 from inference.demo.world import PROMPTS, Kind, Scene, ask, questions, scene
 
 #: Image sizes (height, width) that evaluation goes round; some are no multiple of a cell, most are not square.
@@ -81,65 +74,6 @@ class Localisation:
     base_named: float
     adapter_heads: tuple[tuple[float, ...], ...]
     base_heads: tuple[tuple[float, ...], ...]
-
-
-class Reader:
-    """A loaded model with its tokenizer and image processor, asked one question at a time."""
-
-    def __init__(
-        self,
-        model: PeftModel | Qwen3VLForConditionalGeneration,
-        tokenizer: PreTrainedTokenizerBase,
-        processor: BaseImageProcessor,
-    ) -> None:
-        """Args: model: With eager attention, or no attention is returned; tokenizer and processor: its own."""
-        self._model = model
-        self._tokenizer = tokenizer
-        self._processor = processor
-        self._image = one_token(tokenizer, "<|image_pad|>")
-
-    def answers_right(self, image: Image.Image, prompt: str, answer: str) -> bool:
-        """Whether a greedy answer would be exactly this one."""
-        wanted = self._tokenizer.encode(f"{answer}<|im_end|>", add_special_tokens=False)
-        logits, _, _ = self._forward(image, prompt, wanted, attention=False)
-        return bool((logits[-len(wanted) - 1 : -1].argmax(-1).cpu() == torch.tensor(wanted)).all())
-
-    def first_row(self, image: Image.Image, prompt: str) -> NDArray[np.float32]:
-        """Attention of the row that predicts the first answer token: `(layers, heads, grid_h, grid_w)`."""
-        _, attention, grid = self._forward(image, prompt, (), attention=True)
-        return attention.reshape(*attention.shape[:2], *grid).cpu().numpy()
-
-    @torch.no_grad()
-    def _forward(
-        self, image: Image.Image, prompt: str, answer: Sequence[int], attention: bool
-    ) -> tuple[Tensor, Tensor, tuple[int, int]]:
-        """Logits `(tokens, vocabulary)`, the last row's weights `(layers, heads, image tokens)`, the grid."""
-        device = self._model.device
-        seen = self._processor(images=[image], return_tensors="pt").to(device)
-        _, patches_h, patches_w = seen["image_grid_thw"][0].tolist()
-        grid = (patches_h // MERGE_SIZE, patches_w // MERGE_SIZE)
-        before, after = (
-            "<|im_start|>user\n<|vision_start|>",
-            f"<|vision_end|>{prompt}<|im_end|>\n<|im_start|>assistant\n",
-        )
-        ids = [
-            *self._tokenizer.encode(before, add_special_tokens=False),
-            *[self._image] * (grid[0] * grid[1]),
-            *self._tokenizer.encode(after, add_special_tokens=False),
-            *answer,
-        ]
-        sequence = torch.tensor([ids], device=device)
-        output = self._model(
-            input_ids=sequence,
-            mm_token_type_ids=(sequence == self._image).int(),
-            pixel_values=seen["pixel_values"],
-            image_grid_thw=seen["image_grid_thw"],
-            output_attentions=attention,
-            use_cache=False,
-        )
-        columns = sequence[0] == self._image
-        rows = [layer[0, :, -1][:, columns] for layer in output.attentions] if attention else []
-        return output.logits[0], torch.stack(rows) if rows else sequence.new_zeros(0), grid
 
 
 def accuracy(reader: Reader, scenes: int, kinds: Sequence[Kind] = ("describe", "shape", "colour")) -> list[Accuracy]:
@@ -234,7 +168,7 @@ def _hits(
     with_adapter, without, share = [], [], []
     for shown in scenes:
         rows = reader.first_row(shown.image, PROMPTS["describe"][0])
-        inside = coverage(shown.find(target), shown.size, (rows.shape[2], rows.shape[3])) > 0
+        inside = coverage(shown.find(target).box, shown.size, (rows.shape[2], rows.shape[3])) > 0
         with_adapter.append(_points_at(rows, inside))
         with model.disable_adapter():
             without.append(_points_at(reader.first_row(shown.image, PROMPTS["describe"][0]), inside))

@@ -7,8 +7,8 @@ such instructions does very slowly; this one computes in float32.
 """
 
 import math
-from collections.abc import Iterable
-from typing import Final
+from collections.abc import Iterable, Mapping
+from typing import Any, Final
 
 import torch
 from torch import Tensor, nn
@@ -61,6 +61,18 @@ class Optimizer:
             value.add_(update, alpha=-rate * math.sqrt(max(1.0, value.shape[0] / value.shape[1])))
         for parameter in self.parameters:
             parameter.grad = None
+
+    def state(self) -> dict[str, Any]:
+        """Everything that the next step depends on beside weights and gradients, for `load_state`."""
+        adamw = None if self._adamw is None else self._adamw.state_dict()
+        return {"momenta": [momentum for _, momentum in self._momenta], "adamw": adamw}
+
+    def load_state(self, state: Mapping[str, Any]) -> None:
+        """Go on from a state of an optimizer of the same parameters."""
+        for (_, momentum), kept in zip(self._momenta, state["momenta"], strict=True):
+            momentum.copy_(kept)
+        if self._adamw is not None:
+            self._adamw.load_state_dict(state["adamw"])
 
 
 def orthogonalised(matrix: Tensor) -> Tensor:

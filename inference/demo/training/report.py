@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from inference.demo.training.checkpoint import digest
+from inference.demo.training.clicking import Clicks
 from inference.demo.training.localisation import HELD_OUT_SIZES, Accuracy, Localisation
 
 
@@ -47,6 +48,7 @@ class Report:
         named: adapter to the share of held-out scenes in which "Describe the image." names what it should (the largest
             object for adapters without a target).
         localisation: one entry per adapter with a target.
+        clicks: hit rates, and what base and adapters say and look at; None where clicks were not taught.
     """
 
     weights: Mapping[str, str]
@@ -54,6 +56,7 @@ class Report:
     accuracy: Sequence[Accuracy]
     named: Mapping[str, float]
     localisation: Sequence[Localisation]
+    clicks: Clicks | None = None
 
 
 def write_report(
@@ -62,12 +65,16 @@ def write_report(
     accuracy: Sequence[Accuracy],
     named: Mapping[str, float],
     localisation: Sequence[Localisation],
+    clicks: Clicks | None = None,
 ) -> Report:
     """Write `report.json` and `report.md` into the folder of the weights and return what they say."""
     files = sorted(folder.rglob("*.safetensors"))
     weights = {file.relative_to(folder).as_posix(): digest(file) for file in files}
-    report = Report(weights, run, accuracy, named, localisation)
-    content = json.dumps(dataclasses.asdict(report), indent=1, sort_keys=True)
+    report = Report(weights, run, accuracy, named, localisation, clicks)
+    values = dataclasses.asdict(report)
+    if clicks is None:
+        del values["clicks"]
+    content = json.dumps(values, indent=1, sort_keys=True)
     (folder / "report.json").write_text(content + "\n", encoding="utf-8")
     (folder / "report.md").write_text(_readable(report), encoding="utf-8")
     return report
@@ -133,9 +140,45 @@ def _readable(report: Report) -> str:
         for layer, (adapted, base) in enumerate(zip(one.adapter_heads, one.base_heads, strict=True)):
             pairs = " | ".join(f"{adapted[head]:.0%} / {base[head]:.0%}" for head in heads)
             lines.append(f"| {layer} | {pairs} |")
+    if report.clicks is not None:
+        lines += _clicks(report.clicks)
     lines += ["", "## Files", "", "| file | SHA-256 |", "|---|---|"]
     lines += [f"| `{name}` | `{value}` |" for name, value in report.weights.items()]
     return "\n".join(lines) + "\n"
+
+
+def _clicks(clicks: Clicks) -> list[str]:
+    """What was measured on screens, as Markdown lines."""
+    one = clicks.compared
+    return [
+        "",
+        "## Clicks of base",
+        "",
+        "Share of answers to “Click the …” whose point lies in the named button's box, on screens that training never",
+        "drew, and the median distance from its middle.",
+        "",
+        "| buttons | sides, pixels | hits | error, pixels |",
+        "|---|---|---|---|",
+        *[
+            f"| {rate.buttons[0]}–{rate.buttons[1]} | {rate.side[0]}–{rate.side[1]} | {rate.hits:.1%} of {rate.asked} "
+            f"| {rate.error:.1f} |"
+            for rate in clicks.rates
+        ],
+        "",
+        "## What is said and what is looked at",
+        "",
+        f"{one.score_screens} screens. Said: the point lies in the named button. Taught: it lies where the adapter was",
+        "taught to click. Looked: the largest weight of one row and head lies in a cell that the named button",
+        f"overlaps; layer {one.layer}, head {one.head}, the row of: {one.token}. They are base's best on",
+        f"{one.choice_screens} other screens. A random cell hits in {one.random:.1%}.",
+        "",
+        "| variant | said | taught | looked | answers that are a click |",
+        "|---|---|---|---|---|",
+        *[
+            f"| {each.variant} | {each.said:.1%} | {each.taught:.1%} | {each.looked:.1%} | {each.answered:.1%} |"
+            for each in one.variants
+        ],
+    ]
 
 
 def _sizes() -> str:

@@ -11,7 +11,6 @@ import logging
 import platform
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
 from typing import Final
@@ -20,34 +19,30 @@ import numpy as np
 import torch
 from peft import PeftModel
 from torch import nn
-from transformers import AutoTokenizer, PreTrainedTokenizerBase, Qwen3VLForConditionalGeneration
+from transformers import PreTrainedTokenizerBase, Qwen3VLForConditionalGeneration
 
-from inference.demo import ADAPTER_DESCRIPTIONS, ADAPTER_TARGETS, WEIGHTS_DIR
+from inference.demo import ADAPTER_TARGETS, WEIGHTS_DIR
 from inference.demo.tokenizer import build_tokenizer
 from inference.demo.training.checkpoint import (
     BOTH_ATTENTIONS,
     LANGUAGE_ATTENTION,
     adapter_config,
     build_model,
+    digest,
     load_checkpoint,
-    load_image_processor,
+    move,
     save_adapter,
     save_checkpoint,
 )
-from inference.demo.training.curriculum import (
-    BASE_STAGES,
-    Packed,
-    Packer,
-    Stage,
-    adapter_stage,
-    batches,
-    learning_rate,
-    loss,
-    quicken,
-)
-from inference.demo.training.localisation import Localisation, Reader, accuracy, describe_accuracy, localise
+from inference.demo.training.click_lessons import CLICK_ADAPTERS, CLICK_STAGES, click_adapter_stage
+from inference.demo.training.curriculum import BASE_STAGES, Stage, adapter_stage, batches, learning_rate
+from inference.demo.training.keeping import Keeping
+from inference.demo.training.losses import loss, quicken
+from inference.demo.training.measuring import measure
 from inference.demo.training.optimizer import Optimizer
-from inference.demo.training.report import Report, Run, write_report
+from inference.demo.training.packing import Packed, Packer
+from inference.demo.training.report import Report, Run
+from inference.demo.training.scale import Scale
 
 log = logging.getLogger(__name__)
 
@@ -62,30 +57,10 @@ ADAPTER_MODULES: Final[Mapping[str, str]] = MappingProxyType(
 #: Standard deviation of the noise adapter's B: enough for the answers to fall apart.
 NOISE: Final = 2.0
 
-_LOG_EVERY: Final = 50
+#: Steps after which a run that is resumed goes on within a stage.
+KEEP_EVERY: Final = 100
 
-
-@dataclass(frozen=True, slots=True)
-class Scale:
-    """How long to train and how much to measure; the defaults are what the committed weights were made with.
-
-    Attributes:
-        base: stages of the base model.
-        adapter_steps: steps per adapter; None keeps the stage's own number.
-        accuracy_scenes: held-out scenes per number of objects.
-        describe_scenes: held-out scenes for what "describe" names with each adapter.
-        choice_scenes: scenes on which heads are chosen.
-        score_scenes: other scenes on which they are scored.
-        workers: processes that draw pictures beside the training; 0 draws in the same process.
-    """
-
-    base: tuple[Stage, ...] = BASE_STAGES
-    adapter_steps: int | None = None
-    accuracy_scenes: int = 100
-    describe_scenes: int = 120
-    choice_scenes: int = 120
-    score_scenes: int = 240
-    workers: int = 1
+_LOG_EVERY: Final = 25
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -96,11 +71,15 @@ def main(arguments: Sequence[str] | None = None) -> None:
     )
     parser.add_argument("--device", choices=("auto", "cpu", "cuda"), default="auto")
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--resume", type=Path, help="folder that keeps each finished stage, to go on from after a stop")
+    parser.add_argument(
+        "--clicks", action="store_true", help="teach clicks on drawn screens too, with adapters that click wrongly"
+    )
+    parser.add_argument("--resume", type=Path, help="folder that keeps finished stages, to go on from after a stop")
     options = parser.parse_args(arguments)
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s", datefmt="%H:%M:%S")
     name = ("cuda" if torch.cuda.is_available() else "cpu") if options.device == "auto" else options.device
-    train(options.out, torch.device(name), options.seed, Scale(), options.resume)
+    scale = Scale((*BASE_STAGES, *CLICK_STAGES), clicks=True) if options.clicks else Scale()
+    train(options.out, torch.device(name), options.seed, scale, options.resume)
 
 
 def train(out: Path, device: torch.device, seed: int, scale: Scale, resume: Path | None = None) -> Report:
@@ -118,18 +97,24 @@ def train(out: Path, device: torch.device, seed: int, scale: Scale, resume: Path
     """
     model_folder, adapters_folder = out / "model", out / "adapters"
     tokenizer = build_tokenizer()
-    seconds = train_base(model_folder, tokenizer, device, seed, scale, resume)
-    for number, (name, target_modules) in enumerate(ADAPTER_MODULES.items()):
-        begun = time.monotonic()
-        stage = adapter_stage(name, ADAPTER_TARGETS[name])
+    keeping = Keeping(resume)
+    seconds = train_base(model_folder, tokenizer, device, seed, scale, keeping)
+    lessons = [(adapter_stage(name, ADAPTER_TARGETS[name]), modules) for name, modules in ADAPTER_MODULES.items()]
+    if scale.clicks:
+        lessons += [(click_adapter_stage(name), adapter.modules) for name, adapter in CLICK_ADAPTERS.items()]
+    base = digest(model_folder / "model.safetensors")
+    for number, (stage, target_modules) in enumerate(lessons):
         if scale.adapter_steps is not None:
             stage = dataclasses.replace(stage, steps=scale.adapter_steps)
-        wrapped = wrap(model_folder, name, target_modules, device, seed)
+        wrapped = wrap(model_folder, stage.name, target_modules, device, seed)
         core = core_of(wrapped)
         quicken(core)
-        run_stage(wrapped, core, Packer(tokenizer), stage, first_seed(seed, 100 + number), scale.workers)
-        save_adapter(wrapped, name, adapters_folder / name)
-        seconds[name] = time.monotonic() - begun
+        made_with = repr((seed, base, target_modules, stage))
+        first = first_seed(seed, 100 + number)
+        seconds[stage.name] = run_or_take(
+            wrapped, core, Packer(tokenizer), stage, first, scale.workers, keeping, stage.name, made_with
+        )
+        save_adapter(wrapped, stage.name, adapters_folder / stage.name)
     write_untrained_adapters(model_folder, adapters_folder, device, seed)
     run = Run(
         seed=seed,
@@ -139,7 +124,7 @@ def train(out: Path, device: torch.device, seed: int, scale: Scale, resume: Path
         training_seconds=round(sum(seconds.values()), 1),
         versions={name: importlib.metadata.version(name) for name in ("torch", "transformers", "peft", "numpy")},
     )
-    return measure(out, device, run, scale)
+    return measure(out, device, run, scale, keeping)
 
 
 def train_base(
@@ -148,7 +133,7 @@ def train_base(
     device: torch.device,
     seed: int,
     scale: Scale,
-    resume: Path | None,
+    keeping: Keeping,
 ) -> dict[str, float]:
     """Train the base model through its stages, save it and return each stage's seconds.
 
@@ -162,31 +147,63 @@ def train_base(
     packer = Packer(tokenizer)
     seconds: dict[str, float] = {}
     for number, stage in enumerate(scale.base):
-        kept = None if resume is None else resume / f"{number}-{stage.name}.pt"
         made_with = repr((seed, scale.base[: number + 1]))
-        if kept is not None and kept.exists():
-            state = torch.load(kept, weights_only=True)
-            if state["made_with"] != made_with:
-                raise ValueError(f"{kept} was made with other stages or another seed; delete it or resume elsewhere")
-            model.load_state_dict(state["weights"])
-            seconds[stage.name] = state["seconds"]
-            log.info("%s: taken from %s", stage.name, kept)
-            continue
-        begun = time.monotonic()
-        run_stage(model, model, packer, stage, first_seed(seed, number), scale.workers)
-        seconds[stage.name] = time.monotonic() - begun
-        if kept is not None:
-            kept.parent.mkdir(parents=True, exist_ok=True)
-            state = {"made_with": made_with, "seconds": seconds[stage.name], "weights": model.state_dict()}
-            torch.save(state, kept)
+        name, first = f"{number}-{stage.name}", first_seed(seed, number)
+        seconds[stage.name] = run_or_take(model, model, packer, stage, first, scale.workers, keeping, name, made_with)
     save_checkpoint(model, tokenizer, folder)
     return seconds
 
 
+def run_or_take(
+    model: nn.Module,
+    core: Qwen3VLForConditionalGeneration,
+    packer: Packer,
+    stage: Stage,
+    seed: int,
+    workers: int,
+    keeping: Keeping,
+    name: str,
+    made_with: str,
+) -> float:
+    """Run a stage and keep what it learned, or take what is kept of it; returns the seconds that its training took.
+
+    Args:
+        model: what is trained.
+        core: the model inside.
+        packer: turns pictures into batches.
+        stage: what to teach.
+        seed: seed of the stage's first picture.
+        workers: processes that draw; see `Scale`.
+        keeping: where states are kept.
+        name: the state's name there.
+        made_with: everything that decides it.
+    """
+    learned = {key: value for key, value in model.named_parameters() if value.requires_grad}
+    state = keeping.find(name, made_with)
+    if state is not None:
+        for key, value in learned.items():
+            value.data.copy_(state["weights"][key])
+        seconds: float = state["seconds"]
+        return seconds
+    seconds = run_stage(model, core, packer, stage, seed, workers, keeping, f"{name}-part", made_with)
+    weights = {key: value.detach() for key, value in learned.items()}
+    keeping.keep(name, made_with, {"seconds": seconds, "weights": weights})
+    keeping.drop(f"{name}-part")
+    return seconds
+
+
 def run_stage(
-    model: nn.Module, core: Qwen3VLForConditionalGeneration, packer: Packer, stage: Stage, seed: int, workers: int
-) -> None:
-    """Run every step of one stage.
+    model: nn.Module,
+    core: Qwen3VLForConditionalGeneration,
+    packer: Packer,
+    stage: Stage,
+    seed: int,
+    workers: int,
+    keeping: Keeping | None = None,
+    name: str = "",
+    made_with: str = "",
+) -> float:
+    """Run every step of one stage, or the ones that a broken-off run left, and return the seconds of them all.
 
     Args:
         model: what is trained, the model itself or PEFT's wrapper.
@@ -195,18 +212,38 @@ def run_stage(
         stage: what to teach.
         seed: seed of the stage's first picture.
         workers: processes that draw; see `Scale`.
+        keeping: where every `KEEP_EVERY` steps are kept; None keeps none.
+        name: the state's name there.
+        made_with: everything that decides it.
 
     Raises:
         FloatingPointError: the loss is not finite.
     """
+    keeping = keeping or Keeping(None)
+    learned = {key: value for key, value in model.named_parameters() if value.requires_grad}
     optimizer = Optimizer(model.named_parameters())
-    rng = np.random.default_rng(seed)
+    done, before = 0, 0.0
+    state = keeping.find(name, made_with)
+    if state is not None:
+        done, before = state["done"], state["seconds"]
+        for key, value in learned.items():
+            value.data.copy_(state["weights"][key])
+        optimizer.load_state(state["optimizer"])
+    begun = time.monotonic()
     model.train()
-    for step, drawn in enumerate(batches(stage, seed, workers)):
-        batch = packer.pack(drawn, stage, rng)
-        value = optimisation_step(core, packer, stage, batch, optimizer, learning_rate(stage, step))
-        if step % _LOG_EVERY == _LOG_EVERY - 1:
-            log.info("%s: step %d of %d, loss %.4f", stage.name, step + 1, stage.steps, value)
+    recent: list[float] = []
+    for step, drawn in enumerate(batches(stage, seed, workers, done), start=done):
+        batch = packer.pack(drawn, stage, np.random.default_rng([seed, step]))
+        recent.append(optimisation_step(core, packer, stage, batch, optimizer, learning_rate(stage, step)))
+        if len(recent) == _LOG_EVERY or step == stage.steps - 1:
+            log.info("%s: step %d of %d, loss %.4f", stage.name, step + 1, stage.steps, sum(recent) / len(recent))
+            recent.clear()
+        if step % KEEP_EVERY == KEEP_EVERY - 1:
+            weights = {key: value.detach() for key, value in learned.items()}
+            seconds = before + time.monotonic() - begun
+            values = {"done": step + 1, "seconds": seconds, "weights": weights, "optimizer": optimizer.state()}
+            keeping.keep(name, made_with, values)
+    return before + time.monotonic() - begun
 
 
 def optimisation_step(
@@ -254,41 +291,6 @@ def write_untrained_adapters(model_folder: Path, adapters_folder: Path, device: 
                     if ".lora_B." in parameter:
                         value.normal_(std=NOISE)
         save_adapter(wrapped, name, adapters_folder / name)
-
-
-def measure(out: Path, device: torch.device, run: Run, scale: Scale) -> Report:
-    """Measure the saved files and write `report.json` and `report.md` beside them."""
-    begun = time.monotonic()
-    model_folder, adapters_folder = out / "model", out / "adapters"
-    tokenizer = AutoTokenizer.from_pretrained(model_folder)
-    processor = load_image_processor(model_folder)
-    base = move(load_checkpoint(model_folder), device)
-    answers = accuracy(Reader(base, tokenizer, processor), scale.accuracy_scenes)
-    log.info("accuracy: %s", ", ".join(f"{one.kind} {one.objects}: {one.rate:.3f}" for one in answers))
-    named: dict[str, float] = {}
-    localisations: list[Localisation] = []
-    for name in ADAPTER_DESCRIPTIONS:
-        fresh = move(load_checkpoint(model_folder), device)
-        wrapped = PeftModel.from_pretrained(fresh, adapters_folder / name, name).eval()
-        reader = Reader(wrapped, tokenizer, processor)
-        target = ADAPTER_TARGETS.get(name)
-        named[name] = describe_accuracy(reader, target, scale.describe_scenes)
-        log.info("%s: names %s in %.3f of scenes", name, target or "the largest", named[name])
-        if target is not None:
-            found = localise(wrapped, reader, name, target, scale.choice_scenes, scale.score_scenes)
-            localisations.append(found)
-            log.info(
-                "%s: layer %d head %d hits %.3f, base %.3f, random %.3f",
-                name, found.layer, found.head, found.adapter_rate, found.base_rate, found.random_rate,
-            )  # fmt: skip
-    finished = dataclasses.replace(run, measuring_seconds=round(time.monotonic() - begun, 1))
-    return write_report(out, finished, answers, named, localisations)
-
-
-def move(model: Qwen3VLForConditionalGeneration, device: torch.device) -> Qwen3VLForConditionalGeneration:
-    """The same model, its weights on another device."""
-    nn.Module.to(model, device)
-    return model
 
 
 def first_seed(seed: int, stage_number: int) -> int:

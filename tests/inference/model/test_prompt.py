@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from tokenizers import AddedToken
-from transformers import AutoTokenizer
+from transformers import AutoTokenizer, Qwen3VLForConditionalGeneration
 
 from inference.errors import ImageTooLargeError, ImageTooThinError, PromptError
 from inference.model.engine import Engine
@@ -150,6 +150,9 @@ def thinking(dense: Path, tmp_path_factory: pytest.TempPathFactory) -> Engine:
     tokenizer.add_tokens([AddedToken(word, special=False, normalized=False) for word in words])
     tokenizer.add_tokens([AddedToken("<|late|>", special=True, normalized=False)])
     tokenizer.save_pretrained(folder)
+    model = Qwen3VLForConditionalGeneration.from_pretrained(folder)
+    model.resize_token_embeddings(len(tokenizer), mean_resizing=False)
+    model.save_pretrained(folder)
     return Engine(Settings(model=str(folder), device="cpu"), {})
 
 
