@@ -22,9 +22,7 @@ from xdist.scheduler import LoadScopeScheduling
 
 from inference import Request
 
-LEFT_OUT = (
-    "left out: tests marked slow, which prove the scaffolding and the training; all: pytest -m 'slow or not slow'"
-)
+LEFT_OUT = "left out: tests marked slow (browser, cloud, second kinds, scaffolding); all: pytest -m 'slow or not slow'"
 
 #: Folders whose tests start processes, share them and wait for them: all on one worker, which begins with them.
 #: The others compute meanwhile.
