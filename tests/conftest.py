@@ -37,6 +37,7 @@ class FolderScheduling(LoadScopeScheduling):
         return "processes" if module.startswith(tuple(f"{folder}/" for folder in TOGETHER)) else module
 
 
+@pytest.hookimpl(optionalhook=True)
 def pytest_xdist_make_scheduler(config: pytest.Config, log: object) -> LoadScopeScheduling:
     """In place of the one that `--dist` names; the work begins in the order of the items."""
     config.option.loadscopereorder = False
