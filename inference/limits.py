@@ -1,8 +1,10 @@
 """How much of a well-formed request an operator allows: the one check of every door, before any work is queued."""
 
+from collections.abc import Sequence
+
 from inference.conversation import Conversation
-from inference.errors import InputError, PromptError
-from inference.photo import check_size
+from inference.errors import ImageTooLargeError, InputError, PromptError
+from inference.photo import Photo, check_size
 from inference.request import Request
 from inference.settings import Limits
 
@@ -24,6 +26,7 @@ def check_limits(request: Request, limits: Limits) -> None:
         )
     for photo in request.images:
         check_size(photo.size, limits)
+    check_pixels(request.images, limits)
     answer = request.answer if isinstance(request.answer, str) else ""
     longest = limits.max_prompt_characters
     words = request.prompt if isinstance(request.prompt, str) else ""
@@ -59,6 +62,19 @@ def _check_conversation(conversation: Conversation, limits: Limits) -> None:
     ):
         if length > most:
             raise PromptError(f"{what} has {length:,} characters; the limit is {most:,}.", "Leave out earlier turns.")
+
+
+def check_pixels(photos: Sequence[Photo], limits: Limits) -> None:
+    """Pass images that have no more pixels together than one may have: all are held decoded while they wait.
+
+    Raises:
+        ImageTooLargeError: they have more.
+    """
+    pixels = sum(photo.size[0] * photo.size[1] for photo in photos)
+    if pixels > limits.max_pixels:
+        raise ImageTooLargeError(
+            f"The images have {pixels:,} pixels together; the limit is {limits.max_pixels:,}.", "Send smaller ones."
+        )
 
 
 def check_count(images: int, limits: Limits) -> None:

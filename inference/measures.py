@@ -194,8 +194,12 @@ def _places(size: int, part: int) -> Measure:
     return ((start >= 0) & (start <= size - part)).astype(np.float64)
 
 
+#: So much of a cell's area at least is in a box that touches it: edges are written with ten digits.
+_TOUCHED = 1e-6
+
+
 def _touched(boxes: Boxes, image_size: tuple[int, int], maps: Measure) -> NDArray[np.bool_]:
-    return np.asarray(cell_coverage(boxes, image_size, (maps.shape[-2], maps.shape[-1])) > 0)
+    return np.asarray(cell_coverage(boxes, image_size, (maps.shape[-2], maps.shape[-1])) > _TOUCHED)
 
 
 def _weighted(maps: Measure, weights: Measure) -> Measure:

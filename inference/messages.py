@@ -123,18 +123,27 @@ def read_prompt(value: object) -> str | Conversation:
 
 
 def image_names(value: object) -> tuple[str, ...]:
-    """What the images in messages are called, in order, where all of them have a name; else `()`.
+    """What the images in messages are called, in order; `()` where those that stand in the turns have no names.
 
     Args:
         value: messages as `read_messages` takes them, as values.
+
+    Raises:
+        PromptError: images are listed beside the turns, and one of them has no name.
     """
     whole = value if isinstance(value, Mapping) else {"messages": value}
-    listed = whole.get("images", whole.get("image"))
-    rows = whole.get("messages")
-    if listed is None and isinstance(rows, list):
-        listed = [_name(part) for row in rows for part in _parts(row) if _is_image(part)]
-    names = [listed] if isinstance(listed, str) else listed if isinstance(listed, list) else []
-    return tuple(names) if all(isinstance(name, str) for name in names) else ()
+    listed, rows = whole.get("images") or whole.get("image"), whole.get("messages")
+    if not listed:
+        parts = [part for row in rows for part in _parts(row)] if isinstance(rows, list) else []
+        names = [_name(part) for part in parts if _is_image(part)]
+        return tuple(str(name) for name in names) if all(isinstance(name, str) for name in names) else ()
+    names = [
+        _name(each) if isinstance(each, Mapping) else each
+        for each in (listed if isinstance(listed, list) else [listed])
+    ]
+    if not all(isinstance(name, str) for name in names):
+        raise PromptError(f"The images must be file names; got {shortened(listed)}.", 'Write "images": ["a.png"].')
+    return tuple(map(str, names))
 
 
 def _name(part: Mapping[str, object]) -> object:
@@ -180,6 +189,8 @@ def _turn(row: object, place: str, *, strip: bool) -> Turn:
 
 def _content(content: object, place: str, *, strip: bool) -> Iterator[str | None]:
     if isinstance(content, str):
+        if len(content) > MOST_JSON or content.count("<image>") > MOST_PARTS:
+            raise PromptError(f"{place} of the messages is too long, or has too many images.", "Shorten it.")
         for piece in _MARK.split(_text(content, place)):
             text = piece.strip() if strip else piece
             if piece == "<image>":

@@ -9,6 +9,7 @@ import torch
 from tokenizers import AddedToken
 from transformers import (
     AutoTokenizer,
+    PreTrainedTokenizerBase,
     Qwen3VLConfig,
     Qwen3VLForConditionalGeneration,
     Qwen3VLMoeConfig,
@@ -114,5 +115,13 @@ def knowing_tools(checkpoint: Path, folder: Path) -> Path:
     tokenizer = AutoTokenizer.from_pretrained(folder)
     tokenizer.add_tokens([AddedToken(word, special=False, normalized=False) for word in ADDED])
     tokenizer.chat_template = WITH_TOOLS
-    tokenizer.save_pretrained(folder)
+    save_with_room(folder, tokenizer)
     return folder
+
+
+def save_with_room(folder: Path, tokenizer: PreTrainedTokenizerBase) -> None:
+    """Save a tokenizer with tokens added into a dense checkpoint, which gets embeddings for them."""
+    tokenizer.save_pretrained(folder)
+    model = Qwen3VLForConditionalGeneration.from_pretrained(folder)
+    model.resize_token_embeddings(len(tokenizer), mean_resizing=False)
+    model.save_pretrained(folder)

@@ -22,22 +22,22 @@ from xdist.scheduler import LoadScopeScheduling
 
 from inference import Request
 
-LEFT_OUT = (
-    "left out: tests marked slow, which prove the scaffolding and the training; all: pytest -m 'slow or not slow'"
-)
+LEFT_OUT = "left out: tests marked slow (browser, cloud, second kinds, scaffolding); all: pytest -m 'slow or not slow'"
 
-#: Folders whose tests share processes that take long to start: each on one worker, and the first to begin.
+#: Folders whose tests start processes, share them and wait for them: all on one worker, which begins with them.
+#: The others compute meanwhile.
 TOGETHER = ("tests/faults", "tests/browser", "tests/inference/cloud")
 
 
 class FolderScheduling(LoadScopeScheduling):
-    """Hands a worker a module at a time, or one of the folders above whole."""
+    """Hands a worker a module at a time, or all of the folders above."""
 
     def _split_scope(self, nodeid: str) -> str:
         module = nodeid.partition("::")[0]
-        return next((folder for folder in TOGETHER if module.startswith(f"{folder}/")), module)
+        return "processes" if module.startswith(tuple(f"{folder}/" for folder in TOGETHER)) else module
 
 
+@pytest.hookimpl(optionalhook=True)
 def pytest_xdist_make_scheduler(config: pytest.Config, log: object) -> LoadScopeScheduling:
     """In place of the one that `--dist` names; the work begins in the order of the items."""
     config.option.loadscopereorder = False

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import IO, Any
 
 from tests import ROOT
-from tests.faults import Mutant, faulty, function_of, functions
+from tests.mutations import Mutant, faulty, function_of, functions
 
 SECONDS = 400  # a mutant that computes longer hangs, and counts as noticed
 TESTS = ROOT / "tests" / "visualize"

@@ -5,8 +5,8 @@ Of `visualize/`, of the measures, and of the part of the service that picks what
     python -m tests.mutants --count 300 --seed 1            # prints one line per mutant, survivors again at the end
     python -m tests.mutants --only visualize/numbers/scale.py --all
 
-1. Every file's syntax tree is searched for places where a small fault can be made (`tests/faults.py`, which also says
-   where none is).
+1. Every file's syntax tree is searched for places where a small fault can be made (`tests/mutations.py`, which says
+   where none is, too).
 2. `--count` of them are drawn with a printed seed.
 3. A process collects the tests, and runs them once without a fault, watched for which of them calls which function.
 4. For each mutant, it forks; the child puts the function's faulty code in its place and runs the tests that call it,
@@ -25,8 +25,8 @@ import sys
 from pathlib import Path
 
 from tests import ROOT
-from tests.faults import Mutant, places
 from tests.meet_mutants import MEASURES, SERVICE, outcomes
+from tests.mutations import Mutant, places
 
 
 def main() -> int:

@@ -220,3 +220,10 @@ def test_drawing_knows_only_records_and_errors(path: str):
         for name in names:
             assert name.split(".")[0] not in HEAVY | {"app"}
             assert not name.startswith("inference.") or name in BENEATH_DRAWING, name
+
+
+def test_no_module_is_hidden_by_a_package_of_its_name():
+    """Python imports the package: commands that meant the module fail, and nobody else."""
+    files = [path for room in ("inference", "visualize", "tests") for path in (ROOT / room).rglob("*.py")]
+    assert len(files) > 300
+    assert [path for path in files if (path.with_suffix("") / "__init__.py").exists()] == []

@@ -19,7 +19,7 @@ from inference.batch.over_set import SetScores, sentence, set_scores
 from inference.batch.pages import INDEX, pages_of, write_index
 from inference.batch.progress import ProgressBar
 from inference.batch.run import Batch
-from inference.batch.set_files import TABLE, set_section, write_set
+from inference.batch.set_files import TABLE, forget_set, set_section, write_set
 from inference.batch.variants import engine_digest, named_variants, variants_of_folder
 from inference.command_line import check_settings, settings_from, settings_parser
 from inference.errors import InputError, VisualizerError
@@ -182,6 +182,8 @@ def _go(
     scores = set_scores(batch.rows(), adapters)
     if scores:
         write_set(answers.folder, scores)
+    else:
+        forget_set(answers.folder)
     if report and not stopped and not _make_pages(batch, answers.folder, scores, say):
         stopped, code = "Stopped.", 130
     if scores:
@@ -191,7 +193,8 @@ def _go(
 
 def _say_set(scores: SetScores, table: Path, say: _Speaker) -> None:
     """What the whole set says of each variant, and of each training run."""
-    say(f"Over {_many(scores.scores[0].items, 'answer')} with a target: {table}")
+    missing = f" ({scores.missing:,} more could not be measured)" if scores.missing else ""
+    say(f"Over {_many(scores.scores[0].items, 'answer')} with a target{missing}: {table}")
     for score in scores.scores:
         rates = ", ".join(
             f"{what} {100 * mean.mean:.0f} %" for what, mean in score.means.items() if mean.mean == mean.mean

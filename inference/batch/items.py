@@ -216,10 +216,9 @@ def _conversation(given: dict[str, Any], place: str) -> Conversation | None:
     if given.get("prompt") is not None:
         raise InputError(f"{place}: there are a prompt and a conversation.", "Leave one of them out.")
     try:
-        talk = read_messages(given)
+        talk, names = read_messages(given), image_names(given)
     except PromptError as error:
         raise InputError(f"{place}: {error.message}", error.hint) from error
-    names = image_names(given)
     if len(names) != talk.images and (names or talk.images > 1):
         raise InputError(
             f"{place}: {len(names)} images are named; the conversation has places for {talk.images}.",

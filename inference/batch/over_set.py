@@ -2,18 +2,23 @@
 
 One number per item and variant, then their mean over the set:
 
-- *said*: the share of the places in the variant's words that lie in the target; 0 where it says none.
+- *said*: the share of the places in the variant's own words that lie in the target; 0 where it says none; not known
+  where an answer was given to it.
 - *looked*: whether one head's largest weight lies in the target. The head is base's best (the first variant's, without
   base): the one that is right most often on one half of the images, scored on the other half, so that no head is judged
   by what it was chosen by. All variants are judged by the same heads.
 - *share*: the share of the focus rows' attention that is in the target, mean of all heads.
 
 An interval is the percentile bootstrap over images (Efron 1979): answers about the same image are no two witnesses.
-The change against base is paired, item by item. It knows rows of the summary alone: no file, no picture.
+The change against base is paired, item by item. Answers with a target that could not be measured, such as those without
+a digit where digits are asked for, are counted, and nothing is concluded over a set that lacks them.
+
+It knows rows of the summary alone: no file, no picture.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from itertools import groupby
 from typing import Literal
 
@@ -25,8 +30,9 @@ from inference.records import AdapterInfo
 
 Measured = Literal["said", "looked", "share"]
 MEASURED: tuple[Measured, ...] = ("said", "looked", "share")
+_HANDS_AND_EYES: tuple[Measured, ...] = ("said", "looked")
 #: So many images at least have an interval, and so many resamples make it.
-LEAST_IMAGES, RESAMPLES = 4, 4_000
+LEAST_IMAGES, RESAMPLES = 4, 2_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,8 +52,9 @@ class SetScore:
         variant: `base` or the adapter's name.
         family, step: its training run and step; "" and None where it is no checkpoint.
         items, images: how many answers have a target, and about how many images.
-        answered: share of them in which it says any place.
-        means: of each measure its mean over the items, 0–1; `looked` is nan with a single image.
+        answered: share of them in which it says any place; nan where all answers were given.
+        means: of each measure its mean over the items where it is known, 0–1, else nan: `said` of given answers,
+            `looked` with a single image.
         changes: the same minus base's, −1–1; empty for base, and without base.
     """
 
@@ -70,12 +77,14 @@ class SetScores:
         heads: (layer, head) chosen on either half of the images; empty with a single image.
         chosen_by: the variant whose heads they are.
         focus: at which tokens the answers were measured, see `inference.batch.focus`.
+        missing: how many answers with a target could not be measured.
     """
 
     scores: tuple[SetScore, ...]
     heads: tuple[tuple[int, int], ...]
     chosen_by: str
     focus: str
+    missing: int = 0
 
     def family(self, name: str) -> tuple[SetScore, ...]:
         """The checkpoints of one training run, in step order."""
@@ -98,14 +107,15 @@ def set_scores(rows: Iterable[Row], adapters: Sequence[AdapterInfo]) -> SetScore
     Returns:
         None where no answer has a target.
     """
-    items = [
+    with_target = [
         {str(row["adapter"]): row for row in of_item}
-        for _, of_item in groupby((row for row in rows if row.get("hits")), key=lambda row: row["item"])
+        for _, of_item in groupby((row for row in rows if row.get("target_image")), key=lambda row: row["item"])
     ]
+    items = [item for item in with_target if all(row.get("hits") for row in item.values())]
     if not items:
         return None
     variants, known = list(items[0]), {info.name: info for info in adapters}
-    images = _numbered([str(next(iter(item.values()))["image"]) for item in items])
+    images = _numbered([str(next(iter(item.values()))["target_image"]) for item in items])
     chooser = "base" if "base" in variants else variants[0]
     hits = {name: np.stack([hits_of(str(item[name]["hits"])) for item in items]) for name in variants}
     heads = _chosen(hits[chooser], images)
@@ -123,29 +133,41 @@ def set_scores(rows: Iterable[Row], adapters: Sequence[AdapterInfo]) -> SetScore
                 step=info.step if info else None,
                 items=len(items),
                 images=int(images.max()) + 1,
-                answered=float(np.mean([item[name]["said_in_box"] is not None for item in items])),
+                answered=_answered([item[name] for item in items]),
                 means={what: interval(values[name][what], images) for what in MEASURED},
                 changes=changes,
             )
         )
     focus = str(next(iter(items[0].values())).get("focus", ""))
-    return SetScores(tuple(scores), heads, chooser, focus)
+    return SetScores(tuple(scores), heads, chooser, focus, len(with_target) - len(items))
 
 
 def interval(values: NDArray[np.float64], images: NDArray[np.intp]) -> Interval:
-    """The mean of values, one per item, and its interval over images.
+    """The mean of values, one per item, and its interval over images; those that are nan do not count.
 
     Args:
         values: `(items,)`.
-        images: `(items,)`, which image each is about, 0 … N − 1.
+        images: `(items,)`, which image each is about.
     """
-    mean, count = float(values.mean()), int(images.max()) + 1
-    if count < LEAST_IMAGES or np.isnan(mean):
-        return Interval(mean, np.nan, np.nan)
-    drawn = np.random.default_rng(0).multinomial(count, [1 / count] * count, size=RESAMPLES)  # (resamples, images)
-    sums, sizes = np.bincount(images, values, count), np.bincount(images, minlength=count)
-    low, high = np.percentile((drawn @ sums) / (drawn @ sizes), [2.5, 97.5])
-    return Interval(mean, float(low), float(high))
+    known = ~np.isnan(values)
+    if not known.any():
+        return Interval(np.nan, np.nan, np.nan)
+    values, images = values[known], np.unique(images[known], return_inverse=True)[1]
+    count = int(images.max()) + 1
+    if count < LEAST_IMAGES:
+        return Interval(float(values.mean()), np.nan, np.nan)
+    drawn, sums, sizes = _drawn(count), np.bincount(images, values, count), np.bincount(images, minlength=count)
+    low, high = np.percentile((drawn @ sums.astype(np.float32)) / (drawn @ sizes.astype(np.float32)), [2.5, 97.5])
+    return Interval(float(values.mean()), float(low), float(high))
+
+
+@lru_cache(maxsize=1)
+def _drawn(count: int) -> NDArray[np.float32]:
+    """How often each of so many images is in each resample, `(RESAMPLES, count)`; the same for every measure."""
+    dice, drawn = np.random.default_rng(0), np.empty((RESAMPLES, count), np.float32)
+    for row in drawn:
+        row[:] = np.bincount(dice.integers(count, size=count), minlength=count)
+    return drawn
 
 
 def sentence(scores: SetScores, family: str) -> str:
@@ -156,18 +178,28 @@ def sentence(scores: SetScores, family: str) -> str:
     run = scores.family(family)
     if not all(each.changes for each in run):
         return f"{family}: without base among those asked there is nothing that a checkpoint could fall below."
-    said, looked = (next((each for each in run if each.changes[what].high < 0), None) for what in ("said", "looked"))
-    steps = ", ".join(f"{each.step:,}" for each in run)
-    parts = [_fall(said, "said"), _fall(looked, "looked")]
-    if said is None and looked is None:
+    if scores.missing:
+        return (
+            f"{family}: {scores.missing:,} of {scores.missing + run[0].items:,} answers with a target could not be "
+            "measured, so nothing is concluded; with --focus first every answer can."
+        )
+    known = [what for what in _HANDS_AND_EYES if not np.isnan(run[0].means[what].mean)]
+    if any(np.isnan(each.changes[what].high) for each in run for what in known):
+        return f"{family}: {run[0].images} images are too few for an interval, at least {LEAST_IMAGES} are needed."
+    first = {what: next((each for each in run if each.changes[what].high < 0), None) for what in known}
+    parts = "; ".join(_fall(score, what) for what, score in first.items())
+    fallen = {what: score.step or 0 for what, score in first.items() if score is not None}
+    if len(known) < len(_HANDS_AND_EYES):
+        order = "only one of the two was measured"
+    elif not fallen:
         order = "neither hands nor eyes"
-    elif said is None or looked is None:
-        order = "the hands, not the eyes" if looked is None else "the eyes, not the hands"
-    elif said.step == looked.step:
+    elif len(fallen) < len(known):
+        order = "the hands, not the eyes" if "said" in fallen else "the eyes, not the hands"
+    elif fallen["said"] == fallen["looked"]:
         order = "hands and eyes at the same checkpoint"
     else:
-        order = "the hands first" if (said.step or 0) < (looked.step or 0) else "the eyes first"
-    return f"{family}, checkpoints {steps}: {'; '.join(parts)}: {order}."
+        order = "the hands first" if fallen["said"] < fallen["looked"] else "the eyes first"
+    return f"{family}, checkpoints {', '.join(f'{each.step:,}' for each in run)}: {parts}: {order}."
 
 
 def _fall(score: SetScore | None, what: Measured) -> str:
@@ -199,6 +231,12 @@ def _chosen(hits: NDArray[np.bool_], images: NDArray[np.intp]) -> tuple[tuple[in
     return tuple(heads)
 
 
+def _answered(rows: Sequence[Row]) -> float:
+    """Share of the answers of its own in which a variant says any place."""
+    own = [row["said_in_box"] is not None for row in rows if row["answer"] is not None]
+    return float(np.mean(own)) if own else np.nan
+
+
 def _values(
     rows: Sequence[Row], hits: NDArray[np.bool_], heads: Sequence[tuple[int, int]], images: NDArray[np.intp]
 ) -> dict[Measured, NDArray[np.float64]]:
@@ -207,7 +245,7 @@ def _values(
     for half, (layer, head) in enumerate(heads):
         looked[images % 2 == half] = hits[images % 2 == half, layer, head]
     return {
-        "said": np.array([float(row["said_in_box"] or 0) for row in rows]),
+        "said": np.array([np.nan if row["answer"] is None else float(row["said_in_box"] or 0) for row in rows]),
         "looked": looked,
         "share": np.array([float(row["box_share"] or 0) for row in rows]),
     }

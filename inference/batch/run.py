@@ -152,6 +152,8 @@ class Batch:
             line, name = self._lines[item.line], self._names.get(index, "")
             about: dict[str, Cell] = {"item": index + 1, "id": line.label}
             about |= {"image": shown(item.image), "prompt": str(line.prompt), "focus": self._focus.given}
+            if line.target:  # which lies on the last of several images
+                about["target_image"] = shown((item.image, *line.more_images)[-1])
             if self._answers.known(name) and index not in self.failed:
                 for measures in self._answers.measures(name, line.target):
                     yield {**about, **measures, "file": name}

@@ -35,6 +35,14 @@ def write_set(folder: Path, scores: SetScores) -> None:
     if scores.families:
         with whole_file(folder / PICTURE) as part:
             _draw(scores, part)
+    else:
+        (folder / PICTURE).unlink(missing_ok=True)
+
+
+def forget_set(folder: Path) -> None:
+    """Delete what an earlier run with targets left: it is not this one's."""
+    for name in (TABLE, PICTURE):
+        (folder / name).unlink(missing_ok=True)
 
 
 def set_section(folder: Path, scores: SetScores) -> str:
@@ -47,13 +55,15 @@ def set_section(folder: Path, scores: SetScores) -> str:
         f"<tr><td>{_text(score.variant)}</td>"
         + "".join(f"<td>{_percent(score.means[what])}</td>" for what in MEASURED)
         + "".join(f"<td>{_percent(score.changes.get(what), sign='+')}</td>" for what in ("said", "looked"))
-        + f"<td>{100 * score.answered:.0f} %</td></tr>\n"
+        + f"<td>{'–' if score.answered != score.answered else f'{100 * score.answered:.0f} %'}</td></tr>\n"
         for score in scores.scores
     )
     first = scores.scores[0]
+    missing = f"; {scores.missing:,} more could not be measured" if scores.missing else ""
     heads = " and ".join(f"layer {layer}, head {head}" for layer, head in dict.fromkeys(scores.heads)) or "no head"
     return (
-        f"<h2>Over {first.items:,} answers with a target, of {first.images:,} images</h2>\n{sentences}{picture}"
+        f"<h2>Over {first.items:,} answers with a target, of {first.images:,} images{missing}</h2>\n"
+        f"{sentences}{picture}"
         f"<p>Best head: {escape(heads)}, chosen on the other half of the images by {_text(scores.chosen_by)}; at the "
         f"tokens: {_text(scores.focus)}. In brackets: 95 %, bootstrap over images.</p>\n"
         "<table>\n<thead><tr><th>variant</th>"
@@ -65,7 +75,13 @@ def set_section(folder: Path, scores: SetScores) -> str:
 
 def _row(score: SetScore, scores: SetScores) -> Mapping[str, Cell]:
     row: dict[str, Cell] = {"adapter": score.variant, "family": score.family, "step": score.step}
-    row |= {"items": score.items, "images": score.images, "focus": scores.focus, "answered": _figure(score.answered)}
+    row |= {
+        "items": score.items,
+        "images": score.images,
+        "focus": scores.focus,
+        "missing": scores.missing,
+        "answered": _figure(score.answered),
+    }
     for name, found in (("", score.means), ("_change", score.changes)):
         for what in MEASURED:
             each = found.get(what)

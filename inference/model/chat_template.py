@@ -4,8 +4,9 @@ The template runs twice: over the words as they are, which is what the model rea
 replaced by as many private characters of its own, which says where that text stands. Both must agree everywhere else. A
 template may cut the spaces around a text, and drop what an assistant thought earlier; it may not change words.
 
-So no word of a person can be mistaken for the template's, whatever it holds: a special token across a person's
-characters is no token, see `Rendered.parts`.
+So no special token of a person can be mistaken for the template's, whatever a text holds: across a person's characters
+it is no token, see `Rendered.parts`. An added token that is none of these, such as `<think>`, counts as the template's
+wherever it stands.
 """
 
 import json

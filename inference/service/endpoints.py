@@ -10,7 +10,7 @@ import gradio as gr
 
 from inference.errors import VisualizerError
 from inference.explanations import Explanation
-from inference.limits import check_count
+from inference.limits import check_count, check_pixels
 from inference.photo import Photo
 from inference.questions import Question
 from inference.request import NEW_TOKENS, Request
@@ -253,7 +253,11 @@ def _decoded(
     service: AnalysisService, fields: AnalyzeFields, address: str, stop: threading.Event | None
 ) -> list[Photo]:
     check_count(len(fields.image), service.settings.limits)
-    return [service.decode(content, address, stop) for content in fields.image]
+    photos: list[Photo] = []
+    for content in fields.image:
+        photos.append(service.decode(content, address, stop))
+        check_pixels(photos, service.settings.limits)  # before the next is decoded
+    return photos
 
 
 def _gradio_error(error: VisualizerError) -> gr.Error:

@@ -13,8 +13,9 @@ import gradio as gr
 
 from inference.conversation import Conversation
 from inference.errors import CancelledError, SelectionError, VisualizerError
-from inference.limits import check_count
+from inference.limits import check_count, check_pixels
 from inference.messages import as_prompt
+from inference.photo import Photo
 from inference.records import AdapterInfo
 from inference.request import Request, digest
 from inference.service.analysis import AnalysisService
@@ -228,8 +229,11 @@ class Handlers:
     def _read(self, session: Session, sent: Sequence[object], address: str) -> Request:
         form = PageForm.of(sent)
         check_count(1 + len(form.more_images), self.service.settings.limits)
-        images = (form.image, *form.more_images)
-        return form.request(*(self.service.photo(session, uploaded(image), address) for image in images))
+        photos: list[Photo] = []
+        for image in (form.image, *form.more_images):
+            photos.append(self.service.photo(session, uploaded(image), address))
+            check_pixels(photos, self.service.settings.limits)  # before the next is decoded
+        return form.request(*photos)
 
     def _answer(self, session: Session, asked: Request, address: str) -> Iterator[View]:
         """Answer a request, and say what happens meanwhile."""

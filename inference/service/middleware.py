@@ -79,7 +79,7 @@ class RouteGuard:
 
     def _too_large(self) -> BodyTooLargeError:
         return BodyTooLargeError(
-            f"The request is larger than an image of {self._max_upload_bytes:,} bytes needs; that is the limit.",
+            f"The request is larger than images of {self._max_upload_bytes:,} bytes in all need; that is the limit.",
             "Send a smaller image, for example as JPEG.",
         )
 

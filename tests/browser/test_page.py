@@ -4,7 +4,7 @@ import re
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import expect
+from playwright.sync_api import Page, expect
 
 from tests.browser.conftest import Watched
 from tests.browser.steps import (
@@ -163,10 +163,19 @@ def test_a_new_result_keeps_layer_and_head(visit: Watched, tmp_path: Path) -> No
     expect(caption(page)).to_contain_text("layer 4 · head")
 
 
+def _wait_for_neighbours(page: Page) -> None:
+    """Until nothing is fetched ahead any more, on a slow machine, too."""
+    fetched, now = -1, 0
+    while now != fetched:
+        page.wait_for_timeout(1_500)
+        script = "performance.getEntriesByType('resource').filter(({ name }) => name.includes('/visits/')).length"
+        fetched, now = now, page.evaluate(script)
+
+
 def test_looking_around_asks_the_server_only_for_other_tokens_heads_and_views(visit: Watched) -> None:
     page = visit.page
     expect(panes(page)).to_have_count(3)
-    page.wait_for_timeout(1_500)  # neighbours are fetched ahead
+    _wait_for_neighbours(page)
     asked: list[str] = []
     page.on("request", lambda request: asked.append(request.url) if "/visits/" in request.url else None)
     for layer in (0, 3, 5, 2):

@@ -16,7 +16,7 @@ from tests.visualize.written_out import digits, row
 from visualize import StackChoice, heads_body, notebook_html, rank_heads, report_html, stack_body
 from visualize.report.bundle import bundle
 
-pytestmark = pytest.mark.browser
+pytestmark = [pytest.mark.browser, pytest.mark.slow]
 FOCUS = 7
 
 

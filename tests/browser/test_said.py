@@ -16,7 +16,7 @@ from tests.visualize.said_answers import answering
 from visualize import StackChoice, report_html
 from visualize.stacks.box_body import box_body
 
-pytestmark = pytest.mark.browser
+pytestmark = [pytest.mark.browser, pytest.mark.slow]
 
 SIZE = (60, 100)
 SAYS, OTHER = "(530, 500)", "(100, 900)"

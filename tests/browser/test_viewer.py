@@ -24,7 +24,7 @@ from visualize.stacks.changes import changes_json
 from visualize.stacks.map_bytes import scales_of
 from visualize.stacks.scene import scene_json
 
-pytestmark = pytest.mark.browser
+pytestmark = [pytest.mark.browser, pytest.mark.slow]
 
 FIRST = 7  # index of the first answer token of the factory's tokens
 HOSTILE = "<img src=x onerror='globalThis.owned=1'>"
@@ -118,7 +118,6 @@ def several(browser: Browser) -> Iterator[Opened]:
 Look = tuple[str, bool, bool, int, bool]
 VIEWS = ("raw", "sink-masked", "contrast")
 LOOKS = tuple(itertools.product(VIEWS, (True, False), (False, True), (100, 95), (False, True)))
-FEW = LOOKS[3::5]  # each of these, and each opacity, beside each of the others
 
 
 def drawn_by_python(shown: Comparison, numbers: Stack, index: int, *, opacity: float, smooth: bool, fade: bool) -> Any:
@@ -140,20 +139,15 @@ def drawn_by_python(shown: Comparison, numbers: Stack, index: int, *, opacity: f
     )
 
 
-@pytest.mark.parametrize("looks", [FEW, pytest.param(LOOKS, marks=pytest.mark.slow)], ids=["few looks", "all looks"])
-@pytest.mark.parametrize(
-    "size",
-    [pytest.param((400, 600), marks=pytest.mark.slow), (1024, 97), (3, 2000)],
-    ids=lambda size: f"{size[1]} × {size[0]}",
-)
-def test_the_canvas_shows_what_python_draws(browser: Browser, size: tuple[int, int], looks: tuple[Look, ...]) -> None:
+@pytest.mark.parametrize("size", [(400, 600), (1024, 97), (3, 2000)], ids=lambda size: f"{size[1]} × {size[0]}")
+def test_the_canvas_shows_what_python_draws(browser: Browser, size: tuple[int, int]) -> None:
     shown = comparison(with_sinks(seed=3), with_sinks("find-red", seed=4), image=photo(size))
     worst = 0
     for visit in opened(browser, shown):
         visit.page.add_style_tag(
             content=f".lav-viewer .lav-frame {{ width: {size[1]}px; height: {size[0]}px; aspect-ratio: auto; }}"
         )
-        for view, smooth, log, percentile, fade in looks:
+        for view, smooth, log, percentile, fade in LOOKS:
             opacity = (0.6, 1.0)[(smooth + log + (percentile < 100) + fade) % 2]
             visit.choose(
                 view=view,
@@ -196,7 +190,6 @@ def test_marks_stand_where_python_puts_them(viewer: Opened) -> None:
 # ------------------------------------------------------------------------------------------- one layer everywhere
 
 
-@pytest.mark.slow
 def test_wherever_a_drag_ends_slider_pictures_caption_and_numbers_agree(viewer: Opened) -> None:
     page = viewer.page
     asked = len(viewer.server.asked)

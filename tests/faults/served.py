@@ -93,7 +93,7 @@ class Page:
 
     def analyze(self, session: str, prompt: str = "Describe the image.", adapter: str = "find-red") -> str:
         """Press Analyze, and wait: what the page's notice says then, "" where the pictures came."""
-        column = [self.upload(), prompt, "", [adapter], "base", "adapter", 4, 1, []]
+        column = [self.upload(), prompt, "", [adapter], "base", "adapter", 4, 1, [], []]
         *_, last = self.press("go", column, session)
         assert last["success"], last
         notice = last["output"]["data"][0] or {}

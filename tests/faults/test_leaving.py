@@ -53,7 +53,7 @@ def test_a_browser_that_goes_in_the_middle_of_an_answer_ends_the_work(page: Page
         session, uploaded = f"leaving{times}{run}", page.upload()
         with page.meeting("slow"):
             with httpx.stream("GET", f"{page.address}gradio_api/heartbeat/{session}", timeout=PATIENCE):
-                column = [uploaded, "What?", "", ["find-red"], "base", "adapter", 200, 1, []]
+                column = [uploaded, "What?", "", ["find-red"], "base", "adapter", 200, 1, [], []]
                 for message in page.press("go", column, session):
                     if "writes its answer" in str(message):
                         break

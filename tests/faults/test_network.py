@@ -50,7 +50,7 @@ page = Page({page.address!r}, Path({str(page.folder)!r}), None)
 import base64, httpx
 assert httpx.get(page.address).status_code == 200
 print(len(page.answer(overlay="true")["maps"]))
-column = [page.upload(), "Describe.", "", ["find-red"], "base", "adapter", 4, 1, []]
+column = [page.upload(), "Describe.", "", ["find-red"], "base", "adapter", 4, 1, [], []]
 *_, done = page.press("go", column, "one")
 viewer = done["output"]["data"][1]
 opening = httpx.get(page.address + "visits/" + viewer["ticket"] + "/scene").json()["opening"]

@@ -253,7 +253,7 @@ def test_models_that_cannot_be_loaded_are_refused_with_a_reason(tmp_path, dense)
 def test_a_closed_backend_says_so(dense, ask):
     opened = open_backend("local", device="cpu", model=str(dense))
     opened.close()
-    with pytest.raises(BackendError, match="closed"):
+    with pytest.raises(BackendError, match="The engine was stopped"):
         opened.compare(ask())
 
 

@@ -256,3 +256,11 @@ def test_pointing_keeps_leading_axes():
         peak = peak_cell(maps[index])
         assert together[index] == (peak is not None and coverage[peak] > 0)
     assert not together[1, 2]
+
+
+def test_an_edge_that_was_rounded_touches_no_further_cell():
+    maps = np.arange(1.0, 78).reshape(7, 11)
+    exact, written = (0.0, 0.0, 100 / 7, 160 / 11), tuple(map(float, f"0,0,{100 / 7:.10g},{160 / 11:.10g}".split(",")))
+    assert written != exact
+    assert attention_ratio(maps, written, (100, 160)) == pytest.approx(float(attention_ratio(maps, exact, (100, 160))))
+    assert not pointing_game(maps[::-1, ::-1] * (np.arange(77).reshape(7, 11) == 1), written, (100, 160))

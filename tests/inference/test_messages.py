@@ -195,3 +195,28 @@ def test_the_images_of_messages_are_named_where_they_have_names():
     assert image_names(QWEN) == ("a.png",)
     assert image_names(OPENAI) == ("https://example.org/a.png",)
     assert image_names({"messages": [{"role": "user", "content": [IMAGE]}]}) == ()
+
+
+@pytest.mark.parametrize("content", ["<image>" * 2_000, "x" * 2_000_001], ids=["places", "letters"])
+def test_a_text_of_too_much_is_refused_before_it_is_cut(content):
+    with pytest.raises(PromptError, match="Turn 1 of the messages is too long"):
+        read_messages([{"role": "user", "content": content}])
+
+
+@pytest.mark.parametrize(
+    ("listed", "names"),
+    [
+        ({"images": [{"path": "a.png"}]}, ("a.png",)),
+        ({"images": [], "image": "a.png"}, ("a.png",)),
+        ({"images": None, "image": "a.png"}, ("a.png",)),
+        ({"images": ["a.png", "b.png"]}, ("a.png", "b.png")),
+        ({}, ()),
+    ],
+)
+def test_images_that_are_listed_beside_the_turns_are_named(listed, names):
+    assert image_names({"messages": [{"role": "user", "content": "<image>x"}], **listed}) == names
+
+
+def test_a_listed_image_without_a_name_is_refused():
+    with pytest.raises(PromptError, match="The images must be file names"):
+        image_names({"messages": [], "images": [{"bytes": "…"}]})

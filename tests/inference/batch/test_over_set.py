@@ -30,7 +30,13 @@ def packed(hits: np.ndarray) -> str:
 
 
 def row(item: int, name: str, hits: np.ndarray, said: float | None, share: float, image: str = "") -> dict[str, object]:
-    about = {"item": item, "image": image or f"{item}.png", "focus": "digits", "adapter": name}
+    about = {
+        "item": item,
+        "target_image": image or f"{item}.png",
+        "focus": "digits",
+        "adapter": name,
+        "answer": "words",
+    }
     return about | {"hits": packed(hits), "said_in_box": said, "box_share": share}
 
 
@@ -187,6 +193,63 @@ def test_a_single_checkpoint_is_no_run_and_one_without_base_falls_below_nothing(
     assert "nothing that a checkpoint could fall below" in sentence(scores, "run")
 
 
+def family_rows(items: int, hits: np.ndarray, image: str = "", **more: object) -> list[dict[str, object]]:
+    """Base right, two checkpoints wrong, in words and eyes."""
+    rows = []
+    for item in range(items):
+        rows.append(row(item, "base", hits, 1, 0.5, image) | more)
+        rows += [row(item, f"run-{step}", ~hits, 0, 0.1, image) | more for step in (10, 20)]
+    return rows
+
+
+RUN = [family("run", 10), family("run", 20)]
+
+
+def test_answers_that_could_not_be_measured_are_counted_and_nothing_is_concluded_without_them():
+    hits = np.ones(SHAPE, bool)
+    failed = [
+        {"item": 90 + index, "target_image": f"{index}.png", "adapter": name, "error": "invalid_selection"}
+        for index in range(2)
+        for name in ("base", "run-10", "run-20")
+    ]
+    scores = set_scores([*family_rows(8, hits), *failed], RUN)
+    assert (scores.missing, scores.scores[0].items) == (2, 8)
+    assert "2 of 10 answers with a target could not be measured, so nothing is concluded" in sentence(scores, "run")
+    assert "hands" in sentence(set_scores(family_rows(8, hits), RUN), "run")
+
+
+def test_an_answer_that_was_given_is_nobodys_own_word():
+    scores = set_scores(family_rows(8, np.ones(SHAPE, bool), answer=None), RUN)
+    for score in scores.scores:
+        assert math.isnan(score.means["said"].mean)
+        assert math.isnan(score.answered)
+    words = sentence(scores, "run")
+    assert words.endswith(
+        "looked falls to 0 % at 10 (−100 points, 95 % −100 … −100): only one of the two was measured."
+    )
+    assert "said" not in words
+
+
+@pytest.mark.parametrize("images", [1, 3])
+def test_of_too_few_images_nothing_is_concluded(images):
+    rows = [row | {"target_image": f"{row['item'] % images}.png"} for row in family_rows(9, np.ones(SHAPE, bool))]
+    words = sentence(set_scores(rows, RUN), "run")
+    assert words == f"run: {images} images are too few for an interval, at least 4 are needed."
+
+
+def test_a_later_run_leaves_no_picture_and_no_table_of_an_earlier_one(tmp_path):
+    out, images = tmp_path / "out", photos(tmp_path / "in", 1)
+    out.mkdir()
+    for name in ("targets.csv", "targets.png"):
+        (out / name).write_text("old")
+    lines = prompts(tmp_path / "p.jsonl", {"prompt": "Where?", "target": [0, 0, 40, 40]})
+    assert batch(images, "--prompts", lines, "--out", out)[0] == 0
+    assert not (out / "targets.png").exists()
+    assert read_table(out)
+    assert batch(images, "--prompt", "Where?", "--out", out)[0] == 0
+    assert not (out / "targets.csv").exists()
+
+
 class Family(ScriptedBackend):
     """Says the right place; two of its adapters are checkpoints of one training run."""
 
@@ -201,21 +264,21 @@ def read_table(out):
 
 
 def test_a_batch_leaves_a_table_a_picture_and_a_part_of_its_index(tmp_path):
-    lines = prompts(tmp_path / "p.jsonl", {"prompt": "Where?", "target": [0, 0, 40, 40]}, {"prompt": "What?"})
-    images, out = photos(tmp_path / "in", 5), tmp_path / "out"
+    lines = prompts(tmp_path / "p.jsonl", {"prompt": "Where?", "target": [0, 0, 40, 40]})
+    images, out = photos(tmp_path / "in", 4), tmp_path / "out"
     arguments = (images, "--prompts", lines, "--adapter", "run", "--out", out, "--focus", "digits", "--report")
     code, said = batch(*arguments, backend=Family())
     assert code == 0, said
     table = read_table(out)
     assert [each["adapter"] for each in table] == ["base", "run-10", "run-20"]
-    assert {each["items"] for each in table} == {"5"}
+    assert {each["items"] for each in table} == {"4"}
     assert {each["said"] for each in table} == {"1.0"}
     assert [each["said_change"] for each in table] == ["", "0.0", "0.0"]
-    assert f"Over 5 answers with a target: {out / 'targets.csv'}" in said
+    assert f"Over 4 answers with a target: {out / 'targets.csv'}" in said
     assert re.search(r"\n  base: said 100 %, looked \d+ %, share \d+ %\n", said)
     assert "  run, checkpoints 10, 20: said does not fall beyond chance;" in said
     html = (out / "index.html").read_text(encoding="utf-8")
-    assert "Over 5 answers with a target, of 5 images" in html
+    assert "Over 4 answers with a target, of 4 images" in html
     picture = base64.b64decode(re.search(r'src="data:image/png;base64,([^"]+)"', html)[1])
     assert picture == (out / "targets.png").read_bytes()
     assert Image.open(io.BytesIO(picture)).size[1] > 300
@@ -224,7 +287,7 @@ def test_a_batch_leaves_a_table_a_picture_and_a_part_of_its_index(tmp_path):
     cover = cover.reshape(2, 32, 3, 32).mean(axis=(1, 3))
     shares = {}  # by another route: from the files, cell by cell
     for comparison in map(Comparison.load, out.glob("*.npz")):
-        for recording in comparison.recordings if comparison.prompt == "Where?" else ():
+        for recording in comparison.recordings:
             in_it = (recording.by_head.astype(float) * cover).sum(axis=(2, 3))
             shares.setdefault(recording.adapter or "base", []).append(in_it.mean())
     for each in table:

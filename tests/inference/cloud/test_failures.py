@@ -36,6 +36,8 @@ from tests.conftest import picture, wait_until
 from tests.inference.cloud.conftest import EXACT, ROOT, SINGLE, TIGHT, SpawnedCalls, deploy, is_token
 from tests.modal_stand_in import unreachable_env
 
+pytestmark = pytest.mark.slow  # each on the stand-in, many with a container of its own
+
 OPEN = """
 import os, time
 import inference.cloud.backend
@@ -121,7 +123,6 @@ def test_another_version_is_deployed(connect, monkeypatch, here, advice):
 # while a request runs
 
 
-@pytest.mark.slow
 def test_a_redeploy_with_another_version_under_an_open_page(cloud, connect, tmp_path, ask):
     shutil.copytree(ROOT / "inference", tmp_path / "inference", ignore=shutil.ignore_patterns("__pycache__"))
     shutil.copy(ROOT / "pyproject.toml", tmp_path)
@@ -137,7 +138,6 @@ def test_a_redeploy_with_another_version_under_an_open_page(cloud, connect, tmp_
     assert backend.compare(ask())
 
 
-@pytest.mark.slow
 def test_no_gpu_in_time(cloud, connect, ask):
     cloud.no_gpu = True
     try:
@@ -173,7 +173,6 @@ def test_out_of_memory_says_what_to_reduce(cloud, connect, dense, ask):
     assert backend.compare(ask(max_new_tokens=1))
 
 
-@pytest.mark.slow
 def test_an_analysis_that_takes_too_long_is_ended(cloud, connect, dense, tight, ask):
     stream = connect(TIGHT, model=str(dense)).stream(ask(max_new_tokens=256))
     with cloud.holding("RemoteEngine", last_value=is_token):
@@ -184,7 +183,6 @@ def test_an_analysis_that_takes_too_long_is_ended(cloud, connect, dense, tight, 
     told(error.value)
 
 
-@pytest.mark.slow
 def test_a_result_that_is_too_large(cloud, connect, tight, ask):
     backend = connect(TIGHT)
     with pytest.raises(ResultSizeError, match="at most 20,000 may travel") as error:
@@ -220,7 +218,6 @@ def test_a_container_taken_away_in_the_middle_is_begun_anew(cloud, connect, dens
     assert (events[-1].recordings[0].by_token == expected.by_token).all()
 
 
-@pytest.mark.slow
 def test_containers_that_die_again_and_again_are_given_up(cloud, connect, dense, ask):
     backend = connect(model=str(dense))
 

@@ -228,7 +228,7 @@ def test_another_question_about_the_image_leaves_what_was_read_of_it(dense, fold
     assert counted.take() == {"image": 1, "words": 1, "decode": 1, "replay": 1}
 
 
-@pytest.mark.parametrize("attention", ["rows", "eager"])
+@pytest.mark.parametrize("attention", ["rows", pytest.param("eager", marks=pytest.mark.slow)])
 def test_random_requests_in_random_order_equal_those_of_fresh_engines_bit_for_bit(dense, folders, attention):
     """Base, adapters, strengths, images, prompts, answers, focus and the vision tower, all through one engine."""
     images = {"wide": IMAGE, "tall": picture(160, 64, seed=2)}
@@ -293,6 +293,7 @@ def test_files_that_changed_between_two_loadings_do_not_meet_what_was_read_befor
     assert len(variants - {None}) == 1, "what an adapter read that left the model is dropped"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("known", [True, False], ids=["a known image", "a new image"])
 def test_an_analysis_stopped_anywhere_leaves_nothing_half_read(dense, folders, known):
     """Stopped at every question "stop?" in turn, and then asked again to the end."""

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from tokenizers import AddedToken
-from transformers import AutoTokenizer, Qwen3VLForConditionalGeneration
+from transformers import AutoTokenizer
 
 from inference.errors import ImageTooLargeError, ImageTooThinError, PromptError
 from inference.model.engine import Engine
@@ -18,6 +18,7 @@ from inference.photo import upright_rgb
 from inference.request import Request
 from inference.settings import Limits, Settings
 from tests import upstream
+from tests.checkpoints import save_with_room
 from tests.conftest import picture
 
 
@@ -149,10 +150,7 @@ def thinking(dense: Path, tmp_path_factory: pytest.TempPathFactory) -> Engine:
     words = ("<think>", "</think>", "<tool_call>")
     tokenizer.add_tokens([AddedToken(word, special=False, normalized=False) for word in words])
     tokenizer.add_tokens([AddedToken("<|late|>", special=True, normalized=False)])
-    tokenizer.save_pretrained(folder)
-    model = Qwen3VLForConditionalGeneration.from_pretrained(folder)
-    model.resize_token_embeddings(len(tokenizer), mean_resizing=False)
-    model.save_pretrained(folder)
+    save_with_room(folder, tokenizer)
     return Engine(Settings(model=str(folder), device="cpu"), {})
 
 

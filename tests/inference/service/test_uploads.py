@@ -123,6 +123,7 @@ sys.stdin.readline()
 """
 
 
+@pytest.mark.slow
 def test_a_process_has_a_folder_of_its_own_that_goes_with_it(tmp_path: Path):
     def started() -> "subprocess.Popen[str]":
         environment = os.environ | {"GRADIO_TEMP_DIR": str(tmp_path), "PYTHONPATH": str(ROOT)}
