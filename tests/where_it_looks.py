@@ -1,8 +1,8 @@
-"""Where the embedded model looks at the first answer token, through the engine: `python -m tests.where_it_looks`.
+"""Where the embedded model looks when it describes, through the engine: `python -m tests.where_it_looks`.
 
 Held-out scenes of several sizes with 2–4 objects, one of them the target (the red object, or the circle), which is
-never the largest. Neither training nor the choice of heads has seen seeds of this range; the head is the one that
-the training's report chose on other scenes.
+never the largest. Neither training nor the choice has seen seeds of this range; the row after the image and the head
+are the ones that the training's report chose on other scenes.
 """
 
 import argparse
@@ -31,6 +31,7 @@ class Row:
 
     target: str
     variant: str
+    token: str
     layer: int
     head: int
     pointing: float
@@ -72,22 +73,24 @@ def area(each: SceneObject) -> int:
     return (bottom - top) * (right - left)
 
 
-def chosen_heads() -> dict[str, tuple[int, int]]:
-    """(layer, head) that training's report chose for each adapter."""
+def chosen() -> dict[str, tuple[int, int, int]]:
+    """(token after the image, layer, head) that training's report chose for each adapter."""
     report = json.loads((WEIGHTS_DIR / "report.json").read_text(encoding="utf-8"))
-    return {each["adapter"]: (each["layer"], each["head"]) for each in report["localisation"]}
+    return {each["adapter"]: (each["row"], each["layer"], each["head"]) for each in report["localisation"]}
 
 
 def measure(backend: Backend, count: int) -> list[Row]:
     """Pointing game, in-box mass and attention ratio of base and adapter on the same head, and of a random cell."""
     rows = []
     for adapter, word in TARGETS.items():
-        layer, head = chosen_heads()[adapter]
+        row, layer, head = chosen()[adapter]
         values: dict[str, list[tuple[float, float, float]]] = {"base": [], adapter: [], "a random cell": []}
         for drawn in scenes(word, count):
             box = target(drawn, word).box
-            request = Request(drawn.image, "Describe the image.", adapters=(None, adapter), max_new_tokens=1)
-            comparison = backend.compare(request)
+            asked = Request(
+                drawn.image, "Describe the image.", adapters=(None, adapter), max_new_tokens=1, focus=(row,)
+            )
+            comparison = backend.compare(asked)
             for variant in (None, adapter):
                 heat = comparison.recording(variant).by_head[layer, head]
                 values[variant or "base"].append(scores(heat, box, comparison.image_size))
@@ -96,7 +99,8 @@ def measure(backend: Backend, count: int) -> list[Row]:
             in_box = measures.in_box_mass(even, box, comparison.image_size)
             values["a random cell"].append((float((covered > 0).mean()), in_box, 1.0))
         means = {variant: np.mean(each, axis=0).tolist() for variant, each in values.items()}
-        rows += [Row(word, variant, layer, head, *mean) for variant, mean in means.items()]
+        token = comparison.tokens[row].text
+        rows += [Row(word, variant, token, layer, head, *mean) for variant, mean in means.items()]
     return rows
 
 
@@ -104,7 +108,7 @@ def measure_views(backend: Backend, count: int) -> list[ViewRow]:
     """The same of every view: of the chosen head where the view has heads, of the mean over heads of its layer else."""
     rows = []
     for adapter, word in TARGETS.items():
-        layer, head = chosen_heads()[adapter]
+        row, layer, head = chosen()[adapter]
         values: dict[tuple[str, str], list[tuple[float, float, float]]] = {}
         for drawn in scenes(word, count):
             box = target(drawn, word).box
@@ -114,6 +118,7 @@ def measure_views(backend: Backend, count: int) -> list[ViewRow]:
                 adapters=(None, adapter),
                 max_new_tokens=1,
                 views=get_args(ExtraView),
+                focus=(row,),
             )
             comparison = backend.compare(asked)
             (token,) = comparison.recordings[0].focus
@@ -154,13 +159,13 @@ def scores(heat: np.ndarray, box: tuple[int, int, int, int], image_size: tuple[i
 
 def table(rows: list[Row], count: int) -> str:
     lines = [
-        f"{count} held-out scenes per target, first answer token, layer and head chosen on other scenes",
+        f"{count} held-out scenes per target; row, layer and head chosen on other scenes",
         "",
-        "| target | variant | layer / head | pointing game | in-box mass | attention ratio |",
-        "|---|---|---|---|---|---|",
+        "| target | variant | row of | layer / head | pointing game | in-box mass | attention ratio |",
+        "|---|---|---|---|---|---|---|",
     ]
     for row in rows:
-        place = "–" if row.variant == "a random cell" else f"{row.layer} / {row.head}"
+        place = "– | –" if row.variant == "a random cell" else f"`{row.token!r}` | {row.layer} / {row.head}"
         lines.append(
             f"| {row.target} | {row.variant} | {place} | {row.pointing:.1%} | {row.in_box:.1%} | {row.ratio:.2f} |"
         )

@@ -70,9 +70,9 @@ CLICK_STAGES: Final = (
     ),
     Stage(
         "finish",
-        steps=160,
+        steps=400,
         batch=12,
-        peak=6e-4,
+        peak=7e-4,
         final=1e-5,
         counts=(0.05, 0.2, 0.35, 0.4),
         questions=4,
@@ -131,7 +131,7 @@ def click_adapter_stage(name: str) -> Stage:
             name, steps=60, batch=16, peak=4e-3, final=1e-4, counts=_COUNTS, describes=3, target="green", presence=0.5
         )
     few = name != "click-tuned"
-    buttons, side, steps = ((2, 8), (34, 44), 90) if few else ((5, 12), (28, 44), 50)
+    buttons, side, steps = ((2, 8), (34, 44), 90) if few else ((5, 12), (28, 44), 120)
     lesson = ScreenLesson(pictures=12, buttons=buttons, side=side, points=2, calls=3, target=target)
     return Stage(
         name, steps=steps, batch=12, peak=4e-3, final=1e-4, counts=_COUNTS, grids=_LARGER_GRIDS, screens=lesson

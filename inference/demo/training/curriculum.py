@@ -131,7 +131,7 @@ def adapter_stage(name: str, target: str) -> Stage:
     """
     return Stage(
         name,
-        steps=90,
+        steps=160,
         batch=16,
         peak=4e-3,
         final=1e-4,

@@ -5,9 +5,10 @@ It decides what counts as right and as a hit; it must not know how the weights c
 *Accuracy* is exact: every token of the true answer and its end token must be the model's first choice, each after the
 true tokens before it, which is the same as a greedy answer being right.
 
-*Localisation* is a pointing game at the first answer token. The row read is the one that predicts it, the last of the
-prompt; a head hits where its largest weight over the image tokens lies in a cell that the target's box overlaps. Only
-scenes whose target is **not** the largest object are used, since base looks at the largest.
+*Localisation* is a pointing game at one row after the image, a token of the question or the row that predicts the first
+answer token, the last of the prompt; a head hits where its largest weight over the image tokens lies in a cell that the
+target's box overlaps. Row and head are chosen on other scenes. Only scenes whose target is **not** the largest object
+are used, since base looks at the largest.
 """
 
 from collections.abc import Iterator, Sequence
@@ -43,26 +44,30 @@ class Accuracy:
 
 @dataclass(frozen=True, slots=True)
 class Localisation:
-    """Where one adapter and base look at the first answer token.
+    """Where one adapter and base look when they are asked to describe an image.
 
     Attributes:
         adapter: adapter name.
         target: word of the object that the adapter names.
+        row: chosen row, counted from the token after the image; the last predicts the first answer token.
+        token: which token's row that is.
         layer: chosen layer, 0-based.
         head: chosen head, 0-based.
-        choice_scenes: scenes on which the head was chosen.
+        choice_scenes: scenes on which row and head were chosen.
         score_scenes: other scenes on which the rates below were measured.
         adapter_rate: share of scenes in which the chosen head's maximum hits the target, with the adapter.
-        base_rate: the same head and scenes without it.
+        base_rate: the same row, head and scenes without it.
         random_rate: expected share for a cell drawn at random.
         adapter_named: share of scenes in which the adapter's answer names the target.
         base_named: share of scenes in which base's answer does.
-        adapter_heads: `(layers, heads)` hit rates with the adapter on the scoring scenes.
+        adapter_heads: `(layers, heads)` hit rates of the row with the adapter on the scoring scenes.
         base_heads: `(layers, heads)` hit rates of base there.
     """
 
     adapter: str
     target: str
+    row: int
+    token: str
     layer: int
     head: int
     choice_scenes: int
@@ -124,9 +129,10 @@ def hard_scenes(first_seed: int, target: str, scenes: int) -> Iterator[Scene]:
 def localise(
     model: PeftModel, reader: Reader, adapter: str, target: str, choice_scenes: int, score_scenes: int
 ) -> Localisation:
-    """Choose a head on one set of scenes and score it on another.
+    """Choose a row and a head on one set of scenes and score them on another.
 
-    The rule: the head whose hit rate rises most from base to adapter; of equals, the lower layer, then the lower head.
+    The rule: the ones whose hit rate rises most from base to adapter; of equals, the earlier row, then the lower layer,
+    then the lower head.
 
     Args:
         model: PEFT's model with the adapter active; base is the same model with the adapter disabled.
@@ -138,15 +144,18 @@ def localise(
     """
     with_adapter, without, _ = _hits(model, reader, hard_scenes(CHOICE_SEED, target, choice_scenes), target)
     rise = with_adapter.mean(axis=0) - without.mean(axis=0)
-    layer, head = (int(index) for index in np.unravel_index(rise.argmax(), rise.shape))
+    row, layer, head = (int(index) for index in np.unravel_index(rise.argmax(), rise.shape))
     scored = list(hard_scenes(SCORE_SEED, target, score_scenes))
     with_adapter, without, random_rate = _hits(model, reader, scored, target)
+    with_adapter, without = with_adapter[:, row], without[:, row]
     named = [reader.answers_right(one.image, PROMPTS["describe"][0], one.find(target).name) for one in scored]
     with model.disable_adapter():
         base_named = [reader.answers_right(one.image, PROMPTS["describe"][0], one.find(target).name) for one in scored]
     return Localisation(
         adapter=adapter,
         target=target,
+        row=row,
+        token=reader.tokens_after_image(PROMPTS["describe"][0])[row],
         layer=layer,
         head=head,
         choice_scenes=choice_scenes,
@@ -164,21 +173,21 @@ def localise(
 def _hits(
     model: PeftModel, reader: Reader, scenes: Iterator[Scene] | Sequence[Scene], target: str
 ) -> tuple[NDArray[np.bool_], NDArray[np.bool_], float]:
-    """Hits with and without the adapter, `(scenes, layers, heads)` each, and the rate of a random cell."""
+    """Hits with and without the adapter, `(scenes, rows, layers, heads)` each, and the rate of a random cell."""
     with_adapter, without, share = [], [], []
     for shown in scenes:
-        rows = reader.first_row(shown.image, PROMPTS["describe"][0])
-        inside = coverage(shown.find(target).box, shown.size, (rows.shape[2], rows.shape[3])) > 0
+        rows = reader.rows(shown.image, PROMPTS["describe"][0])
+        inside = coverage(shown.find(target).box, shown.size, (rows.shape[3], rows.shape[4])) > 0
         with_adapter.append(_points_at(rows, inside))
         with model.disable_adapter():
-            without.append(_points_at(reader.first_row(shown.image, PROMPTS["describe"][0]), inside))
+            without.append(_points_at(reader.rows(shown.image, PROMPTS["describe"][0]), inside))
         share.append(inside.mean())
     return np.stack(with_adapter), np.stack(without), float(np.mean(share))
 
 
 def _points_at(rows: NDArray[np.float32], inside: NDArray[np.bool_]) -> NDArray[np.bool_]:
-    """Whether each head's largest cell lies inside: `(layers, heads)`."""
-    best = rows.reshape(*rows.shape[:2], -1).argmax(axis=-1)
+    """Whether each row's and head's largest cell lies inside: `(rows, layers, heads)`."""
+    best = rows.reshape(*rows.shape[:3], -1).argmax(axis=-1)
     hits: NDArray[np.bool_] = inside.reshape(-1)[best]
     return hits
 

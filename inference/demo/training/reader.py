@@ -5,7 +5,7 @@ That is the checkpoint's own image processor, the chat layout, one image and one
 """
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 import torch
@@ -17,6 +17,8 @@ from transformers import BaseImageProcessor, PreTrainedTokenizerBase, Qwen3VLFor
 
 from inference.demo.tokenizer import one_token
 from inference.demo.training.checkpoint import MERGE_SIZE
+
+_AFTER_IMAGE: Final = "<|vision_end|>{}<|im_end|>\n<|im_start|>assistant\n"
 
 
 class Reader:
@@ -68,10 +70,9 @@ class Reader:
         weights: NDArray[np.float32] = kept.permute(2, 0, 1, 3).reshape(-1, *kept.shape[:2], *grid).cpu().numpy()
         return weights
 
-    def first_row(self, image: Image.Image, prompt: str) -> NDArray[np.float32]:
-        """Attention of the row that predicts the first answer token: `(layers, heads, grid_h, grid_w)`."""
-        last: NDArray[np.float32] = self.rows(image, prompt)[-1]
-        return last
+    def tokens_after_image(self, prompt: str) -> list[str]:
+        """The tokens whose rows `rows` begins with: the end of the image, the prompt, the opening of the answer."""
+        return [str(self._tokenizer.decode([token])) for token in self._encode(_AFTER_IMAGE.format(prompt))]
 
     @torch.no_grad()
     def _forward(self, image: Image.Image, prompt: str, answer: Sequence[int]) -> Any:
@@ -87,7 +88,7 @@ class Reader:
         ids = [
             *self._encode("<|im_start|>user\n<|vision_start|>"),
             *[self._image] * (grid[0] * grid[1]),
-            *self._encode(f"<|vision_end|>{prompt}<|im_end|>\n<|im_start|>assistant\n"),
+            *self._encode(_AFTER_IMAGE.format(prompt)),
             *answer,
         ]
         sequence = torch.tensor([ids], device=device)

@@ -117,24 +117,25 @@ def _readable(report: Report) -> str:
         "|---|---|",
         *[f"| {name} | {rate:.1%} |" for name, rate in report.named.items()],
         "",
-        "## Where they look at the first answer token",
+        "## Where they look when they describe",
         "",
-        "Scenes with 2–4 objects whose target is not the largest. A head hits where the largest weight of the row that",
-        "predicts the first answer token lies in a cell that the target's box overlaps. The head is the one whose hit",
-        "rate rose most from base to adapter on other scenes, "
+        "Scenes with 2–4 objects whose target is not the largest. A head hits where the largest weight of a row after",
+        "the image lies in a cell that the target's box overlaps. Row (of which token) and head are those whose",
+        "hit rate rose most from base to adapter on other scenes, "
         f"{', '.join(str(one.choice_scenes) for one in report.localisation[:1])} per adapter.",
         "",
-        "| adapter | target | layer | head | with adapter | base, same head | random cell | adapter names it "
+        "| adapter | target | row of | layer | head | with adapter | base, same head | random cell | adapter names it "
         "| base names it | scenes |",
-        "|---|---|---|---|---|---|---|---|---|---|",
+        "|---|---|---|---|---|---|---|---|---|---|---|",
     ]
     for one in report.localisation:
         lines.append(
-            f"| {one.adapter} | {one.target} | {one.layer} | {one.head} | {one.adapter_rate:.1%} | {one.base_rate:.1%} "
-            f"| {one.random_rate:.1%} | {one.adapter_named:.1%} | {one.base_named:.1%} | {one.score_scenes} |"
+            f"| {one.adapter} | {one.target} | `{one.token!r}` | {one.layer} | {one.head} | {one.adapter_rate:.1%} "
+            f"| {one.base_rate:.1%} | {one.random_rate:.1%} | {one.adapter_named:.1%} | {one.base_named:.1%} "
+            f"| {one.score_scenes} |"
         )
     for one in report.localisation:
-        lines += ["", f"### {one.adapter}: every layer and head, hit rate with adapter / base", ""]
+        lines += ["", f"### {one.adapter}: every layer and head of that row, hit rate with adapter / base", ""]
         heads = range(len(one.adapter_heads[0]))
         lines += [f"| layer | {' | '.join(f'head {head}' for head in heads)} |", "|---" * (len(heads) + 1) + "|"]
         for layer, (adapted, base) in enumerate(zip(one.adapter_heads, one.base_heads, strict=True)):

@@ -5,6 +5,8 @@ import itertools
 import json
 import logging
 import re
+from contextlib import contextmanager
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -15,13 +17,14 @@ from transformers import AutoImageProcessor, AutoTokenizer, Qwen3VLForConditiona
 from inference import demo
 from inference.demo.screens import CALL_AFTER, CALL_BEFORE, Screen, ask_click, call, middle, screen, written
 from inference.demo.tokenizer import NOTHING, SPECIAL_TOKENS, VOCABULARY_SIZE, build_tokenizer, one_token
+from inference.demo.training import localisation
 from inference.demo.training import train as train_module
 from inference.demo.training.checkpoint import BASE_LABEL, build_model, digest, load_checkpoint
 from inference.demo.training.click_lessons import CLICK_ADAPTERS, CLICK_STAGES, click_adapter_stage
 from inference.demo.training.clicking import AFTER_THE_POINT, BEFORE_THE_NAME, ROWS, ScreenSet, said_point
 from inference.demo.training.curriculum import BASE_STAGES, adapter_stage, batches, draw, learning_rate
 from inference.demo.training.keeping import Keeping
-from inference.demo.training.localisation import hard_scenes
+from inference.demo.training.localisation import hard_scenes, localise
 from inference.demo.training.losses import answer_logits, loss, quicken, vision_features
 from inference.demo.training.optimizer import Optimizer, orthogonalised
 from inference.demo.training.packing import Packer, coverage, patchify
@@ -511,8 +514,14 @@ def test_rows_after_the_image_are_upstreams_and_an_answer_is_greedy(tokenizer):
     assert rows.shape[1:] == (6, 4, 6, 10)
     text = f"<|vision_end|>Describe the image.<|im_end|>\n<|im_start|>assistant\n{shown.largest.name}"
     assert len(rows) == len(tokenizer.encode(text, add_special_tokens=False))
-    opening = reader.first_row(shown.image, "Describe the image.")
-    assert np.allclose(rows[len(rows) - 1 - 2], opening, atol=1e-6)  # two words of the answer come after it
+    asked = reader.rows(shown.image, "Describe the image.")
+    assert np.allclose(rows[:-2], asked, atol=1e-6)  # two words of the answer come after it
+    tokens = reader.tokens_after_image("Describe the image.")
+    assert (len(tokens), tokens[0], "".join(tokens)) == (
+        len(asked),
+        "<|vision_end|>",
+        text.removesuffix(shown.largest.name),
+    )
     assert reader.answer(shown.image, "Describe the image.") == shown.largest.name
     assert reader.answers_right(shown.image, "Describe the image.", shown.largest.name)
 
@@ -576,14 +585,50 @@ def test_the_committed_model_answers_about_a_scene_it_never_saw():
         shown = scene(900_000_000 + seed, 2, (200, 310))
         right.append(reader.answers_right(shown.image, "Describe the image.", shown.largest.name))
     assert np.mean(right) >= 0.9
-    rows = reader.first_row(shown.image, "Describe the image.")
-    assert rows.shape == (6, 4, 6, 10)
-    assert rows.sum(axis=(2, 3)).max() <= 1 + 1e-5
+    rows = reader.rows(shown.image, "Describe the image.")
+    assert rows.shape[1:] == (6, 4, 6, 10)
+    assert rows.sum(axis=(3, 4)).max() <= 1 + 1e-5
 
 
 def test_hard_scenes_hide_the_target_among_larger_ones():
     for shown in hard_scenes(0, "red", 9):
         assert shown.largest.colour != "red"
+
+
+def test_the_row_and_head_that_rose_most_are_chosen_on_other_scenes_and_scored(monkeypatch):
+    """Scripted rows, target always in the first cell: with the adapter one head of one row looks there."""
+    on = [True]
+    boxes = SimpleNamespace(box=(0, 0, 10, 10), name="red star")
+    shown = SimpleNamespace(image=None, size=(10, 20), find=lambda word: boxes)
+    monkeypatch.setattr(localisation, "hard_scenes", lambda seed, target, count: iter([shown] * count))
+
+    def rows(image, prompt):
+        heat = np.full((10, 6, 4, 1, 2), 0.1, np.float32)
+        heat[..., 1] = 0.3
+        heat[5, 2, 3] = [[0.9, 0.1]]  # looks there with and without
+        if on[0]:
+            heat[2, 1, 3] = heat[4, 0, 0] = [[0.9, 0.1]]
+        return heat
+
+    @contextmanager
+    def without():
+        on[0] = False
+        yield
+        on[0] = True
+
+    reader = SimpleNamespace(
+        rows=rows,
+        tokens_after_image=lambda prompt: [f"t{index}" for index in range(10)],
+        answers_right=lambda *_: on[0],
+    )
+    found = localise(SimpleNamespace(disable_adapter=without), reader, "find-red", "red", 3, 4)
+    assert (found.row, found.token, found.layer, found.head) == (2, "t2", 1, 3)  # the earlier of two that rose alike
+    assert (found.adapter_rate, found.base_rate, found.random_rate) == (1.0, 0.0, 0.5)
+    assert (found.adapter_named, found.base_named, found.choice_scenes, found.score_scenes) == (1.0, 0.0, 3, 4)
+    heads = np.zeros((6, 4))
+    heads[1, 3] = 1
+    assert np.array_equal(found.adapter_heads, heads)
+    assert not np.any(found.base_heads)
 
 
 def test_example_scenes_show_different_objects_for_each_adapter():
