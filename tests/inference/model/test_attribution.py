@@ -56,6 +56,18 @@ EVERYWHERE = [
     pytest.param(*each, marks=[] if each[0] == "dense" and each[1:] != ("eager", "everything-2") else pytest.mark.slow)
     for each in product(("dense", "moe", "gqa"), ("eager", "rows"), (None, "everything-2"))
 ]
+#: Kind, path and first variant of the table: a dense model everywhere, of the other kinds each path against one of two.
+TABLE = [
+    ("dense", "eager", None),
+    ("dense", "rows", None),
+    *(
+        pytest.param(*each, marks=pytest.mark.slow)
+        for each in [
+            *(("dense", path, "another") for path in ("eager", "rows")),
+            *((kind, *each) for kind in ("moe", "gqa") for each in (("eager", None), ("rows", "another"))),
+        ]
+    ),
+]
 
 
 class Model(NamedTuple):
@@ -134,10 +146,8 @@ def same_comparison(one: Comparison, other: Comparison) -> bool:
 # exact by construction
 
 
-@pytest.mark.parametrize("against", [None, pytest.param("another", marks=pytest.mark.slow)])
 @pytest.mark.parametrize("place", PLACES)
-@pytest.mark.parametrize("path", ["eager", "rows"])
-@pytest.mark.parametrize("kind", ["dense", *OTHER_KINDS])
+@pytest.mark.parametrize(("kind", "path", "against"), TABLE)
 def test_where_the_adapter_is_decides_what_changes(kind, path, place, against, engines):
     """The table: random B on the last language layer only, or in the tower; from base, and from one to another."""
     first = None if against is None else f"{place}-2"
