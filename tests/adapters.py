@@ -7,6 +7,7 @@ import warnings
 from pathlib import Path
 from typing import Any
 
+import pytest
 import torch
 from peft import EvaConfig, LoraConfig, get_peft_model
 from safetensors.torch import load_file, save_file
@@ -44,6 +45,11 @@ KINDS: dict[str, tuple[str, dict[str, Any]]] = {
     "one-expert-parameter": ("moe", {"target_modules": ["q_proj"], "target_parameters": EXPERTS[:1]}),
     "experts": ("moe", {"target_modules": ["q_proj"], "target_parameters": EXPERTS}),
 }
+
+
+#: Of each mechanism one (scaling, magnitudes, patterns, saved modules, the tower, experts); the others are slow.
+OF_EACH = {"lora", "dora-rslora", "patterns", "modules-to-save", "attention-saved", "vision", "experts"}
+EVERY_KIND = [pytest.param(kind, marks=[] if kind in OF_EACH else pytest.mark.slow) for kind in KINDS]
 
 
 def write_adapter(folder: Path, checkpoint: Path, *, seed: int = 1, strength: float = 0.3, **config: Any) -> Path:

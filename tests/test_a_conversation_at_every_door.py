@@ -139,6 +139,9 @@ SCREENS = {
 }
 
 
+OTHER_WAYS = [("form", 0), ("form", 1), ("json", None), ("json", 0)]
+
+
 @pytest.fixture(scope="module")
 def four(engine: Backend) -> Comparison:
     return engine.compare(Request(PICTURES, SCREENS, max_new_tokens=2))
@@ -151,8 +154,10 @@ def files(folder: Path) -> list[str]:
     return [f"screen{index}.png" for index in range(len(PICTURES))]
 
 
-@pytest.mark.parametrize("form", ["form", "json"])
-@pytest.mark.parametrize("of_image", [None, 0, 1])
+@pytest.mark.parametrize(
+    ("form", "of_image"),
+    [("form", None), ("json", 1), *(pytest.param(*each, marks=pytest.mark.slow) for each in OTHER_WAYS)],
+)
 def test_four_screenshots_over_http(engine: Backend, four: Comparison, tmp_path: Path, form: str, of_image: int | None):
     contents = [(tmp_path / "in" / name).read_bytes() for name in files(tmp_path / "in")]
     more = {} if of_image is None else {"of_image": of_image}

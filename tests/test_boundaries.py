@@ -85,13 +85,11 @@ def test_importing_the_records_and_the_drawing_loads_no_framework():
     _run("import inference, visualize, sys; assert not {'torch', 'gradio', 'modal'} & set(sys.modules)")
 
 
-def test_importing_the_page_loads_no_model_code():
-    _run("import app, sys; assert not {'torch', 'transformers', 'modal'} & set(sys.modules)")
-
-
-def test_the_page_over_modal_loads_no_model_code():
+def test_the_page_here_and_over_modal_loads_no_model_code():
     _run(
-        "import os, sys; os.environ['VISUALIZER_BACKEND'] = 'modal'; import app, inference.cloud.backend\n"
+        "import app, sys; assert not {'torch', 'transformers', 'modal'} & set(sys.modules)\n"
+        "import importlib, os; os.environ['VISUALIZER_BACKEND'] = 'modal'\n"
+        "importlib.reload(app); import inference.cloud.backend\n"
         "assert app.demo.handlers.service.settings.backend == 'modal'\n"
         "assert not {'torch', 'transformers', 'peft', 'inference.remote'} & set(sys.modules)"
     )

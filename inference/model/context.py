@@ -12,6 +12,7 @@ from inference.focus import focus_of
 from inference.model.prompt import Prompt
 from inference.records import AnswerToken, Progress, Token
 from inference.request import Request
+from inference.settings import MIB, environment_variable
 
 Emit = Callable[[Progress | AnswerToken], None]
 Stop = Callable[[], bool]
@@ -120,4 +121,16 @@ class RequestContext:
             raise InputError(
                 f"Image, prompt and answer make {needed:,} tokens; the model reads at most {positions:,}.",
                 "Reduce the image, the prompt or the answer's length.",
+            )
+
+    def check_record(self, bytes_each: int, most: int) -> None:
+        """Raise InputError if the record of all variants, of so many bytes each, would have more than `most`."""
+        needed = len(self.request.adapters) * bytes_each
+        if needed > most:
+            raise InputError(
+                f"A record of {sum(image.tokens for image in self.prompt.images):,} image tokens and "
+                f"{self.prompt.length - self.prompt.image_end + self.longest:,} tokens after them has "
+                f"{needed / MIB:,.0f} MiB of {len(self.request.adapters)} variants; {most / MIB:,.0f} MiB are allowed.",
+                "Reduce the images (max_image_tokens), their number, the words after them, the answer's length or the "
+                f"number of adapters; or let the operator raise {environment_variable('max_recorded_bytes')}.",
             )

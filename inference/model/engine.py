@@ -217,6 +217,9 @@ class Engine:
             notes = _numbered([photo.notes for photo in request.images])
             context = RequestContext(request, prompt, given, stages, notes, general)
             context.check_room(int(self.checkpoint.model.config.text_config.max_position_embeddings))
+            context.check_record(
+                self.passes.recorded_bytes(prompt, context.longest), self._settings.limits.max_recorded_bytes
+            )
         context.notes.extend(_numbered([[note] if (note := image.note()) else [] for image in prompt.images]))
         if isinstance(request.prompt, Conversation):
             context.notes.append(request.prompt.note)

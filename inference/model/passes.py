@@ -111,6 +111,11 @@ class Passes:
             focus_rows=focus_rows,
         )
 
+    def recorded_bytes(self, prompt: Prompt, longest: int) -> int:
+        """Bytes of what `recorder` holds of one variant."""
+        info, rows = self.checkpoint.info, prompt.length + longest - 1 - prompt.image_end
+        return TextRecorder.bytes_of(info.num_layers, info.num_heads, prompt.spans, rows)
+
     @torch.inference_mode()
     def words(
         self, prompt: Prompt, prefix: PrefixCache, positions: torch.Tensor, recorder: Recorder, on_layer: OnLayer

@@ -47,6 +47,12 @@ class TextRecorder:
         self._group_of = torch.nn.functional.one_hot(groups, groups_of).float()
         self._seen = torch.zeros(layers, rows, dtype=torch.int64)  # heads, counted on the host: no synchronisation
 
+    @staticmethod
+    def bytes_of(layers: int, heads: int, images: Sequence[slice], rows: int) -> int:
+        """Bytes of the buffers of a recorder of so many rows."""
+        cells, groups = sum(int(image.stop - image.start) for image in images), 3 + len(images)
+        return 4 * layers * (rows * cells + rows * heads * groups + heads * cells)
+
     def record(self, module: torch.nn.Module, heads: slice, first: int, weights: torch.Tensor) -> None:
         """Reduce a tile of one layer."""
         layer = int(module.layer_idx)  # type: ignore[arg-type]

@@ -30,12 +30,19 @@ def a_photo(folder: Path, width: int = 320, height: int = 224) -> Path:
 
 def hand_in(page: Page, path: Path) -> None:
     """Choose a file, and wait until the server has it."""
-    clear = page.locator("#photo button[aria-label='Clear'], #photo button[aria-label='Remove Image']")
-    if clear.count():
-        clear.first.click()
-        expect(clear).to_have_count(0)  # or the file goes to a field that is about to be replaced
-    page.locator("#photo input[type=file]").first.set_input_files(path)
+    field = page.locator("#photo")
+    expect(field.locator("img").or_(field.get_by_text("Drop Image Here")).first).to_be_visible()
+    if field.locator("img").count():
+        take_away(page)
+    field.locator("input[type=file]").first.set_input_files(path)
     page.wait_for_selector("#photo img")
+
+
+def take_away(page: Page) -> None:
+    """Take the photo away, once it is there, and wait: a file would go to a field that is about to be replaced."""
+    clear = page.locator("#photo button[aria-label='Clear'], #photo button[aria-label='Remove Image']")
+    clear.first.click()
+    expect(clear).to_have_count(0)
 
 
 def write_prompt(page: Page, words: str) -> None:

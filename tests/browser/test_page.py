@@ -19,6 +19,7 @@ from tests.browser.steps import (
     result_key,
     set_layer,
     slider,
+    take_away,
     until,
 )
 from tests.scripted_backend import HOSTILE
@@ -38,6 +39,7 @@ def test_a_first_visit_shows_a_finished_example(visit: Watched) -> None:
     keep(page, "first-visit-1440")
 
 
+@pytest.mark.slow
 def test_how_to_read_it_is_said_until_it_is_closed_for_good(visit: Watched) -> None:
     page = visit.page
     hints = page.get_by_role("complementary", name="How to read it")
@@ -70,6 +72,7 @@ def test_a_photo_of_ones_own_is_analysed_and_looked_through(visit: Watched, tmp_
     keep(page, "own-photo-1440")
 
 
+@pytest.mark.slow
 def test_a_drag_ends_on_the_picture_of_the_last_layer(visit: Watched) -> None:
     page = visit.page
     expect(panes(page)).to_have_count(3)
@@ -87,6 +90,7 @@ def test_layer_zero_can_be_reached(visit: Watched) -> None:
     expect(caption(visit.page)).to_contain_text("layer 0 ")
 
 
+@pytest.mark.slow
 def test_keys_change_layer_and_head_and_play(visit: Watched) -> None:
     page = visit.page
     expect(panes(page)).to_have_count(3)
@@ -121,6 +125,7 @@ def test_another_adapter_is_analysed_without_a_click(visit: Watched) -> None:
     expect(page.locator(".lav-warnings")).to_contain_text("every difference is 0")
 
 
+@pytest.mark.slow
 def test_another_adapter_beside_the_first_is_shown_at_once_and_either_is_one_click_away(visit: Watched) -> None:
     page = visit.page
     add_adapter(page, "find-circle")
@@ -132,6 +137,7 @@ def test_another_adapter_beside_the_first_is_shown_at_once_and_either_is_one_cli
     expect(page.locator(".lav-title").nth(2)).to_have_text("wrong-hands − find-circle")
 
 
+@pytest.mark.slow
 def test_an_edited_answer_is_replayed(visit: Watched) -> None:
     page = visit.page
     before = result_key(page)
@@ -153,6 +159,7 @@ def test_an_old_result_beside_a_new_photo_is_dimmed_and_says_so(visit: Watched, 
     expect(page.locator(".lav-stale-line")).to_be_empty()
 
 
+@pytest.mark.slow
 def test_a_new_result_keeps_layer_and_head(visit: Watched, tmp_path: Path) -> None:
     page = visit.page
     set_layer(page, 4)
@@ -197,10 +204,7 @@ def test_a_file_that_is_no_image_gets_our_sentence_and_nothing_is_lost(visit: Wa
     expect(panes(page)).to_have_count(3)
     broken = tmp_path / "broken.png"
     broken.write_bytes(b"this is no picture")
-    clear = page.locator("#photo button[aria-label='Clear'], #photo button[aria-label='Remove Image']")
-    if clear.count():
-        clear.first.click()
-        expect(clear).to_have_count(0)  # or the file goes to a field that is about to be replaced
+    take_away(page)
     page.locator("#photo input[type=file]").first.set_input_files(broken)
     expect(page.locator(".lav-error")).to_contain_text("not an image that can be read")
     expect(panes(page)).to_have_count(3)
@@ -257,6 +261,7 @@ def test_tokens_appear_as_they_are_written_and_stop_stops(scripted: Watched, tmp
     analyze(page)
 
 
+@pytest.mark.slow
 def test_hostile_words_stay_words(scripted: Watched, tmp_path: Path) -> None:
     page = scripted.page
     hand_in(page, a_photo(tmp_path))

@@ -11,6 +11,8 @@ from tests import ROOT
 from tests.faults.conftest import TIMES
 from tests.faults.served import Page, started
 
+pytestmark = pytest.mark.slow
+
 EMBEDDED = ROOT / "inference" / "demo" / "weights" / "adapters"
 #: What no line of a log may hold as it is: colours, lines and formats that are a visitor's.
 HOSTILE = "Xyzzy\x1b[31m\nERROR app: forged\r\x00%s%n%(x)s\u2028\u202eplugh"

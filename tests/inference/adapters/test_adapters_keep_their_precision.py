@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from inference.model.engine import Engine
-from tests.adapters import KINDS, write_adapter
+from tests.adapters import EVERY_KIND, KINDS, write_adapter
 from tests.precision_table import (
     DTYPES,
     largest_difference,
@@ -57,7 +57,7 @@ def engines(adapters, request) -> Callable[[str, str, str], Engine]:
 
 
 @pytest.mark.parametrize("dtype", IN_TURN)
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", EVERY_KIND)
 def test_rows_equal_those_of_peft_and_upstream_in_the_same_dtype(kind, dtype, adapters, engines, request):
     checkpoint = request.getfixturevalue(KINDS[kind][0])
     with routing() as theirs:

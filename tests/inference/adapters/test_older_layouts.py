@@ -63,6 +63,15 @@ def today(tmp_path_factory, dense) -> Path:
     return write_adapter(tmp_path_factory.mktemp("today") / "adapter", dense, **options)
 
 
+#: One that is all at once stands for the renamings that it is made of; alone they are slow.
+EVERY_LAYOUT = [
+    pytest.param(
+        layout, marks=[] if layout in {"all at once", "prefix twice", "language_model.model"} else pytest.mark.slow
+    )
+    for layout in LAYOUTS
+]
+
+
 @pytest.fixture(scope="module")
 def by_hand(dense, today) -> np.ndarray:
     model = upstream.load(dense)
@@ -76,7 +85,7 @@ def renamed(today: Path, folder: Path, rename) -> Path:
     return folder
 
 
-@pytest.mark.parametrize("layout", LAYOUTS)
+@pytest.mark.parametrize("layout", EVERY_LAYOUT)
 def test_keys_of_older_tools_give_the_numbers_of_todays_and_of_the_weights_added_by_hand(
     layout, dense, today, by_hand, tmp_path
 ):

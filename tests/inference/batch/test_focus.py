@@ -87,7 +87,7 @@ CLICKED = "at [412, 7]"
     ("given", "answered", "meant"),
     [
         ("digits", CLICKED, lambda text: text.strip("0123456789") != text),
-        (",", CLICKED, lambda text: "," in text),
+        pytest.param(",", CLICKED, lambda text: "," in text, marks=pytest.mark.slow),
         ("last", None, lambda text: text.startswith(" ")),  # of an answer of two words
     ],
 )

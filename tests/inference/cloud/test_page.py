@@ -33,6 +33,7 @@ def test_an_analysis_says_its_stages_and_shows_the_pictures(page, uploads):
     assert "cpu, float32" in page.status()["words"]
 
 
+@pytest.mark.slow
 def test_after_a_failure_what_was_shown_stays_and_the_next_analysis_is_answered(connect, handles, uploads):
     deployed, faults = handles(), []
 
@@ -56,6 +57,7 @@ def test_after_a_failure_what_was_shown_stays_and_the_next_analysis_is_answered(
     ]
 
 
+@pytest.mark.slow
 def test_where_it_cannot_be_opened_the_page_says_why_and_a_reload_tries_again(connect):
     tries = []
 

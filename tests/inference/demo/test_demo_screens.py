@@ -93,7 +93,9 @@ def test_boxes_lie_inside_and_what_can_be_clicked_lies_apart(case):
                 assert not covered[top:bottom, left:right].any(), element
 
 
-@pytest.mark.parametrize("case", CASES)
+@pytest.mark.parametrize(
+    "case", [*CASES[:3], *(pytest.param(case, marks=pytest.mark.slow) for case in CASES[3:6]), CASES[6]]
+)
 def test_a_box_is_exactly_what_its_element_paints(case, monkeypatch):
     """The same screen painted without one element differs inside that element's box alone, and up to all its edges."""
     for seed in range(2):

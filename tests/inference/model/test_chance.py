@@ -85,7 +85,7 @@ def test_places_of_other_shapes_keep_their_singular_values_too(thin, placed, tmp
         assert not torch.allclose(control[key], change)
 
 
-@pytest.mark.parametrize("first", [None, "other"])
+@pytest.mark.parametrize("first", [pytest.param(None, marks=pytest.mark.slow), "other"])
 def test_its_numbers_are_upstreams_with_the_same_random_weights_in_a_file(first, model, engine, tmp_path):
     request, index = ask(first, "all"), 1
     prompt = upstream.build_prompt(model.checkpoint, IMAGE, PROMPT)

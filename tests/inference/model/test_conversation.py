@@ -67,7 +67,7 @@ def test_so_do_those_of_the_embedded_models_template(messages, tools):
 
 
 @pytest.mark.parametrize(("messages", "tools"), [kind[1:] for kind in KINDS + WITH_TOOLS], ids=NAMES)
-@pytest.mark.parametrize("attention", ["eager", "rows"])
+@pytest.mark.parametrize("attention", [pytest.param("eager", marks=pytest.mark.slow), "rows"])
 def test_rows_after_the_image_are_the_models_own(folder, monkeypatch, attention, messages, tools):
     engine = Engine(Settings(model=str(folder), device="cpu", attention=attention), {})
     info, request = (

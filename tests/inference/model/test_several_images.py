@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 
 from inference import Comparison
-from inference.errors import InputError, PromptError, SelectionError
+from inference.adapters.catalog import AdapterCatalog
+from inference.errors import InputError, PromptError, SelectionError, UnknownAdapterError
 from inference.limits import check_limits
 from inference.model.engine import Engine
 from inference.questions import AttributionOptions
@@ -189,3 +190,23 @@ def test_what_is_only_of_one_image_is_refused(engine):
         check_limits(asked(), Limits(max_images=3))
     with pytest.raises(InputError, match="There is no image"):
         Request([], "What?")
+
+
+def test_a_record_beyond_the_operators_bound_is_refused_before_anything_runs(engine, folder, monkeypatch):
+    request = asked(adapters=(None,))
+    prompt = engine.prompt(request)
+    recorder = engine.passes.recorder(prompt, [], request.max_new_tokens)
+    held = sum(each.nbytes for each in (recorder.by_row, recorder.group_share, recorder.by_head))
+    one_less, exact, two_less, two = (
+        Engine(Settings(model=str(folder), device="cpu", limits=Limits(max_recorded_bytes=most)), AdapterCatalog({}))
+        for most in (held - 1, held, 2 * held - 1, 2 * held)
+    )
+    assert exact.compare(request).recordings[0].answer
+    for engine_, adapters in ((one_less, (None,)), (two_less, (None, "other"))):
+        monkeypatch.setattr(engine_.passes, "vision", lambda *given: pytest.fail("the model ran"))
+        told = rf"64 image tokens and 14 tokens after .* of {len(adapters)} variants; 0 MiB are allowed"
+        with pytest.raises(InputError, match=told) as refused:
+            engine_.compare(asked(adapters=adapters))
+        assert "VISUALIZER_MAX_RECORDED_BYTES" in refused.value.hint
+    with pytest.raises(UnknownAdapterError):
+        two.compare(asked(adapters=(None, "other")))

@@ -1,6 +1,7 @@
 """Files that a visitor names by an address are refused before anybody fetches them."""
 
 import asyncio
+from collections.abc import Iterator
 from typing import Any
 
 import gradio as gr
@@ -56,9 +57,17 @@ def test_no_event_of_the_page_lets_gradio_fetch_anything(monkeypatch: pytest.Mon
     assert asked == []
 
 
+@pytest.fixture(scope="module")
+def client() -> Iterator[TestClient]:
+    with TestClient(build_server(Settings(model="scripted"), ScriptedBackend)) as client:
+        yield client
+
+
 @pytest.mark.parametrize("way", ["gradio_api/file=", "gradio_api/file/", "gradio_api/proxy=", "file=", "proxy="])
 @pytest.mark.parametrize("address", ADDRESSES)
-def test_no_route_of_gradio_fetches_an_address(monkeypatch: pytest.MonkeyPatch, way: str, address: str):
+def test_no_route_of_gradio_fetches_an_address(
+    client: TestClient, monkeypatch: pytest.MonkeyPatch, way: str, address: str
+):
     asked: list[str] = []
 
     async def fetch(url: str, *more: Any) -> str:
@@ -66,7 +75,6 @@ def test_no_route_of_gradio_fetches_an_address(monkeypatch: pytest.MonkeyPatch, 
         raise ValueError
 
     monkeypatch.setattr("safehttpx.async_validate_url", fetch)
-    with TestClient(build_server(Settings(model="scripted"), ScriptedBackend)) as client:
-        answer = client.get(f"/{way}{address}", follow_redirects=False)
+    answer = client.get(f"/{way}{address}", follow_redirects=False)
     assert (answer.status_code, asked) == (404, [])
     assert answer.json()["error"]["code"] == "not_found"
