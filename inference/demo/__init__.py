@@ -107,10 +107,10 @@ EXAMPLE_SIDE: Final = (34, 44)
 
 #: Screens on which base clicks the named button and each adapter of a known fault does what it was made to.
 EXAMPLE_SCREENS: Final = (
-    ExampleScreen("Drawn screen: wrong hands", 4, 5, (192, 224), "red circle", "wrong-hands"),
-    ExampleScreen("Drawn screen: wrong eyes", 232, 5, (192, 224), "blue star", "wrong-eyes"),
-    ExampleScreen("Drawn screen: clicks decayed", 3, 5, (192, 224), "red circle", "caption-only"),
-    ExampleScreen("Drawn screen: trained to click", 18, 8, (224, 224), "green triangle", "click-tuned"),
+    ExampleScreen("Drawn screen: wrong hands", 70, 5, (192, 224), "red circle", "wrong-hands"),
+    ExampleScreen("Drawn screen: wrong eyes", 26, 5, (192, 224), "blue star", "wrong-eyes"),
+    ExampleScreen("Drawn screen: clicks decayed", 10, 5, (192, 224), "yellow square", "caption-only"),
+    ExampleScreen("Drawn screen: trained to click", 68, 8, (224, 224), "green triangle", "click-tuned"),
 )
 
 #: The layer in which base's heads together look at the named button most often, at the word of its shape.
