@@ -4,6 +4,8 @@ import os
 import subprocess
 import sys
 
+import pytest
+
 from inference.demo import MODEL_DIR
 from inference.resolve_model import resolve_model
 from tests import ROOT
@@ -41,6 +43,7 @@ def test_a_folder_called_demo_is_not_the_embedded_model_and_can_be_named_by_its_
     assert resolve_model("./demo").is_own_folder
 
 
+@pytest.mark.slow
 def test_a_model_that_cannot_be_loaded_is_one_sentence_and_no_traceback(tmp_path):
     broken = tmp_path / "broken"
     broken.mkdir()

@@ -233,7 +233,7 @@ def _zeros(shape, dtype="<f4") -> bytes:
 
 
 BOMBS = {
-    "shape": (lambda h, m: m.update({"recording0.by_head": _zeros((4, 3, 3, 5_000_000))}), r"not 4 × 3 × 3 × 5 of"),
+    "shape": (lambda h, m: m.update({"recording0.by_head": _zeros((4, 3, 3, 500_000))}), r"not 4 × 3 × 3 × 5 of"),
     "bytes": (lambda h, m: m.update({"image": m["image"] + bytes(10**7)}), r"expands to 10,018,128 .* makes 18,128"),
     "fewer bytes": (lambda h, m: m.update({"image": m["image"][:-1]}), r"expands to 18,127 bytes"),
     "type": (lambda h, m: m.update({"recording0.by_head": _zeros((4, 3, 3, 5), "<f8")}), "of float64, not"),

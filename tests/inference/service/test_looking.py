@@ -10,6 +10,7 @@ import pytest
 from PIL import Image
 from starlette.testclient import TestClient
 
+from inference.demo import EXAMPLE_SCREENS
 from inference.service.tickets import EVERYONE
 from inference.settings import Settings
 from tests.built_page import build_handlers, build_server_of
@@ -175,7 +176,7 @@ def test_a_shipped_result_is_everyones_and_its_other_heads_are_the_visitors(back
     for name in ("", "None"):  # whatever a browser may call itself
         page.service.session(name)
         page.leave(visitor(name))
-    assert scene(page, opening)["variants"] == ["base", "find-red"]
+    assert scene(page, opening)["variants"] == ["base", EXAMPLE_SCREENS[0].adapter]
 
 
 def test_a_ticket_ends_with_its_visit(page: Any, client: TestClient, uploads: Path):

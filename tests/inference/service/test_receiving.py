@@ -70,9 +70,9 @@ def test_an_example_that_does_not_exist_changes_nothing(page: Any, index: Any):
 
 def test_an_example_fills_the_input_column(backend: ScriptedBackend):
     page = build_handlers(Settings(), lambda: backend)
-    image, prompt, adapter = page.example(SimpleNamespace(_data={"index": 0}))
-    assert image.size == page.examples[0].image.size
-    assert (prompt, adapter) == (EXAMPLE_SCREENS[0].prompt, [EXAMPLE_SCREENS[0].adapter])
+    chosen = page.example(SimpleNamespace(_data={"index": 0}))
+    assert chosen.image.size == page.examples[0].image.size
+    assert (chosen.prompt, chosen.adapter) == (EXAMPLE_SCREENS[0].prompt, [EXAMPLE_SCREENS[0].adapter])
     photo = page.example(SimpleNamespace(_data={"index": len(page.examples) - 1}))
     assert photo.prompt == "Describe the image."
     assert is_skipped(photo.adapter)
