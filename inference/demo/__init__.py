@@ -1,7 +1,7 @@
 """The embedded model: a small Qwen3-VL trained on a drawn world, with adapters; importing this loads no framework.
 
 `inference.demo.world` draws the world's scenes, `inference.demo.screens` screens to click on;
-`python -m inference.demo.training --clicks` makes the weights and their report.
+`python -m inference.demo.training` makes the weights and their report.
 """
 
 from collections.abc import Mapping

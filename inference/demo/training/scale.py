@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 
+from inference.demo.training.click_lessons import CLICK_STAGES
 from inference.demo.training.curriculum import BASE_STAGES, Stage
 
 
@@ -23,8 +24,8 @@ class Scale:
         workers: processes that draw pictures beside the training; 0 draws in the same process.
     """
 
-    base: tuple[Stage, ...] = BASE_STAGES
-    clicks: bool = False
+    base: tuple[Stage, ...] = (*BASE_STAGES, *CLICK_STAGES)
+    clicks: bool = True
     adapter_steps: int | None = None
     accuracy_scenes: int = 100
     describe_scenes: int = 120

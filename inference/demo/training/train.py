@@ -34,8 +34,8 @@ from inference.demo.training.checkpoint import (
     save_adapter,
     save_checkpoint,
 )
-from inference.demo.training.click_lessons import CLICK_ADAPTERS, CLICK_STAGES, click_adapter_stage
-from inference.demo.training.curriculum import BASE_STAGES, Stage, adapter_stage, batches, learning_rate
+from inference.demo.training.click_lessons import CLICK_ADAPTERS, click_adapter_stage
+from inference.demo.training.curriculum import Stage, adapter_stage, batches, learning_rate
 from inference.demo.training.keeping import Keeping
 from inference.demo.training.losses import loss, quicken
 from inference.demo.training.measuring import measure
@@ -71,15 +71,11 @@ def main(arguments: Sequence[str] | None = None) -> None:
     )
     parser.add_argument("--device", choices=("auto", "cpu", "cuda"), default="auto")
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument(
-        "--clicks", action="store_true", help="teach clicks on drawn screens too, with adapters that click wrongly"
-    )
     parser.add_argument("--resume", type=Path, help="folder that keeps finished stages, to go on from after a stop")
     options = parser.parse_args(arguments)
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s", datefmt="%H:%M:%S")
     name = ("cuda" if torch.cuda.is_available() else "cpu") if options.device == "auto" else options.device
-    scale = Scale((*BASE_STAGES, *CLICK_STAGES), clicks=True) if options.clicks else Scale()
-    train(options.out, torch.device(name), options.seed, scale, options.resume)
+    train(options.out, torch.device(name), options.seed, Scale(), options.resume)
 
 
 def train(out: Path, device: torch.device, seed: int, scale: Scale, resume: Path | None = None) -> Report:

@@ -381,7 +381,14 @@ def test_the_learning_rate_rises_then_falls():
 def test_a_tiny_run_writes_everything_and_resumes_from_kept_stages(tmp_path, caplog):
     stages = tuple(short(stage, steps=1, batch=2) for stage in BASE_STAGES)
     scale = Scale(
-        stages, adapter_steps=1, accuracy_scenes=1, describe_scenes=1, choice_scenes=1, score_scenes=1, workers=0
+        stages,
+        clicks=False,
+        adapter_steps=1,
+        accuracy_scenes=1,
+        describe_scenes=1,
+        choice_scenes=1,
+        score_scenes=1,
+        workers=0,
     )
     with caplog.at_level(logging.INFO):
         written = train(tmp_path / "out", torch.device("cpu"), 0, scale, resume=tmp_path / "kept")
@@ -460,7 +467,6 @@ def test_a_tiny_run_with_clicks_writes_its_adapters_and_what_they_say_and_look_a
     stages = (short(BASE_STAGES[0], steps=1, batch=2), dataclasses.replace(screens_of(CLICK_STAGES[-1]), steps=1))
     scale = Scale(
         stages,
-        clicks=True,
         adapter_steps=1,
         accuracy_scenes=1,
         describe_scenes=1,
