@@ -40,7 +40,7 @@ def contrast(one: str, other: str) -> float:
 def walk(page: Page) -> list[dict[str, Any]]:
     """Tab through the whole page: every stop with its ring and the paper around it."""
     page.add_style_tag(content="* { transition: none !important; }")
-    page.locator("[data-fold^=words] summary").click()
+    expect(page.locator("[data-fold^=words]")).to_have_attribute("open", "")  # the shown word stands in it
     page.locator(".lav-display summary").click()
     page.locator("h1").click()
     stops = []
@@ -65,7 +65,7 @@ def test_whatever_has_the_focus_shows_it(scheme: str, request: pytest.FixtureReq
     ]
     assert faint == []
     names = {stop["name"] for stop in stops}
-    assert {"adapter", "compared with", "Analyze", "layer", "head", "view", "smooth", "token 10", "display"} <= names
+    assert {"adapter", "compared with", "Analyze", "layer", "head", "view", "smooth", "token 5", "display"} <= names
 
 
 def test_left_and_right_are_layers_and_up_and_down_are_heads_on_the_slider_too(visit: Watched) -> None:
@@ -127,6 +127,8 @@ def test_words_of_the_question_stay_open_and_focused(visit: Watched) -> None:
     page = visit.page
     question = page.locator("[data-fold^=words]")
     question.locator("summary").focus()
+    page.keyboard.press("Enter")
+    expect(question).not_to_have_attribute("open", "")  # the shown word stands in it: it was open
     page.keyboard.press("Enter")
     page.keyboard.press("Tab")
     word = question.locator(".lav-chip").first

@@ -32,6 +32,7 @@ def test_a_first_visit_shows_a_finished_example(visit: Watched) -> None:
     expect(panes(page)).to_have_count(3)
     expect(caption(page)).to_contain_text("layer")
     expect(page.locator(".lav-chip[aria-pressed=true]")).to_have_count(1)
+    expect(page.locator(".lav-chip[aria-pressed=true]")).to_be_visible()  # in a fold that is open therefore
     expect(page.locator("#part-viewer")).to_contain_text("Where did it change?")
     told = page.locator(".lav-box-numbers")
     expect(told).to_contain_text(re.compile(r"base looks inside \(\d.*there\), says inside \(1 of 1 said\)"))
@@ -61,7 +62,7 @@ def test_a_photo_of_ones_own_is_analysed_and_looked_through(visit: Watched, tmp_
     set_layer(page, other)
     expect(caption(page)).to_contain_text(f"layer {other} ")
     expect(panes(page).first).to_have_attribute("data-layer", str(other))
-    page.locator("[data-fold^=words] summary").click()
+    expect(page.locator("[data-fold^=words]")).to_have_attribute("open", "")  # as before this result
     word = page.locator("[data-fold^=words] .lav-chip").first
     number = word.get_attribute("data-token")
     word.click()

@@ -165,7 +165,11 @@ export function createChips(acts) {
       const key = JSON.stringify(pin.token);
       if (key === pinned) return;
       pinned = key;
-      for (const { index, button } of chips) mark(button, "aria-pressed", String(pins.includes(index)));
+      for (const { index, button } of chips) {
+        mark(button, "aria-pressed", String(pins.includes(index)));
+        const fold = pins.includes(index) && button.closest("details");
+        if (fold) fold.open = true; // once: whoever closes it again has it closed
+      }
       mark(digits, "aria-pressed", String(pin.token === "digits"));
     },
     /** Fill in what stands in folds that were just opened. @param {() => void} redraw */
