@@ -287,17 +287,18 @@ def _bind_question(
     widgets: dict[str, Component] = question._asdict() | result._asdict()
     form, chosen = [widgets[name] for name in PageForm.model_fields], [key, result.look]
     engine = {**_OURS, **demo.engine_queue()}
-    question.image.input(handlers.receive, question.image, [question.image, result.notice], **_OURS)
+    last = {**_OURS, "trigger_mode": "always_last"}  # what comes while an answer is on its way is not dropped
+    question.image.input(handlers.receive, question.image, [question.image, result.notice], **last)
     question.more_images.upload(
-        handlers.receive_more, question.more_images, [question.more_images, result.notice], **_OURS
+        handlers.receive_more, question.more_images, [question.more_images, result.notice], **last
     )
-    question.adapter.change(handlers.about, question.adapter, question.about, **_OURS, trigger_mode="always_last")
+    question.adapter.change(handlers.about, question.adapter, question.about, **last)
     asks = [question.go.click, question.prompt.submit]
     run = gr.on(asks, handlers.analyze, form, view, **engine, trigger_mode="multiple")
     changes = [question.adapter.input, question.compare.input, question.replay.input]
     again = gr.on(changes, handlers.analyze_again, form, view, **engine, trigger_mode="multiple")
     filling: list[Component] = [question.image, question.prompt, question.more_images, question.adapter]
-    filled = question.examples.select(handlers.example, None, filling, **_OURS)
+    filled = question.examples.select(handlers.example, None, filling, **last)
     example = filled.then(handlers.analyze, form, view, **engine)
     record = result.look.input(handlers.record, chosen, view, **engine, trigger_mode="always_last")
     replay = result.look.submit(handlers.replay, chosen, view, **engine, trigger_mode="always_last")
@@ -307,7 +308,7 @@ def _bind_question(
     runs = [run, again, example, record, replay]
     question.stop.click(handlers.stop, None, view, cancels=runs, **_OURS, queue=False)
     for event in (question.prompt.blur, question.prompt.submit):
-        event(handlers.understood, question.prompt, question.read, **_OURS, trigger_mode="always_last")
+        event(handlers.understood, question.prompt, question.read, **last)
     for changed in (
         question.image.input,
         question.prompt.input,

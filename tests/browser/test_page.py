@@ -4,7 +4,7 @@ import re
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import Page, expect
+from playwright.sync_api import Page, Route, expect
 
 from tests.browser.conftest import Watched
 from tests.browser.steps import (
@@ -211,6 +211,28 @@ def test_a_file_that_is_no_image_gets_our_sentence_and_nothing_is_lost(visit: Wa
     expect(panes(page)).to_have_count(3)
     hand_in(page, a_photo(tmp_path))
     analyze(page)
+    visit.complaints = [each for each in visit.complaints if "broken.png" not in each]
+
+
+def test_a_file_that_comes_while_the_one_before_is_taken_away_is_checked_too(visit: Watched, tmp_path: Path) -> None:
+    page, held = visit.page, list[Route]()
+    broken = tmp_path / "broken.png"
+    broken.write_bytes(b"this is no picture")
+
+    def hold(route: Route) -> None:
+        if '"path"' in (route.request.post_data or "") and not held:  # what is taken away is sent once more
+            held.append(route)
+        else:
+            route.continue_()
+
+    page.route("**/queue/join*", hold)
+    take_away(page)
+    until(lambda: bool(held), page)
+    with page.expect_response("**/upload*"):
+        page.locator("#photo input[type=file]").first.set_input_files(broken)
+    page.wait_for_selector("#photo img")
+    held[0].continue_()
+    expect(page.locator(".lav-error")).to_contain_text("not an image that can be read")
     visit.complaints = [each for each in visit.complaints if "broken.png" not in each]
 
 
