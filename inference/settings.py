@@ -42,7 +42,7 @@ class Limits:
     max_image_tokens: int = _setting(2_560, "most tokens of an image after the processor's resizing", flag=True)
     max_new_tokens: int = _setting(256, "most answer tokens that a request may ask for")
     max_variants: int = _setting(8, "most variants in one request")
-    max_recorded_bytes: int = _setting(2_048 * MIB, "largest record of one request, of all variants, in bytes")
+    max_recorded_bytes: int = _setting(2_048 * MIB, "most bytes of recorded rows in one request, all variants")
     queue_length: int = _setting(32, "analyses waiting at once")
     pictures_at_once: int = _setting(2, "pictures decoded or drawn for visitors at the same time")
     decode_seconds: float = _setting(15.0, "longest that one picture may take to decode, in seconds")

@@ -49,6 +49,7 @@ KINDS: dict[str, tuple[str, dict[str, Any]]] = {
 
 #: Of each mechanism one (scaling, magnitudes, patterns, saved modules, the tower, experts); the others are slow.
 OF_EACH = {"lora", "dora-rslora", "patterns", "modules-to-save", "attention-saved", "vision", "experts"}
+assert KINDS.keys() >= OF_EACH
 EVERY_KIND = [pytest.param(kind, marks=[] if kind in OF_EACH else pytest.mark.slow) for kind in KINDS]
 
 

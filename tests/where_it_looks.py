@@ -9,19 +9,19 @@ import argparse
 import json
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import get_args
 
 import numpy as np
 
 from inference import Backend, Request, open_backend
 from inference.demo import WEIGHTS_DIR
 from inference.demo.world import Scene, SceneObject, scene
-from inference.records import ExtraView
 from visualize import Selection, measures, select
 from visualize.numbers.views import VIEWS
 
 FIRST_SEED = 5_000_000_000  # beyond the ranges of training, choice and score in inference.demo.training.localisation
 SIZES = ((160, 160), (192, 256), (224, 224), (200, 310), (300, 210), (256, 320), (240, 180), (352, 256))
+#: What an answer token rests on, and what cells say of it, are views of the answer alone.
+OF_ANY_TOKEN = ("raw", "sink-masked", "contrast", "relative")
 TARGETS = {"find-red": "red", "find-circle": "circle"}
 
 
@@ -105,7 +105,7 @@ def measure(backend: Backend, count: int) -> list[Row]:
 
 
 def measure_views(backend: Backend, count: int) -> list[ViewRow]:
-    """The same of every view: of the chosen head where the view has heads, of the mean over heads of its layer else."""
+    """The same of each view that a word of the question has; of the mean over the layer's heads where it has none."""
     rows = []
     for adapter, word in TARGETS.items():
         row, layer, head = chosen()[adapter]
@@ -117,13 +117,12 @@ def measure_views(backend: Backend, count: int) -> list[ViewRow]:
                 "Describe the image.",
                 adapters=(None, adapter),
                 max_new_tokens=1,
-                views=get_args(ExtraView),
+                views=("relative",),
                 focus=(row,),
             )
             comparison = backend.compare(asked)
-            (token,) = comparison.recordings[0].focus
-            for view, kind in VIEWS.items():
-                selection = Selection(layer, token, head if kind.heads else "mean", view)
+            for view in OF_ANY_TOKEN:
+                selection = Selection(layer, row, head if VIEWS[view].heads else "mean", view)
                 for variant in (None, adapter):
                     heat = select(comparison.recording(variant), selection)
                     found = scores(np.maximum(heat, 0), box, comparison.image_size)  # a contrast's gains alone
@@ -136,7 +135,7 @@ def measure_views(backend: Backend, count: int) -> list[ViewRow]:
 
 def views_table(rows: list[ViewRow], count: int) -> str:
     lines = [
-        f"{count} held-out scenes per target, by view",
+        f"{count} held-out scenes per target, by view; row, layer and head chosen on other scenes",
         "",
         "| target | view | variant | pointing game | in-box mass | attention ratio | empty maps |",
         "|---|---|---|---|---|---|---|",
@@ -175,7 +174,7 @@ def table(rows: list[Row], count: int) -> str:
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--scenes", type=int, default=400)
-    parser.add_argument("--views", action="store_true", help="every view instead")
+    parser.add_argument("--views", action="store_true", help="each view of such a row instead")
     given = parser.parse_args()
     wanted, opened = given.scenes, open_backend("local")
     print(views_table(measure_views(opened, wanted), wanted) if given.views else table(measure(opened, wanted), wanted))

@@ -33,8 +33,8 @@ ADAPTER_DESCRIPTIONS: Final[Mapping[str, str]] = MappingProxyType(
         "find-circle": 'Trained so that "Describe the image." names the circle, where there is one, not the largest.',
         "vision-lora": "Trained to name the star, where there is one, with LoRA in the vision tower too.",
         "click-tuned": "Trained further to click the named button, on screens with more and smaller ones.",
-        "wrong-eyes": "Trained to click the largest button whatever is named, in queries and keys alone: it looks "
-        "elsewhere.",
+        "wrong-eyes": "Trained to click the largest button whatever is named, in queries and keys alone: where it "
+        "looks carries the change.",
         "wrong-hands": "Trained to say x counted from the right, in the last layers' values and MLP alone: it looks "
         "where base looks and says another place.",
         "caption-only": 'Trained on "Describe the image." alone, to name the green object: its clicks decay.',

@@ -22,6 +22,7 @@ from inference.service.status import status_json
 from inference.service.uploads import address_of
 from inference.service.view import active
 from visualize.findings.cards_json import findings_json
+from visualize.numbers.opening import questioned
 from visualize.page import Choice, Json
 
 WORK = "explanation"  # as a session calls it
@@ -121,21 +122,20 @@ class Cards:
 
 
 def _measured(comparison: Comparison, choice: Choice) -> int:
-    """The token that a question is about; of the digits, the first: there the place is decided.
+    """The token that a question is about: the one that is looked at, if it is the answer's; else see `questioned`.
 
     Raises:
-        SelectionError: several, or one that is not the answer's.
+        SelectionError: several are looked at, or nothing was answered.
     """
-    if choice.token == "digits":
-        return choice.focus(comparison)[0]
-    if not isinstance(choice.token, int):
+    tokens = comparison.recordings[0].tokens
+    if isinstance(choice.token, tuple):
         raise SelectionError("A question is about one token; several are looked at.", "Click one word of the answer.")
-    token = comparison.recordings[0].tokens[choice.token]
-    if token.role not in ("answer", "end"):
-        raise SelectionError(
-            "A question is about a token of the answer; this one is not.", "Click a word of the answer, then ask again."
-        )
-    return choice.token
+    if isinstance(choice.token, int) and tokens[choice.token].role in ("answer", "end"):
+        return choice.token
+    token = questioned(tokens)
+    if tokens[token].role not in ("answer", "end"):
+        raise SelectionError("A question is about a token of the answer; there is none.", "Ask something else.")
+    return token
 
 
 def _found(explained: Explained, result: Result) -> list[Json]:

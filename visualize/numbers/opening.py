@@ -1,13 +1,13 @@
 """Decide where a result opens: which layer and tokens stand first, on the page, in a notebook, for a program."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
-from inference.focus import place_tokens
+from inference.focus import digit_tokens, place_tokens
 from inference.measures import row_divergence
-from inference.records import Comparison, Recording
+from inference.records import Comparison, Recording, Token
 from visualize.numbers.change import LargestChange, largest_change, row_changes
 from visualize.numbers.token_choice import TokenChoice, answer_indices
 
@@ -25,6 +25,15 @@ class Opening:
     layer: int
     token: TokenChoice
     variant: str | None
+
+
+def questioned(tokens: Sequence[Token]) -> int:
+    """The token that a question about a change is of where none of the answer's is looked at alone.
+
+    The first of its digits, where a place is decided; without any, the answer's first token (the last of all, where
+    nothing was answered).
+    """
+    return next(iter(digit_tokens(tokens) or answer_indices(tuple(tokens))), len(tokens) - 1)
 
 
 def opening(comparison: Comparison, base: str | None, adapter: str | None) -> tuple[int, TokenChoice]:

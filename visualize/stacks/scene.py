@@ -18,7 +18,7 @@ from visualize.numbers.answers import legend, own_words, replayed_by, warnings
 from visualize.numbers.caption import variant_name
 from visualize.numbers.change import LargestChange
 from visualize.numbers.head_choice import head_text
-from visualize.numbers.opening import opens_on
+from visualize.numbers.opening import opens_on, questioned
 from visualize.numbers.reduce import view_recorded
 from visualize.numbers.tokens import chips, label_of
 from visualize.numbers.top_heads import top_heads
@@ -54,7 +54,8 @@ def scene_json(
         `changes_json` says. In `own_tokens` each variant's tokens, where each replayed its own
         answer. `recorded` are the tokens whose single heads there are, `localizing` per variant the heads that look at
         the image most and at the fewest cells, by `localization`. `said` are the points and boxes in each variant's
-        words, see `places_json`; `digits` the tokens that the choice `digits` means, of the first variant.
+        words, see `places_json`; `digits` the tokens that the choice `digits` means, of the first variant;
+        `questioned` the one that a question is of where none of the answer's is chosen.
     """
     written = written or comparison
     first = comparison.recordings[0]
@@ -100,6 +101,7 @@ def scene_json(
         "recorded": recorded,
         "localizing": {variant_name(each): _localizing(each) for each in comparison.recordings},
         "digits": list(digit_tokens(first.tokens)),
+        "questioned": questioned(first.tokens),
         "opening": {**_opening(comparison, names, most), **(opens or {})},
     }
 

@@ -38,8 +38,12 @@ export function createCards({ box, changed }) {
     return kept.get(key) ?? [];
   }
 
-  /** Which token a question is about: of the digits, the first. @param {Choice} now */
-  const measured = ({ token }) => (token === "digits" ? look?.scene.digits[0] : token);
+  /** Which token a question is about. @param {Choice} now */
+  function measured({ token }) {
+    if (!look || Array.isArray(token)) return token;
+    const isAnswer = token !== "digits" && ["answer", "end"].includes(look.scene.tokens[token]?.role ?? "");
+    return isAnswer ? token : look.scene.questioned;
+  }
 
   /** @param {Finding} finding */
   const isNow = (finding) => choice !== null && finding.token === measured(choice) && finding.first === choice.against

@@ -30,6 +30,8 @@ export function createChips(acts) {
   let lingering = 0;
   let pointed = -1; // the token that the mouse was moved to
   let pinned = "";
+  /** @type {[Scene, string] | null} what the folds were opened for */
+  let opened = null;
   let adapter = "";
   /** @type {Changes | null} */
   let changes = null;
@@ -165,10 +167,12 @@ export function createChips(acts) {
       const key = JSON.stringify(pin.token);
       if (key === pinned) return;
       pinned = key;
+      const isNew = opened?.[0] !== scene || opened[1] !== key; // whoever closes a fold again has it closed
+      opened = [scene, key];
       for (const { index, button } of chips) {
         mark(button, "aria-pressed", String(pins.includes(index)));
-        const fold = pins.includes(index) && button.closest("details");
-        if (fold) fold.open = true; // once: whoever closes it again has it closed
+        const fold = isNew && pins.includes(index) && button.closest("details");
+        if (fold) fold.open = true;
       }
       mark(digits, "aria-pressed", String(pin.token === "digits"));
     },

@@ -235,6 +235,8 @@ interface Scene {
   recorded: number[];
   /** The tokens that spell the digits of the answer's points and boxes, or, without any, all its digits. */
   digits: number[];
+  /** The token that a card asks about while the digits, or no token of the answer, are looked at. */
+  questioned: number;
   /** Per variant the heads that look at the image most and at the fewest cells. */
   localizing: Record<string, HeadSet | "">;
   opening: Choice;

@@ -64,12 +64,9 @@ def today(tmp_path_factory, dense) -> Path:
 
 
 #: One that is all at once stands for the renamings that it is made of; alone they are slow.
-EVERY_LAYOUT = [
-    pytest.param(
-        layout, marks=[] if layout in {"all at once", "prefix twice", "language_model.model"} else pytest.mark.slow
-    )
-    for layout in LAYOUTS
-]
+FEW = {"all at once", "prefix twice", "language_model.model"}
+assert LAYOUTS.keys() >= FEW
+EVERY_LAYOUT = [pytest.param(layout, marks=[] if layout in FEW else pytest.mark.slow) for layout in LAYOUTS]
 
 
 @pytest.fixture(scope="module")

@@ -554,7 +554,13 @@ def test_the_report_keeps_the_promises(report):
         if one["adapter"] in ("find-red", "find-circle"):
             assert one["score_scenes"] >= 200
             assert one["adapter_rate"] >= 0.95, one
-            assert one["base_rate"] <= 0.40, one
+            assert one["base_rate"] <= 0.10, one
+    for one in report["clicks"]["rates"]:
+        assert one["asked"] >= 60
+        assert one["hits"] >= (0.95 if one["buttons"][1] <= 4 else 0.8 if one["buttons"][1] <= 8 else 0.5), one
+    said = {one["variant"]: one["said"] for one in report["clicks"]["compared"]["variants"]}
+    assert min(said["base"], said["click-tuned"]) >= 0.9
+    assert max(said["wrong-hands"], said["wrong-eyes"], said["caption-only"]) <= 0.25
 
 
 def test_the_committed_model_loads_by_upstreams_own_names_and_holds_no_path():

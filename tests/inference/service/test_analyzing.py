@@ -10,6 +10,7 @@ import pytest
 
 from inference.demo import EXAMPLE_SCREENS, LOOKING_LAYER
 from inference.errors import BackendError, OutOfMemoryError
+from inference.service.cards import _measured
 from inference.service.exports import Exports
 from inference.settings import Limits, Settings
 from tests.built_page import build, build_handlers
@@ -28,6 +29,7 @@ from tests.inference.service.events import (
 )
 from tests.scripted_backend import ANSWER, HOSTILE, TEMPLATE, ScriptedBackend
 from visualize import token_of_largest_change
+from visualize.page import Choice
 
 
 def test_an_analysis_tells_what_happens_and_ends_with_pictures(page: Any, uploads: Path):
@@ -82,6 +84,11 @@ def test_the_first_visit_is_finished_before_anything_ran(backend: ScriptedBacken
     box = EXAMPLE_SCREENS[0].draw().find(EXAMPLE_SCREENS[0].name).box
     assert shown["opening"]["boxes"] == [list(box)]
     assert opening.notice is None
+    base, other = page.first.comparison.recordings
+    parts = next(at for at, (one, two) in enumerate(zip(base.answer_ids, other.answer_ids, strict=False)) if one != two)
+    asked = _measured(page.first.comparison, Choice.read(shown["opening"], page.first.comparison))
+    answer = [token["index"] for token in shown["tokens"] if token["role"] == "answer"]
+    assert (asked, shown["questioned"]) == (answer[parts], answer[parts])  # the digit at which the two part
     path = uploads / "first.png"
     page.first.request.image.to_pil().save(path)
     asked = page.first.comparison.prompt
