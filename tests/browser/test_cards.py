@@ -141,11 +141,11 @@ def test_every_card_answers_and_a_refusal_is_its_sentence(scripted: Watched, tmp
     find_out(page, "attribution")
     expect(sentence(page, "attribution")).to_contain_text(HOSTILE)
     assert page.evaluate("globalThis.owned") is None
-    # a word of the question
-    page.get_by_text("words of the question").click()
-    token(page, 0)
+    # several words of the answer
+    token(page, FIRST)
+    page.locator(f'.lav-rows .lav-chip[data-token="{FIRST + 1}"]').first.click(modifiers=["Shift"])
     find_out(page, "attribution")
-    expect(card(page, "attribution").locator(".lav-status-line")).to_contain_text("Click a word of the answer")
+    expect(card(page, "attribution").locator(".lav-status-line")).to_contain_text("Click one word of the answer")
     assert sentence(page, "attribution").is_visible()
     keep(page, "cards-all")
 

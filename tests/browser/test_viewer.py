@@ -342,7 +342,8 @@ def test_up_and_down_go_through_the_heads_in_the_order_of_the_layer_that_is_show
     passed = viewer.page.evaluate(
         """async (layer) => {
           viewer.choose({ layer });
-          await new Promise((drawn) => requestAnimationFrame(drawn)); // the pictures are, the menu of heads is not yet
+          const isDrawn = () => document.querySelector(".lav-where").textContent.includes(`layer ${layer} `);
+          while (!isDrawn()) await new Promise((drawn) => requestAnimationFrame(drawn)); // the menu of heads is not yet
           const passed = [];
           for (let press = 0; press < 12; press++) {
             document.body.dispatchEvent(new KeyboardEvent("keydown", { key: "ArrowDown", bubbles: true }));

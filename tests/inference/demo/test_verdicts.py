@@ -6,7 +6,8 @@ from functools import partial
 import numpy as np
 import pytest
 
-from inference import open_backend
+from inference import Request, open_backend
+from inference.demo import EXAMPLE_SCREENS
 from tests.verdict_table import (
     FAULTS,
     LIMIT_SEED,
@@ -24,7 +25,7 @@ from tests.verdict_table import (
     table,
     watch,
 )
-from visualize.numbers.verdict import SaidInTarget, Verdict
+from visualize.numbers.verdict import SaidInTarget, Verdict, said_beside
 
 LIMITS = Limits(misses=0.3, looks=0.5)
 
@@ -127,3 +128,15 @@ def test_wrong_eyes_and_wrong_hands_are_told_apart(backend):
     for name, factor in (("wrong-eyes", 1), ("wrong-hands", 2)):
         factors = np.array([one.factors for one in found[name] if one.factors is not None])
         assert factors.sum(axis=0).argmax() == factor
+
+
+@pytest.mark.parametrize("shown", EXAMPLE_SCREENS, ids=lambda shown: shown.adapter)
+def test_an_example_shows_what_its_adapter_was_made_to_do(backend, shown):
+    """`click-tuned` hits what base misses; the others miss, or say no place, where base hits."""
+    drawn = shown.draw()
+    compared = backend.compare(Request(drawn.image, shown.prompt, adapters=(None, shown.adapter)))
+    base, other = said_beside(compared, ["base", shown.adapter], [drawn.find(shown.name).box])
+    better = shown.adapter == "click-tuned"
+    assert (base.inside, other.inside) == ((0, 1) if better else (1, 0))
+    assert base.places == 1
+    assert other.places == (0 if shown.adapter == "caption-only" else 1)
