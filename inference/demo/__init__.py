@@ -113,7 +113,7 @@ EXAMPLE_SCREENS: Final = (
     ExampleScreen("Drawn screen: trained to click", 68, 8, (224, 224), "green triangle", "click-tuned"),
 )
 
-#: The layer in which base's heads together look at the named button most often, at the word of its shape.
+#: Of the first of them, the layer in which all heads together look at the named button, at the word of its shape.
 LOOKING_LAYER: Final = 0
 
 #: The adapter that a scene is described with.

@@ -28,7 +28,7 @@ from tests.inference.service.events import (
     wait_for,
 )
 from tests.scripted_backend import ANSWER, HOSTILE, TEMPLATE, ScriptedBackend
-from visualize import token_of_largest_change
+from visualize import measures, token_of_largest_change
 from visualize.page import Choice
 
 
@@ -83,6 +83,9 @@ def test_the_first_visit_is_finished_before_anything_ran(backend: ScriptedBacken
     assert word.strip() == EXAMPLE_SCREENS[0].name.split()[1]
     box = EXAMPLE_SCREENS[0].draw().find(EXAMPLE_SCREENS[0].name).box
     assert shown["opening"]["boxes"] == [list(box)]
+    for recording in page.first.comparison.recordings:  # both look at the button
+        heat = recording.by_token[shown["opening"]["token"], LOOKING_LAYER]
+        assert measures.pointing_game(heat, box, page.first.comparison.image_size)
     assert opening.notice is None
     base, other = page.first.comparison.recordings
     parts = next(at for at, (one, two) in enumerate(zip(base.answer_ids, other.answer_ids, strict=False)) if one != two)
