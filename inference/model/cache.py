@@ -106,12 +106,13 @@ class InferenceCache:
 
     def __init__(self, max_bytes: int) -> None:
         self._max_bytes = max_bytes
-        self._values: OrderedDict[CacheKey, VisionFeatures | PrefixCache | Generation] = OrderedDict()
+        #: Each with its bytes, measured once: nothing changes while it is here, and thousands of them may be.
+        self._values: OrderedDict[CacheKey, tuple[VisionFeatures | PrefixCache | Generation, int]] = OrderedDict()
 
     @property
     def bytes(self) -> int:
         """Bytes of all values."""
-        return sum(value.bytes for value in self._values.values())
+        return sum(size for _, size in self._values.values())
 
     def __iter__(self) -> Iterator[CacheKey]:
         """Keys of all values, least recently used first."""
@@ -119,9 +120,9 @@ class InferenceCache:
 
     def get(self, key: CacheKey, kind: type[Value]) -> Value | None:
         """A value that stays here, or None."""
-        value = self._values.get(key)
-        if value is None:
+        if key not in self._values:
             return None
+        value, _ = self._values[key]
         assert isinstance(value, kind)
         self._values.move_to_end(key)
         return value
@@ -136,9 +137,10 @@ class InferenceCache:
     def keep(self, key: CacheKey, value: VisionFeatures | PrefixCache | Generation) -> None:
         """Keep a value as the most recently used."""
         self._values.pop(key, None)
-        if value.bytes > self._max_bytes:
+        size = value.bytes
+        if size > self._max_bytes:
             return
-        self._values[key] = value
+        self._values[key] = value, size
         while self.bytes > self._max_bytes:
             self._values.popitem(last=False)
 

@@ -357,6 +357,22 @@ def test_what_is_kept_never_exceeds_its_bound_and_leaves_least_recently_used():
         assert nothing.get(key("a"), type(value)) is None
 
 
+def test_what_is_kept_is_measured_once_however_much_comes_after_it():
+    """Thousands of small images fit: a sum over all their tensors with each new one would cost more than the model."""
+    measured: list[str] = []
+
+    class Counted(Generation):
+        @property
+        def bytes(self) -> int:
+            measured.append("once")
+            return 10
+
+    kept = InferenceCache(1_000)
+    for index in range(150):
+        kept.keep(CacheKey(str(index), False, None), Counted((index,)))
+    assert (kept.bytes, len(list(kept)), len(measured)) == (1_000, 100, 150)
+
+
 def test_a_view_counts_with_the_storage_that_it_keeps_alive():
     assert VisionFeatures(torch.zeros(100)[:10], (), None).bytes == 400
     cache = DynamicCache()
