@@ -45,7 +45,7 @@ def measure(out: Path, device: torch.device, run: Run, scale: Scale, keeping: Ke
     for name in (name for name in ADAPTER_DESCRIPTIONS if name not in CLICK_ADAPTERS):
         named[name], found = files.adapter(name)
         localisations += [] if found is None else [found]
-    clicks = Clicks(files.click_rates(), files.clicks_compared()) if scale.clicks else None
+    clicks = Clicks(files.click_rates(), files.clicks_compared())
     finished = dataclasses.replace(run, measuring_seconds=round(files.seconds, 1))
     return write_report(out, finished, answers, named, localisations, clicks)
 

@@ -48,7 +48,7 @@ class Report:
         named: adapter to the share of held-out scenes in which "Describe the image." names what it should (the largest
             object for adapters without a target).
         localisation: one entry per adapter with a target.
-        clicks: hit rates, and what base and adapters say and look at; None where clicks were not taught.
+        clicks: hit rates, and what base and adapters say and look at.
     """
 
     weights: Mapping[str, str]
@@ -56,7 +56,7 @@ class Report:
     accuracy: Sequence[Accuracy]
     named: Mapping[str, float]
     localisation: Sequence[Localisation]
-    clicks: Clicks | None = None
+    clicks: Clicks
 
 
 def write_report(
@@ -65,16 +65,13 @@ def write_report(
     accuracy: Sequence[Accuracy],
     named: Mapping[str, float],
     localisation: Sequence[Localisation],
-    clicks: Clicks | None = None,
+    clicks: Clicks,
 ) -> Report:
     """Write `report.json` and `report.md` into the folder of the weights and return what they say."""
     files = sorted(folder.rglob("*.safetensors"))
     weights = {file.relative_to(folder).as_posix(): digest(file) for file in files}
     report = Report(weights, run, accuracy, named, localisation, clicks)
-    values = dataclasses.asdict(report)
-    if clicks is None:
-        del values["clicks"]
-    content = json.dumps(values, indent=1, sort_keys=True)
+    content = json.dumps(dataclasses.asdict(report), indent=1, sort_keys=True)
     (folder / "report.json").write_text(content + "\n", encoding="utf-8")
     (folder / "report.md").write_text(_readable(report), encoding="utf-8")
     return report
@@ -141,8 +138,7 @@ def _readable(report: Report) -> str:
         for layer, (adapted, base) in enumerate(zip(one.adapter_heads, one.base_heads, strict=True)):
             pairs = " | ".join(f"{adapted[head]:.0%} / {base[head]:.0%}" for head in heads)
             lines.append(f"| {layer} | {pairs} |")
-    if report.clicks is not None:
-        lines += _clicks(report.clicks)
+    lines += _clicks(report.clicks)
     lines += ["", "## Files", "", "| file | SHA-256 |", "|---|---|"]
     lines += [f"| `{name}` | `{value}` |" for name, value in report.weights.items()]
     return "\n".join(lines) + "\n"

@@ -12,7 +12,6 @@ class Scale:
 
     Attributes:
         base: stages of the base model.
-        clicks: whether `base` teaches clicks, so that `CLICK_ADAPTERS` are trained and measured too.
         adapter_steps: steps per adapter; None keeps the stage's own number.
         accuracy_scenes: held-out scenes per number of objects.
         describe_scenes: held-out scenes for what "describe" names with each adapter.
@@ -25,7 +24,6 @@ class Scale:
     """
 
     base: tuple[Stage, ...] = (*BASE_STAGES, *CLICK_STAGES)
-    clicks: bool = True
     adapter_steps: int | None = None
     accuracy_scenes: int = 100
     describe_scenes: int = 120

@@ -96,8 +96,7 @@ def train(out: Path, device: torch.device, seed: int, scale: Scale, resume: Path
     keeping = Keeping(resume)
     seconds = train_base(model_folder, tokenizer, device, seed, scale, keeping)
     lessons = [(adapter_stage(name, ADAPTER_TARGETS[name]), modules) for name, modules in ADAPTER_MODULES.items()]
-    if scale.clicks:
-        lessons += [(click_adapter_stage(name), adapter.modules) for name, adapter in CLICK_ADAPTERS.items()]
+    lessons += [(click_adapter_stage(name), adapter.modules) for name, adapter in CLICK_ADAPTERS.items()]
     base = digest(model_folder / "model.safetensors")
     for number, (stage, target_modules) in enumerate(lessons):
         if scale.adapter_steps is not None:

@@ -379,15 +379,17 @@ def test_the_learning_rate_rises_then_falls():
 
 @pytest.mark.slow
 def test_a_tiny_run_writes_everything_and_resumes_from_kept_stages(tmp_path, caplog):
-    stages = tuple(short(stage, steps=1, batch=2) for stage in BASE_STAGES)
+    stages = (short(BASE_STAGES[0], steps=1, batch=2), dataclasses.replace(screens_of(CLICK_STAGES[-1]), steps=1))
     scale = Scale(
         stages,
-        clicks=False,
         adapter_steps=1,
         accuracy_scenes=1,
         describe_scenes=1,
         choice_scenes=1,
         score_scenes=1,
+        click_screens=1,
+        click_choice_screens=1,
+        click_score_screens=2,
         workers=0,
     )
     with caplog.at_level(logging.INFO):
@@ -395,17 +397,22 @@ def test_a_tiny_run_writes_everything_and_resumes_from_kept_stages(tmp_path, cap
         first = digest(tmp_path / "out" / "model" / "model.safetensors")
         (tmp_path / "kept" / f"{len(stages) - 1}-{stages[-1].name}.pt").unlink()
         train(tmp_path / "out", torch.device("cpu"), 0, scale, resume=tmp_path / "kept")
-    measured = 1 + len(set(demo.ADAPTER_DESCRIPTIONS) - set(CLICK_ADAPTERS))
-    assert caplog.text.count(": taken from") == len(stages) - 1 + len(demo.ADAPTER_TARGETS) + measured
+    trained = len(demo.ADAPTER_TARGETS) + len(CLICK_ADAPTERS)
+    measured = len(["answers", "clicks", "compared"]) + len(set(demo.ADAPTER_DESCRIPTIONS) - set(CLICK_ADAPTERS))
+    assert caplog.text.count(": taken from") == len(stages) - 1 + trained + measured
     assert digest(tmp_path / "out" / "model" / "model.safetensors") == first
     names = {path.relative_to(tmp_path / "out").as_posix() for path in (tmp_path / "out").rglob("*") if path.is_file()}
-    committed = {
-        path.relative_to(demo.WEIGHTS_DIR).as_posix()
-        for path in demo.WEIGHTS_DIR.rglob("*")
-        if path.is_file() and path.parent.name not in CLICK_ADAPTERS
+    assert names == {
+        path.relative_to(demo.WEIGHTS_DIR).as_posix() for path in demo.WEIGHTS_DIR.rglob("*") if path.is_file()
     }
-    assert names == committed
     assert set(written.weights) == {name for name in names if name.endswith(".safetensors")}
+    for name in CLICK_ADAPTERS:
+        assert json.loads((tmp_path / "out" / "adapters" / name / "adapter_config.json").read_text())["r"] <= 8
+    assert [one.variant for one in written.clicks.compared.variants] == ["base", *CLICK_ADAPTERS]
+    kept = json.loads((tmp_path / "out" / "report.json").read_text())["clicks"]["compared"]
+    readable = (tmp_path / "out" / "report.md").read_text(encoding="utf-8")
+    assert kept["token"] in readable
+    assert all(f"| {name} |" in readable for name in CLICK_ADAPTERS)
     with pytest.raises(ValueError, match="another seed"):
         train(tmp_path / "out", torch.device("cpu"), 1, scale, resume=tmp_path / "kept")
 
@@ -460,33 +467,6 @@ def test_a_kept_state_is_taken_for_no_other(tmp_path):
     assert Keeping(tmp_path).find("name", "made otherwise", others=True) is None
     with pytest.raises(ValueError, match="other stages or another seed"):
         Keeping(tmp_path).find("name", "made otherwise")
-
-
-@pytest.mark.slow
-def test_a_tiny_run_with_clicks_writes_its_adapters_and_what_they_say_and_look_at(tmp_path):
-    stages = (short(BASE_STAGES[0], steps=1, batch=2), dataclasses.replace(screens_of(CLICK_STAGES[-1]), steps=1))
-    scale = Scale(
-        stages,
-        adapter_steps=1,
-        accuracy_scenes=1,
-        describe_scenes=1,
-        choice_scenes=1,
-        score_scenes=1,
-        click_screens=1,
-        click_choice_screens=1,
-        click_score_screens=2,
-        workers=0,
-    )
-    written = train(tmp_path, torch.device("cpu"), 0, scale)
-    folders = {path.name for path in (tmp_path / "adapters").iterdir()}
-    assert folders == {*demo.ADAPTER_DESCRIPTIONS}
-    for name in CLICK_ADAPTERS:
-        assert json.loads((tmp_path / "adapters" / name / "adapter_config.json").read_text())["r"] <= 8
-    assert [one.variant for one in written.clicks.compared.variants] == ["base", *CLICK_ADAPTERS]
-    kept = json.loads((tmp_path / "report.json").read_text())["clicks"]["compared"]
-    readable = (tmp_path / "report.md").read_text(encoding="utf-8")
-    assert kept["token"] in readable
-    assert all(f"| {name} |" in readable for name in CLICK_ADAPTERS)
 
 
 @pytest.mark.slow
