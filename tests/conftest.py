@@ -24,17 +24,18 @@ from inference import Request
 
 LEFT_OUT = "left out: tests marked slow (browser, cloud, second kinds, scaffolding); all: pytest -m 'slow or not slow'"
 
-#: Folders whose tests start processes, share them and wait for them: all on one worker, which begins with them.
-#: The others compute meanwhile.
-TOGETHER = ("tests/faults", "tests/browser", "tests/inference/cloud")
+#: Folders whose tests start processes, share them and wait for them, and with what: all of one kind on one worker.
+#: These come first; who has none of them computes meanwhile.
+TOGETHER = {"tests/browser": "browser", "tests/faults": "containers", "tests/inference/cloud": "containers"}
 
 
 class FolderScheduling(LoadScopeScheduling):
-    """Hands a worker a module at a time, or all of the folders above."""
+    """Hands a worker a module at a time, or all of the folders above; two workers: one of them gets every kind."""
 
     def _split_scope(self, nodeid: str) -> str:
         module = nodeid.partition("::")[0]
-        return "processes" if module.startswith(tuple(f"{folder}/" for folder in TOGETHER)) else module
+        kind = next((kind for folder, kind in TOGETHER.items() if module.startswith(f"{folder}/")), None)
+        return module if kind is None else kind if self.numnodes > 2 else "processes"
 
 
 @pytest.hookimpl(optionalhook=True)

@@ -23,6 +23,7 @@ from functools import partial
 from typing import Final, Literal
 
 import numpy as np
+from tqdm import tqdm
 
 from inference import Backend, Comparison, Request, open_backend
 from inference.demo.screens import Screen, ScreenElement, ask_click, screen
@@ -87,7 +88,7 @@ class Limits:
 def screens(first_seed: int, count: int) -> Iterator[tuple[Screen, ScreenElement]]:
     """Screens of every number of buttons in turn, and which one is to be clicked, every place in turn."""
     fewest, most = BUTTONS
-    for index in range(count):
+    for index in tqdm(range(count), unit="screen", smoothing=0):
         buttons = fewest + index % (most - fewest + 1)
         drawn = screen(first_seed + index, buttons, SIZES[index % len(SIZES)], SIDE)
         yield drawn, drawn.buttons[index // (most - fewest + 1) % buttons]

@@ -117,7 +117,9 @@ def several(browser: Browser) -> Iterator[Opened]:
 #: View, smooth, log, percentile, fade.
 Look = tuple[str, bool, bool, int, bool]
 VIEWS = ("raw", "sink-masked", "contrast")
-LOOKS = tuple(itertools.product(VIEWS, (True, False), (False, True), (100, 95), (False, True)))
+WAYS = tuple(itertools.product((True, False), (False, True), (100, 95), (False, True)))  # smooth, log, percentile, fade
+#: Every way to draw one view, and some of each other: a view changes the numbers, not how they are drawn.
+LOOKS = [(view, *way) for number, view in enumerate(VIEWS) for way in WAYS[number :: 5 if number else 1]]
 
 
 def drawn_by_python(shown: Comparison, numbers: Stack, index: int, *, opacity: float, smooth: bool, fade: bool) -> Any:

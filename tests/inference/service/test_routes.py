@@ -18,23 +18,33 @@ from starlette.testclient import TestClient
 
 from inference.errors import BackendError, CancelledError, DeadlineError, OutOfMemoryError
 from inference.service import endpoints
+from inference.service.analysis import AnalysisService
 from inference.service.decoder import Decoder
 from inference.service.schema import AnalyzeFields, parse
 from inference.settings import Limits, Settings
-from tests.built_page import build_server
+from tests.built_page import build_server, build_server_of
 from tests.conftest import picture
 from tests.scripted_backend import ADAPTERS, ANSWER, HEADS, LAYERS, ScriptedBackend
 
 
 def client_for(backend: ScriptedBackend | None = None, **settings: Any) -> TestClient:
+    """The routes alone, over a service of their own at `app.state.service`."""
     played = backend or ScriptedBackend()
-    server = build_server(Settings(model="scripted", **settings), lambda: played)
+    service = AnalysisService(Settings(model="scripted", **settings), lambda: played)
+    server = build_server_of(service)
+    server.state.service = service
+    return TestClient(server, raise_server_exceptions=False)
+
+
+def page_client_for(**settings: Any) -> TestClient:
+    """The routes beside Gradio's, as the page is served."""
+    server = build_server(Settings(model="scripted", **settings), ScriptedBackend)
     return TestClient(server, raise_server_exceptions=False)
 
 
 @pytest.fixture(scope="module")
 def client() -> Iterator[TestClient]:
-    with client_for(limits=Limits(requests_per_minute=10_000)) as client:
+    with page_client_for(limits=Limits(requests_per_minute=10_000)) as client:
         yield client
 
 
@@ -370,7 +380,7 @@ def test_who_is_refused_costs_no_decoding(monkeypatch: pytest.MonkeyPatch):
         assert decoded == [1]
     gate = threading.Event()
     with client_for(ScriptedBackend(gate=gate), limits=Limits(queue_length=1)) as client:
-        service = client.app.get_blocks().service  # type: ignore[attr-defined]
+        service = client.app.state.service  # type: ignore[attr-defined]
         with service.queue.place("a"), service.queue.place("b"):
             assert "waiting already" in refused(ask(client), 429, "too_many_requests")["message"]
         gate.set()
@@ -380,7 +390,7 @@ def test_who_is_refused_costs_no_decoding(monkeypatch: pytest.MonkeyPatch):
 
 def test_pictures_wait_for_their_turn_and_numbers_do_not():
     with client_for(limits=Limits(pictures_at_once=1)) as client:
-        service = client.app.get_blocks().service  # type: ignore[attr-defined]
+        service = client.app.state.service  # type: ignore[attr-defined]
         fields = parse(AnalyzeFields, {"image": png(), "overlay": True})
         result = endpoints.answered(service, fields, address="a")
         stop = threading.Event()
@@ -489,7 +499,7 @@ GUARDED = ("/api/health", "/api/adapters", "/api/layers", "/docs", "/openapi.jso
 
 
 def test_auth_guards_routes_docs_and_schema_alike():
-    with client_for(auth="me:pass:word") as client:
+    with page_client_for(auth="me:pass:word") as client:
         for path in GUARDED:
             response = client.get(path)
             refused(response, 401, "not_authenticated")
@@ -502,7 +512,7 @@ def test_auth_guards_routes_docs_and_schema_alike():
 
 
 def test_the_cookie_of_the_pages_login_opens_the_routes_too():
-    with client_for(auth="me:word") as client:
+    with page_client_for(auth="me:word") as client:
         client.app.tokens["shown"] = "me"  # type: ignore[attr-defined]
         name = f"access-token-unsecure-{client.app.cookie_id}"  # type: ignore[attr-defined]
         assert client.get("/api/adapters", headers={"cookie": f"{name}=shown"}).status_code == 200
