@@ -199,7 +199,8 @@ class ResultColumn(NamedTuple):
 def _lay_out_input(handlers: Handlers, limits: Limits) -> InputColumn:
     first, most = handlers.first, limits.max_new_tokens
     shown = Image.fromarray(first.comparison.image) if first else None
-    names = [recording.adapter for recording in first.comparison.recordings if recording.adapter] if first else []
+    shown_first = [recording.adapter for recording in first.comparison.recordings if recording.adapter] if first else []
+    known = dict.fromkeys([*shown_first, *(example.adapter for example in handlers.examples if example.adapter)])
     words = prompt_text(first.comparison.prompt) if first else PROMPT
     image = gr.Image(shown, label="photo", format="png", height=220, buttons=[], elem_id="photo")
     for example in handlers.examples:  # the files that choosing one gives: they stay, and are everybody's
@@ -207,7 +208,12 @@ def _lay_out_input(handlers: Handlers, limits: Limits) -> InputColumn:
     prompt = gr.Textbox(words, label="prompt", info=_KEYS, lines=1, max_lines=8, elem_id="prompt")
     read = _part("read", None)
     adapter = gr.Dropdown(
-        names, value=names[:1], multiselect=True, max_choices=MOST_ADAPTERS, label="adapter", elem_id="adapter"
+        list(known),
+        value=shown_first[:1],
+        multiselect=True,
+        max_choices=MOST_ADAPTERS,
+        label="adapter",
+        elem_id="adapter",
     )
     about = _part("about", None)
     compare = gr.Dropdown([BASE], value=BASE, label="compared with", elem_id="compare")
@@ -273,7 +279,8 @@ def _bind_top(demo: Visualizer, question: InputColumn, result: ResultColumn, sta
     """The page's arrival and departure, and the line on top."""
     handlers = demo.handlers
     offered = [status, question.adapter, question.compare, question.modules, question.about, result.notice]
-    demo.load(handlers.wait, None, offered, **_OURS, concurrency_limit=None)
+    opened = demo.load(handlers.wait, None, None, **_OURS, concurrency_limit=None)
+    opened.then(handlers.offer, question.adapter, offered, **_OURS)  # of the menu as it is by then
     demo.unload(handlers.leave)
     status.input(handlers.status, None, status, **_OURS, queue=False)  # asked by `page.js` while it is looked at
 
@@ -341,7 +348,7 @@ def _script() -> str:
 
 
 def _open(settings: Settings) -> Backend:
-    return open_backend(settings.backend, settings=settings)
+    return open_backend(settings.backend, settings=settings.of_page())
 
 
 _KEYS = "Enter analyzes, Shift+Enter starts a new line. Or the messages of a training set, as JSON."

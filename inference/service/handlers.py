@@ -72,20 +72,23 @@ class Handlers:
         return status_json(self.service)
 
     @page_event
-    def wait(self) -> Iterator[Offer]:
-        """When the backend is open, or cannot be opened: say so, and offer the adapters."""
+    def wait(self) -> None:
+        """Return when the backend is open, or cannot be opened."""
         opened = self.service.backend.warm()
         while not opened.done():
             time.sleep(POLL)
+
+    @page_event
+    def offer(self, adapters: object) -> Offer:
+        """Say how the wait ended, and offer the adapters; those chosen meanwhile stay chosen where they can be used."""
         failure = self.service.backend.failure()
         offer = Offer(about=None)
         try:
             if self.service.backend.ready():
-                shown = [] if self.first is None else [name for name in self.first.request.adapters if name]
-                offer = _offer(self.service.adapters(), shown)
+                offer = _offer(self.service.adapters(), adapters if isinstance(adapters, list) else [])
         except VisualizerError as error:
             failure = error
-        yield offer._replace(status=self.status(), notice=offer.notice if failure is None else refusal(failure))
+        return offer._replace(status=self.status(), notice=offer.notice if failure is None else refusal(failure))
 
     @page_event
     def leave(self, request: gr.Request) -> None:
@@ -262,19 +265,24 @@ class Handlers:
         return idle_view(message)._replace(status=self.status())
 
 
-def _offer(adapters: Sequence[AdapterInfo], shown: Sequence[str]) -> Offer:
-    """The adapters to choose from, and those that cannot be used say so; what is shown stays chosen, else the first."""
+def _offer(adapters: Sequence[AdapterInfo], chosen: Sequence[object]) -> Offer:
+    """The adapters to choose from, and those that cannot be used say so; who is chosen stays so, else it is the first.
+
+    Args:
+        adapters: all that are listed.
+        chosen: names, of whatever a browser sent.
+    """
     listed = [info for info in adapters if info.kind != "skipped"]  # folders that are no adapters are no choice
     labels = [info.name if info.usable else f"{info.name} (cannot be used)" for info in listed]
     choices = list(zip(labels, [info.name for info in listed], strict=True))
     usable = [info for info in listed if info.usable]
-    chosen = next((info for info in usable if info.name in shown), usable[0] if usable else None)
+    kept = [info for name in chosen for info in usable if info.name == name] or usable[:1]
     nothing: list[Json] = ["No adapter is offered: the base model is shown alone."]
     return Offer(
-        adapter=gr.update(choices=choices, value=[chosen.name] if chosen else []),
+        adapter=gr.update(choices=choices, value=[info.name for info in kept]),
         compare=gr.update(choices=[(BASE, BASE), *choices]),
         modules=gr.update(choices=sorted({name for info in listed if info.usable for name in info.target_modules})),
-        about=adapter_lines(chosen) if chosen else nothing,
+        about=[line for info in kept for line in adapter_lines(info, named=len(kept) > 1)] or nothing,
         notice=_skipped([info for info in adapters if info.kind == "skipped"]),
     )
 

@@ -10,7 +10,8 @@ import threading
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -18,7 +19,7 @@ from typing import Any
 import pytest
 from playwright.sync_api import Browser, ConsoleMessage, Page, Playwright, expect, sync_playwright
 
-from inference import Settings
+from inference import Backend, Settings
 from inference.records import AdapterInfo, AnswerToken, Progress
 from inference.request import Request
 from inference.settings import Limits
@@ -50,11 +51,8 @@ def chromium() -> str:
 
 
 @pytest.fixture(scope="package")
-def browser(chromium: str, scripted_server: "ScriptedServer") -> Iterator[Browser]:
-    """Closed with this package: while it is open, Playwright's event loop runs in the tests' own thread.
-
-    The server in this process starts before it, since that start runs an event loop of its own.
-    """
+def browser(chromium: str) -> Iterator[Browser]:
+    """Closed with this package: while it is open, Playwright's event loop runs in the tests' own thread."""
     expect.set_options(timeout=PATIENCE * 1_000)
     with sync_playwright() as playwright:
         yield from _launch(playwright, chromium)
@@ -178,14 +176,24 @@ def scripted_server(chromium: str, tmp_path_factory: pytest.TempPathFactory) -> 
     settings = Settings(model="scripted", port=port, limits=Limits(requests_per_minute=10_000))
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("GRADIO_TEMP_DIR", str(tmp_path_factory.mktemp("uploads")))
-        page = build(settings, lambda: backend)
+        with served(settings, lambda: backend) as page:
+            page.service.backend.warm().result(PATIENCE)
+            yield ScriptedServer(backend, f"http://127.0.0.1:{port}")
 
-        async def launch() -> None:
-            page.launch(**page.launch_options(), prevent_thread_lock=True, quiet=True)
 
-        asyncio.run(launch())
-        page.service.backend.warm().result(PATIENCE)
-        yield ScriptedServer(backend, f"http://127.0.0.1:{port}")
+@contextmanager
+def served(settings: Settings, open_: Callable[[], Backend]) -> Iterator[Any]:
+    """A page in this process; its start runs an event loop, and so does Playwright in the thread of the tests."""
+
+    async def launch(page: Any) -> None:
+        page.launch(**page.launch_options(), prevent_thread_lock=True, quiet=True)
+
+    with ThreadPoolExecutor(1) as thread:
+        page = thread.submit(build, settings, open_).result()
+        thread.submit(asyncio.run, launch(page)).result()
+    try:
+        yield page
+    finally:
         page.close(verbose=False)
 
 
@@ -246,7 +254,8 @@ def open_page(
         watched = Watched(page, address, backend)
         page.goto(address)
         page.wait_for_selector(".lav-example")
-        expect(page.locator(".lav-ready")).to_be_visible()  # the model is open, its adapters are in the menus
+        expect(page.locator(".lav-ready")).to_be_visible()  # the model is open
+        expect(page.locator("#part-about")).not_to_be_empty()  # and its adapters are in the menus
         yield watched
         watched.leave()
     assert watched.elsewhere == []

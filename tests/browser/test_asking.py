@@ -1,11 +1,14 @@
 """What runs when a person asks: once, with what they wrote last; and who waits is said to everybody."""
 
+import threading
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import expect
+from playwright.sync_api import Browser, expect
 
-from tests.browser.conftest import UNUSABLE, Watched
+from inference import Settings
+from inference.demo import EXAMPLE_SCREENS
+from tests.browser.conftest import PATIENCE, UNUSABLE, Watched, borrowed_page, free_port, served
 from tests.browser.steps import (
     a_photo,
     analyze,
@@ -18,7 +21,7 @@ from tests.browser.steps import (
     where,
     write_prompt,
 )
-from tests.scripted_backend import LAYERS
+from tests.scripted_backend import LAYERS, ScriptedBackend, adapter
 
 pytestmark = [pytest.mark.browser, pytest.mark.slow]
 
@@ -26,6 +29,31 @@ pytestmark = [pytest.mark.browser, pytest.mark.slow]
 def asked(watched: Watched) -> list[str]:
     """The prompts that reached the backend."""
     return [request.prompt for request in watched.backend.requests]
+
+
+def test_an_example_chosen_before_the_model_is_open_keeps_its_adapter(
+    browser: Browser, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("GRADIO_TEMP_DIR", str(tmp_path))
+    opens = threading.Event()
+    offered = tuple(map(adapter, ("find-red", *(example.adapter for example in EXAMPLE_SCREENS))))
+
+    def open_() -> ScriptedBackend:
+        assert opens.wait(PATIENCE)
+        return ScriptedBackend(offered=offered)
+
+    with served(Settings(port=free_port()), open_) as server, borrowed_page(browser) as page:
+        page.goto(server.local_url)
+        chosen = page.locator("#adapter .token")
+        expect(chosen).to_have_text("wrong-hands")
+        example = next(index for index, each in enumerate(EXAMPLE_SCREENS) if each.adapter == "wrong-eyes")
+        page.locator(".lav-example").nth(example).click()
+        expect(chosen).to_have_text("wrong-eyes")
+        assert not page.locator(".lav-ready").count()
+        opens.set()
+        expect(page.locator("#part-about")).to_contain_text("rank 8")
+        expect(chosen).to_have_text("wrong-eyes")
+        expect(panes(page)).to_have_count(3)
 
 
 def test_enter_in_the_prompt_analyzes_and_the_page_says_so(scripted: Watched, tmp_path: Path) -> None:

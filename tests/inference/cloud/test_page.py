@@ -22,9 +22,10 @@ def page(connect):
 
 def test_an_analysis_says_its_stages_and_shows_the_pictures(page, uploads):
     assert page.status()["words"][2] == "reaching Modal…"
-    *_, waited = page.wait()
-    assert waited[0]["words"][:2] == ["demo", "modal"]
-    assert "find-red" in str(waited[1]["choices"])
+    page.wait()
+    waited = page.offer([])
+    assert waited.status["words"][:2] == ["demo", "modal"]
+    assert "find-red" in str(waited.adapter["choices"])
     views = analyze(page, upload(uploads), adapter=["find-red"])
     said = [view.notice["sentence"] for view in views[:-1]]
     for words in ("Reaching Modal", "Reading the image", "base writes its answer", "Receiving the result"):
@@ -66,12 +67,14 @@ def test_where_it_cannot_be_opened_the_page_says_why_and_a_reload_tries_again(co
         return connect("nowhere" if len(tries) == 1 else EXACT)
 
     page = build_handlers(Settings(backend="modal"), open_)
-    *_, waited = page.wait()
-    assert waited[0]["state"] == "failed"
-    assert (waited[-1]["kind"], waited[-1]["sentence"]) == ("error", "The app 'nowhere' is not deployed on Modal.")
+    page.wait()
+    waited = page.offer([])
+    assert waited.status["state"] == "failed"
+    said = waited.notice
+    assert (said["kind"], said["sentence"]) == ("error", "The app 'nowhere' is not deployed on Modal.")
     assert isinstance(page.service.backend.failure(), NotDeployedError)
-    *_, waited = page.wait()
-    assert waited[0]["state"] == "ready"
+    page.wait()
+    assert page.offer([]).status["state"] == "ready"
 
 
 @pytest.mark.slow

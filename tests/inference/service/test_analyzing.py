@@ -186,9 +186,11 @@ def test_a_backend_that_cannot_be_opened_is_said_on_top_and_in_the_answer(upload
         raise BackendError("This version has no such backend.", "Use another.")
 
     page = build_handlers(Settings(model="scripted"), cannot)
-    (waited,) = page.wait()
-    assert waited[0]["state"] == "failed"
-    assert "no such backend" in " ".join(waited[0]["words"])
+    page.wait()
+    waited = page.offer(["find-red"])
+    assert waited.status["state"] == "failed"
+    assert "no such backend" in " ".join(waited.status["words"])
+    assert waited.notice["sentence"] == "This version has no such backend."
     final = analyze(page, upload(uploads))[-1]
     assert "no such backend" in final.notice["sentence"]
 

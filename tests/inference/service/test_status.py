@@ -5,8 +5,6 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from inference.settings import Settings
-from tests.built_page import build_handlers
 from tests.inference.service.events import fields, is_skipped, page_over, upload, visitor
 from tests.scripted_backend import ScriptedBackend, adapter
 
@@ -16,7 +14,8 @@ def test_the_status_line_names_model_backend_device_and_queue(page: Any):
 
 
 def test_adapters_are_offered_when_the_backend_is_open(page: Any):
-    (waited,) = page.wait()
+    page.wait()
+    waited = page.offer([])
     assert is_skipped(waited.notice)
     assert waited.status["state"] == "ready"
     assert waited.adapter["choices"] == [(name, name) for name in ("find-red", "vision-lora", "silent")]
@@ -28,26 +27,28 @@ def test_adapters_are_offered_when_the_backend_is_open(page: Any):
 def test_the_adapter_chosen_at_first_can_be_used_and_those_that_cannot_say_so(backend: ScriptedBackend):
     broken = replace(adapter("broken"), kind="unusable", notes=("Its weights are not there.",))
     backend.adapters = lambda: (broken, adapter("whole"))
-    (offer,) = page_over(backend).wait()
+    offer = page_over(backend).offer([])
     assert offer.adapter["choices"] == [("broken (cannot be used)", "broken"), ("whole", "whole")]
     assert offer.adapter["value"] == ["whole"]
     assert any("rank 8" in line for line in offer.about)
     backend.adapters = lambda: (broken,)
-    (offer,) = page_over(backend).wait()
+    offer = page_over(backend).offer([])
     assert offer.adapter["value"] == []
     assert page_over(backend).about("broken") == ["Its weights are not there."]
 
 
-def test_the_adapter_that_a_first_visit_shows_stays_chosen_where_it_can_be_used(backend: ScriptedBackend):
-    page = build_handlers(Settings(), lambda: backend)
-    page.service.backend.wait()
-    shown = page.first.request.adapters[-1]
-    backend.adapters = lambda: (adapter("another"), adapter(shown))
-    (offer,) = page.wait()
-    assert offer.adapter["value"] == [shown]
-    backend.adapters = lambda: (adapter("another"), replace(adapter(shown), kind="unusable"))
-    (offer,) = page.wait()
-    assert offer.adapter["value"] == ["another"]
+def test_the_adapters_that_are_chosen_when_the_backend_is_open_stay_chosen_where_they_can_be_used(
+    page: Any, backend: ScriptedBackend
+):
+    assert page.offer(["silent", "vision-lora"]).adapter["value"] == ["silent", "vision-lora"]
+    assert page.offer(["silent"]).about == page.about(["silent"])
+    both = page.offer(["find-red", "silent"])
+    assert both.about == page.about(["find-red", "silent"])
+    for nothing in (None, [], ["gone"], [["find-red"]], "silent"):
+        assert page.offer(nothing).adapter["value"] == ["find-red"]
+    backend.adapters = lambda: (adapter("another"), replace(adapter("silent"), kind="unusable"))
+    assert page.offer(["silent"]).adapter["value"] == ["another"]
+    assert page.offer(["silent", "another"]).adapter["value"] == ["another"]
 
 
 def test_folders_that_are_no_adapters_are_no_choice_and_are_said_with_their_reason(backend: ScriptedBackend):
@@ -56,12 +57,12 @@ def test_folders_that_are_no_adapters_are_no_choice_and_are_said_with_their_reas
         for index in range(5)
     )
     backend.adapters = lambda: (adapter("whole"), *folders[:1])
-    (offer,) = page_over(backend).wait()
+    offer = page_over(backend).offer([])
     assert offer.adapter["choices"] == [("whole", "whole")]
     assert offer.notice["sentence"] == "Below the adapters folder 1 folder is not offered."
     assert offer.notice["hint"] == "'folder0' is a merged model."
     backend.adapters = lambda: folders
-    (offer,) = page_over(backend).wait()
+    offer = page_over(backend).offer([])
     assert offer.adapter["choices"] == []
     assert offer.about == ["No adapter is offered: the base model is shown alone."]
     assert "5 folders are" in offer.notice["sentence"]
