@@ -75,7 +75,7 @@ def read_messages(value: object) -> Conversation:
         raise PromptError(f"The messages hold {parts:,} parts; at most {MOST_PARTS} are read.", "Join texts.")
     system = whole.get("system")
     if system not in (None, ""):
-        turns.insert(0, Turn("system", (_text(system, "The system text"),)))
+        turns.insert(0, Turn("system", (check_text(system, "The system text"),)))
     wrap = any(isinstance(row, Mapping) and "from" in row for row in rows)
     return Conversation(tuple(turns), _tools(whole.get("tools"), wrap=wrap))
 
@@ -102,6 +102,27 @@ def as_prompt(text: str) -> str | Conversation:
 def prompt_json(prompt: str | Conversation) -> str | dict[str, Any]:
     """A prompt as JSON values: words as they are, messages as an object."""
     return prompt if isinstance(prompt, str) else prompt.json()
+
+
+def check_text(value: object, what: str) -> str:
+    """A text as it is.
+
+    Args:
+        value: whatever came in its place.
+        what: it is, as a sentence about it begins.
+
+    Raises:
+        PromptError: it is none, or holds half of a surrogate pair, which cannot be sent.
+    """
+    if not isinstance(value, str):
+        raise PromptError(f"{what} must be text; got {shortened(value)}.", "Put it in quotes.")
+    try:
+        value.encode("utf-8")
+    except UnicodeEncodeError as error:
+        raise PromptError(
+            f"{what} holds half of a surrogate pair: it is not text.", "Leave that character out."
+        ) from error
+    return value
 
 
 def prompt_text(prompt: str | Conversation) -> str:
@@ -173,7 +194,7 @@ def _turn(row: object, place: str, *, strip: bool) -> Turn:
         raise PromptError(f"{place} has a key {unknown[0][:40]!r}, which is not read.", "Leave it out.")
     content = row.get(said)
     if name == "function_call":
-        return Turn(speaker, (), _calls(_json(_text(content, place), place), place))
+        return Turn(speaker, (), _calls(_json(check_text(content, place), place), place))
     calls = () if not row.get("tool_calls") else _calls(row["tool_calls"], place)
     if calls and speaker != "assistant":
         raise PromptError(f"{place} calls tools; only an assistant's turn may.", "Leave tool_calls out.")
@@ -191,7 +212,7 @@ def _content(content: object, place: str, *, strip: bool) -> Iterator[str | None
     if isinstance(content, str):
         if len(content) > MOST_JSON or content.count("<image>") > MOST_PARTS:
             raise PromptError(f"{place} of the messages is too long, or has too many images.", "Shorten it.")
-        for piece in _MARK.split(_text(content, place)):
+        for piece in _MARK.split(check_text(content, place)):
             text = piece.strip() if strip else piece
             if piece == "<image>":
                 yield None
@@ -205,7 +226,7 @@ def _content(content: object, place: str, *, strip: bool) -> Iterator[str | None
         elif not isinstance(words, str):
             raise PromptError(f"{place}: part {index} must be text or an image; got {shortened(part)}.", _FORMS)
         elif words:
-            yield _text(words, place)
+            yield check_text(words, place)
 
 
 def _calls(value: object, place: str) -> tuple[str, ...]:
@@ -242,7 +263,7 @@ def _written(value: object, place: str) -> str:
     if _depth(value) > MOST_DEPTH:
         raise PromptError(f"{place} is nested more than {MOST_DEPTH} deep.", "Make it flatter.")
     try:
-        return _text(json.dumps(value, ensure_ascii=False, allow_nan=False), place)
+        return check_text(json.dumps(value, ensure_ascii=False, allow_nan=False), place)
     except (TypeError, ValueError) as error:
         raise PromptError(f"{place} holds what is no JSON.", "Use text, numbers, lists and objects.") from error
 
@@ -284,16 +305,4 @@ def _list(value: object, place: str, what: str, most: int) -> Sequence[Any]:
         raise PromptError(f"{place} must be a list of {what}, not empty; got {shortened(value)}.", _FORMS)
     if len(value) > most:
         raise PromptError(f"{place}: {len(value):,} {what}; at most {most} are read.", "Leave some out.")
-    return value
-
-
-def _text(value: object, place: str) -> str:
-    if not isinstance(value, str):
-        raise PromptError(f"{place} must be text; got {shortened(value)}.", "Put it in quotes.")
-    try:
-        value.encode("utf-8")
-    except UnicodeEncodeError as error:
-        raise PromptError(
-            f"{place} holds half of a surrogate pair: it is not text.", "Leave that character out."
-        ) from error
     return value

@@ -18,7 +18,7 @@ from PIL import Image
 from inference.conversation import Conversation
 from inference.errors import InputError, PromptError, SelectionError
 from inference.focus import WORDS, FocusWord
-from inference.messages import prompt_json, read_prompt
+from inference.messages import check_text, prompt_json, read_prompt
 from inference.photo import Photo, upright_rgb
 from inference.records import ExtraView, check_adapter_name
 
@@ -150,7 +150,7 @@ def _prompt(prompt: object, images: int) -> str | Conversation:
     if isinstance(read, str):
         if not read.strip():
             raise PromptError("The prompt is empty.", "Ask something about the image.")
-        return _text("prompt", read)
+        return check_text(read, "The prompt")
     if read.images != images:
         raise PromptError(
             f"The conversation has places for images: {read.images}; images that came: {images}.",
@@ -164,19 +164,7 @@ def _system(system: object, prompt: object) -> str:
         raise PromptError(
             "A conversation brings its own system text; there is another beside it.", "Make it the first of its turns."
         )
-    return _text("system text", system)
-
-
-def _text(what: str, text: object) -> str:
-    if not isinstance(text, str):
-        raise PromptError(f"The {what} must be text; got {type(text).__name__}.", "Put it in quotes.")
-    try:
-        text.encode("utf-8")
-    except UnicodeEncodeError as error:
-        raise PromptError(
-            f"The {what} holds half of a surrogate pair: it is not text.", "Leave that character out."
-        ) from error
-    return text
+    return check_text(system, "The system text")
 
 
 def _variants(adapters: object) -> tuple[str | None, ...]:
@@ -209,7 +197,7 @@ def _named(variants: tuple[str | None, ...]) -> str:
 def _answer(answer: object) -> str | tuple[int, ...]:
     given: str | tuple[int, ...]
     if isinstance(answer, str):
-        given = _text("answer", answer)
+        given = check_text(answer, "The answer")
     else:
         ids = _sequence("answer", answer, "text or token ids")
         given = tuple(_whole("a token id of answer", token, 0) for token in ids)

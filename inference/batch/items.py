@@ -31,7 +31,7 @@ from inference.batch.target import NOWHERE, Target, as_target
 from inference.boxes import as_boxes
 from inference.conversation import Conversation
 from inference.errors import ImageError, ImageTooLargeError, InputError, PromptError, SelectionError
-from inference.messages import TURNS, image_names, read_messages
+from inference.messages import TURNS, check_text, image_names, read_messages
 from inference.settings import Limits
 
 #: A file with another ending is no image of the folder; a prompt line may name it all the same.
@@ -193,7 +193,7 @@ def _line(row: str, place: str) -> PromptLine:
         raise InputError(f"{place}: unknown key {unknown[0][:40]!r}; known are {', '.join(_KEYS)}.")
     if isinstance(given.get("id"), int) and not isinstance(given["id"], bool):
         given["id"] = str(given["id"])
-    texts = {key: _text(given, key, place) for key in _TEXTS}
+    texts = {key: None if (value := given.get(key)) is None else check_text(value, f"{place}: {key}") for key in _TEXTS}
     prompt = texts["prompt"] if talk is None else talk
     if prompt is None:
         raise InputError(f"{place}: there is no prompt.", 'Add "prompt": "…".')
@@ -236,19 +236,6 @@ def _target(given: dict[str, Any], place: str) -> Target:
         return Target(() if box is None else as_boxes(box)) if target is None else as_target(target)
     except SelectionError as error:
         raise InputError(f"{place}: {error.message}", error.hint) from error
-
-
-def _text(given: dict[str, Any], key: str, place: str) -> str | None:
-    value = given.get(key)
-    if value is None:
-        return None
-    if not isinstance(value, str):
-        raise InputError(f"{place}: {key} must be text; got {type(value).__name__}.")
-    try:
-        value.encode("utf-8")
-    except UnicodeEncodeError as error:
-        raise InputError(f"{place}: {key} holds half of a surrogate pair: it is not text.") from error
-    return value
 
 
 def _inside(image: str, place: str) -> str:

@@ -457,7 +457,7 @@ def test_a_second_run_keeps_out(tmp_path):
         (b'["a"]\n', "line 1: expected a JSON object; got list"),
         (b'{"prompt": "a", "promt": "b"}', "line 1: unknown key 'promt'"),
         (b'{"image": "photo00.png"}', "line 1: there is no prompt"),
-        (b'{"prompt": 3}', "line 1: prompt must be text; got int"),
+        (b'{"prompt": 3}', "line 1: prompt must be text; got 3."),
         (b'{"prompt": "  "}', "line 1: The prompt is empty"),
         (b'{"prompt": "a", "answer": ""}', "line 1: answer is empty"),
         (b'{"prompt": "a", "image": "../secret.png"}', "line 1: image must name a file within"),

@@ -116,11 +116,11 @@ def backend():
 @pytest.mark.slow
 def test_wrong_eyes_and_wrong_hands_are_told_apart(backend):
     """Base clicks right; the two that click wrongly have their fault named in at least 95 % of sets of 20 screens."""
-    heads, rates = best_heads(backend, 24)
+    heads, rates = best_heads(backend, 12)
     assert rates["word"] >= 0.6
     known = [name if FAULTS[name] != "none" else None for name in ("base", "wrong-eyes", "wrong-hands")]
-    limits = limits_of(watch(backend, heads, LIMIT_SEED, 24, known, factors=False))
-    found = watch(backend, heads, TABLE_SEED, 32, known, factors=True)
+    limits = limits_of(watch(backend, heads, LIMIT_SEED, 12, known, factors=False))
+    found = watch(backend, heads, TABLE_SEED, 24, known, factors=True)
     print(table(found, limits))
     assert np.mean([one.word.said.inside > 0 for one in found["base"]]) >= 0.85
     for name in found:
