@@ -52,7 +52,9 @@ REPLAYS = [
     ("the other variant's answer", "compare"),
     ("each its own answer", "own"),
 ]
-#: Of every event of ours: seen by the page alone, its values as the browser sent them.
+#: Of every event of ours: seen by the page alone, its values as the browser sent them. An event that changes what it
+#: reads says `show_progress_on` something else: Gradio takes a widget on both sides for pending as long as the page is
+#: open, and asks for every frame of the browser to draw it, hidden or not.
 _OURS: dict[str, Any] = {"show_progress": "hidden", "api_visibility": "private", "preprocess": False}
 
 TOLD = 16  # events at once that find the queue full and are told so
@@ -280,7 +282,9 @@ def _bind_top(demo: Visualizer, question: InputColumn, result: ResultColumn, sta
     handlers = demo.handlers
     offered = [status, question.adapter, question.compare, question.modules, question.about, result.notice]
     opened = demo.load(handlers.wait, None, None, **_OURS, concurrency_limit=None)
-    opened.then(handlers.offer, question.adapter, offered, **_OURS)  # of the menu as it is by then
+    opened.then(
+        handlers.offer, question.adapter, offered, **_OURS, show_progress_on=status
+    )  # of the menu as it is then
     demo.unload(handlers.leave)
     status.input(handlers.status, None, status, **_OURS, queue=False)  # asked by `page.js` while it is looked at
 
@@ -295,9 +299,10 @@ def _bind_question(
     form, chosen = [widgets[name] for name in PageForm.model_fields], [key, result.look]
     engine = {**_OURS, **demo.engine_queue()}
     last = {**_OURS, "trigger_mode": "always_last"}  # what comes while an answer is on its way is not dropped
-    question.image.input(handlers.receive, question.image, [question.image, result.notice], **last)
+    taken = {**last, "show_progress_on": result.notice}
+    question.image.input(handlers.receive, question.image, [question.image, result.notice], **taken)
     question.more_images.upload(
-        handlers.receive_more, question.more_images, [question.more_images, result.notice], **last
+        handlers.receive_more, question.more_images, [question.more_images, result.notice], **taken
     )
     question.adapter.change(handlers.about, question.adapter, question.about, **last)
     asks = [question.go.click, question.prompt.submit]

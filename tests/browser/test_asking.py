@@ -8,7 +8,7 @@ from playwright.sync_api import Browser, expect
 
 from inference import Settings
 from inference.demo import EXAMPLE_SCREENS
-from tests.browser.conftest import PATIENCE, UNUSABLE, Watched, borrowed_page, free_port, served
+from tests.browser.conftest import PATIENCE, UNUSABLE, ScriptedServer, Watched, borrowed_page, free_port, served
 from tests.browser.steps import (
     a_photo,
     analyze,
@@ -54,6 +54,34 @@ def test_an_example_chosen_before_the_model_is_open_keeps_its_adapter(
         expect(page.locator("#part-about")).to_contain_text("rank 8")
         expect(chosen).to_have_text("wrong-eyes")
         expect(panes(page)).to_have_count(3)
+
+
+def test_a_page_that_was_handed_a_photo_asks_for_no_more_frames_than_one_that_was_just_opened(
+    browser: Browser, scripted_server: ScriptedServer, tmp_path: Path
+) -> None:
+    """What is pending for ever is drawn for ever. Gradio's own drawing of its start goes on, once a frame."""
+    with browser.new_context() as context:
+        page = context.new_page()
+        page.add_init_script(
+            "const real = requestAnimationFrame; window.frames_asked = 0;"
+            "window.requestAnimationFrame = (draw) => (window.frames_asked++, real(draw));"
+            "window.next_frame = () => new Promise(real);"
+        )
+        page.goto(scripted_server.address)
+        expect(page.locator("#part-about")).not_to_be_empty()
+
+        def asked_per_frame() -> float:
+            return float(
+                page.evaluate(
+                    "async () => { window.frames_asked = 0; for (let at = 0; at < 20; at++) await next_frame();"
+                    "return window.frames_asked / 20; }"
+                )
+            )
+
+        until(lambda: asked_per_frame() < 1.5, page)  # once what moved at the start has come to rest
+        hand_in(page, a_photo(tmp_path))
+        analyze(page)
+        until(lambda: asked_per_frame() < 1.5, page)
 
 
 def test_enter_in_the_prompt_analyzes_and_the_page_says_so(scripted: Watched, tmp_path: Path) -> None:
