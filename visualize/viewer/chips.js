@@ -151,19 +151,22 @@ export function createChips(acts) {
       [adapter, changes] = [of, from];
       build(scene, source);
     },
-    /** @param {Drawn} drawn what is shown; @param {Choice} pin what is chosen, which a preview leaves as it is */
-    draw({ scene, choice: shown }, pin) {
-      [choice, shownScene] = [pin, scene];
+    /** The layer's share of each token. @param {Drawn} drawn */
+    draw({ scene, choice: shown }) {
       element.style.setProperty("--lav-at", String((shown.layer + 0.5) / scene.layers));
-      const pins = tokensOf(pin.token, scene);
-      const previewed = shown.token === pin.token ? -1 : ends(shown.token, scene)[0];
       for (const { index, variants, button, bars, share } of chips) {
         if (button.closest("details:not([open])")) continue;
         const text = variants.map((variant) => scene.shares[variant]?.[index]?.[shown.layer] ?? "").join(" → ");
         write(share, `${text} %`);
         bars.forEach((bar, at) => (bar.style.transform = `scaleX(${scene.bars[variants[at]]?.[index]?.[shown.layer] ?? 0})`));
-        button.classList.toggle("lav-previewed", index === previewed);
       }
+    },
+    /** Which tokens are looked at. @param {Drawn} drawn what is shown; @param {Choice} pin what is chosen, which a preview leaves as it is */
+    press({ scene, choice: shown }, pin) {
+      [choice, shownScene] = [pin, scene];
+      const pins = tokensOf(pin.token, scene);
+      const previewed = shown.token === pin.token ? -1 : ends(shown.token, scene)[0];
+      for (const { index, button } of chips) button.classList.toggle("lav-previewed", index === previewed);
       const key = JSON.stringify(pin.token);
       if (key === pinned) return;
       pinned = key;

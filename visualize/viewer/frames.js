@@ -1,16 +1,31 @@
-// Decides when what is chosen is drawn: the pictures once per frame of the browser, what stands around them a frame
-// after. Whoever drags sees the pictures first, and the rest once there is time.
+// Decides when what is chosen is drawn: the pictures once per frame of the browser, what stands beside them a frame
+// after, and what stands further off, whose layout costs more than the pictures, once the hand rests. Whoever drags sees
+// the pictures first, and the rest once there is time.
+
+const REST = 100; // ms without another drawing after which the hand rests
+const LONGEST = 500; // ms after which what stands further off is drawn all the same, as while layers play
 
 /** @param {() => void} draw */
 export function createFrames(draw) {
   let queued = 0;
   let following = 0;
-  /** @type {(() => void) | null} draws what stands around the pictures, where that is not done yet */
-  let around = null;
+  let resting = 0;
+  let waits = 0; // since when something further off waits to be drawn
+  /** @type {(() => void) | null} draws what stands beside the pictures, where that is not done yet */
+  let beside = null;
+  /** @type {(() => void) | null} draws what stands further off, where that is not done yet */
+  let afar = null;
+
+  function drawBeside() {
+    beside?.();
+    beside = null;
+  }
 
   function settle() {
-    around?.();
-    around = null;
+    drawBeside();
+    clearTimeout(resting);
+    afar?.();
+    afar = null;
   }
 
   return {
@@ -21,22 +36,31 @@ export function createFrames(draw) {
         draw();
       });
     },
-    /** @param {() => void} later draws what stands around the pictures that were just drawn */
-    follow(later) {
-      around = later;
+    /**
+     * Draw what belongs to the pictures that were just drawn.
+     * @param {() => void} near a frame after them
+     * @param {() => void} far once nothing else is drawn
+     */
+    follow(near, far) {
+      if (!afar) waits = performance.now();
+      [beside, afar] = [near, far];
       cancelAnimationFrame(following);
       following = requestAnimationFrame(() => {
-        if (!queued) settle(); // else the next picture comes in this frame, and brings its own
+        if (!queued) drawBeside(); // else the next picture comes in this frame, and brings its own
       });
+      clearTimeout(resting);
+      const rest = () => queued || settle(); // else the next picture is about to come, and brings its own
+      resting = setTimeout(rest, Math.min(REST, Math.max(0, waits + LONGEST - performance.now())));
     },
     settle,
-    /** What stands around other pictures is not drawn any more. */
+    /** What belongs to other pictures is not drawn any more. */
     forget() {
-      around = null;
+      beside = afar = null;
     },
     stop() {
       cancelAnimationFrame(queued);
       cancelAnimationFrame(following);
+      clearTimeout(resting);
     },
   };
 }

@@ -5,9 +5,10 @@ import { make, words, write } from "./element.js";
 export function createNumbers() {
   const head = make("thead");
   const body = make("tbody");
+  const measures = make("table", {}, head, body);
   const said = make("p", { class: "lav-note lav-within-words", role: "status" });
   const element = make("section", { class: "lav-card lav-numbers", "aria-label": "Numbers" }, make("h2", {}, "Numbers"),
-    make("div", { class: "lav-scroll", tabindex: 0, role: "group", "aria-label": "table of measures" }, make("table", {}, head, body)), said);
+    make("div", { class: "lav-scroll", tabindex: 0, role: "group", "aria-label": "table of measures" }, measures), said);
   /** @type {NumberTable | null} */
   let shown = null;
   let built = "";
@@ -15,6 +16,7 @@ export function createNumbers() {
   /** @param {NumberTable} table */
   function build(table) {
     const column = (/** @type {string} */ name) => make("th", { scope: "col" }, words(name));
+    measures.style.minWidth = `${170 + 95 * (table.columns.length + table.changes.length)}px`; // columns keep their width: no step moves what is below
     head.replaceChildren(make("tr", {}, make("td"), ...[...table.columns, ...table.changes].map(column)));
     body.replaceChildren(...table.rows.map((row) => make("tr", {}, make("th", { scope: "row" }, row.label, make("small", {}, row.unit)),
       ...table.columns.map(() => make("td")), ...row.deltas.map(() => make("td", { class: "lav-delta" })))));

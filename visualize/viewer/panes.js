@@ -34,14 +34,18 @@ export function createPanes(resized) {
   const element = make("div", { class: "lav-pictures" }, figures, make("div", { class: "lav-bars" }, shared.element, signed.element), notes);
   let width = 0;
   let height = 0;
+  /** @type {[number, number]} */
+  let frameSize = [0, 0];
   const observer = new ResizeObserver(measure);
   observer.observe(panes[0].frame);
 
   function measure() {
     const frame = panes[0].frame;
     const ratio = devicePixelRatio || 1;
-    const next = [Math.max(1, Math.round(frame.clientWidth * ratio)), Math.max(1, Math.round(frame.clientHeight * ratio))];
-    if (!frame.clientWidth || (next[0] === width && next[1] === height)) return;
+    const { clientWidth: wide, clientHeight: high } = frame;
+    const next = [Math.max(1, Math.round(wide * ratio)), Math.max(1, Math.round(high * ratio))];
+    if (!wide || (next[0] === width && next[1] === height)) return;
+    frameSize = [wide, high];
     [width, height] = next;
     resized();
   }
@@ -98,6 +102,8 @@ export function createPanes(resized) {
     hasSize: () => width > 0 && height > 0,
     /** @returns {[number, number]} width and height of each picture in its own pixels */
     size: () => [width, height],
+    /** @returns {[number, number]} the same in CSS pixels, as last measured: to ask the page costs a layout */
+    frameSize: () => frameSize,
     /**
      * @param {Drawn} drawn
      * @param {import("./paint.js").Ground} ground

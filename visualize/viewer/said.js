@@ -41,12 +41,12 @@ export function createSaid(frames, choose) {
     /**
      * @param {Drawn} now
      * @param {Part} part which part of the photo the panes show
+     * @param {[number, number]} size width and height of a pane, in CSS pixels
      */
-    draw({ choice, scene }, part) {
+    draw({ choice, scene }, part, [width, height]) {
       const shown = shownOf(choice, scene);
       listWords(shown);
       toggle.checked = choice.said;
-      const { clientWidth: width, clientHeight: height } = frames[0];
       const key = JSON.stringify([listed, choice.said, part, width, height]);
       if (key === drawn) return;
       drawn = key;

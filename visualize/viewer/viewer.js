@@ -179,7 +179,7 @@ export function createViewer(root, { auto = false } = {}) {
       keepingFocus(root, () => chips.show(scene, source, shown.adapter, changed));
       chips.most.replaceChildren(...(changed ? mostChangedButtons(scene, changed, shown.adapter, choose) : []));
     }
-    said.draw(now, zoom.part());
+    said.draw(now, zoom.part(), panes.frameSize());
     cards.draw(shown);
     const effect = cards.now("heads");
     const chance = cards.now("chance");
@@ -195,13 +195,15 @@ export function createViewer(root, { auto = false } = {}) {
       const latest = choice ?? chosen; // it may be another one by now, whose numbers are still on their way
       controls.offerHeads(...heads.order(effect, stack.header.heads[now.frame], shown.layer), headSets(now, changed, boxed, effect), latest.head);
       controls.draw(latest);
-      chips.draw(now, chosen);
+      chips.press(now, chosen);
+      heads.draw(now);
+      strip.draw(now); // last: it scrolls to its layer, which costs a layout of all that was written before
+    }, () => {
+      chips.draw(now);
       shares.draw(now);
       if (changed) matrix.draw(now, changed, boxed); // until they are here, it shows and names the ones before
       matrix.element.classList.toggle("lav-waiting", !changed);
       matrix.offer(effect, chance);
-      heads.draw(now);
-      strip.draw(now); // last: it scrolls to its layer, which costs a layout of all that was written before
     });
     clearTimeout(resting);
     resting = setTimeout(rest, REST);
