@@ -16,7 +16,7 @@ export function createNumbers() {
   /** @param {NumberTable} table */
   function build(table) {
     const column = (/** @type {string} */ name) => make("th", { scope: "col" }, words(name));
-    measures.style.minWidth = `${170 + 95 * (table.columns.length + table.changes.length)}px`; // columns keep their width: no step moves what is below
+    measures.classList.toggle("lav-few", table.columns.length + table.changes.length <= 3);
     head.replaceChildren(make("tr", {}, make("td"), ...[...table.columns, ...table.changes].map(column)));
     body.replaceChildren(...table.rows.map((row) => make("tr", {}, make("th", { scope: "row" }, row.label, make("small", {}, row.unit)),
       ...table.columns.map(() => make("td")), ...row.deltas.map(() => make("td", { class: "lav-delta" })))));
