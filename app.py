@@ -353,7 +353,7 @@ def _script() -> str:
 
 
 def _open(settings: Settings) -> Backend:
-    return open_backend(settings.backend, settings=settings.of_page())
+    return open_backend(settings.backend, settings=settings)
 
 
 _KEYS = "Enter analyzes, Shift+Enter starts a new line. Or the messages of a training set, as JSON."

@@ -8,7 +8,7 @@ default.
 import math
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field, fields, is_dataclass, replace
+from dataclasses import dataclass, field, fields, is_dataclass
 from importlib.util import find_spec
 from typing import Any, Literal, get_args, get_origin
 
@@ -185,11 +185,6 @@ class Settings:
     def base_model(self) -> str:
         """The base model asked for: the embedded one where nothing is said; "" on Modal, where the deployment says."""
         return self.model or ("demo" if self.backend == "local" else "")
-
-    def of_page(self) -> "Settings":
-        """The same where every record is kept for a visitor: none is made that is larger than all that may be kept."""
-        most = min(self.limits.max_recorded_bytes, self.result_cache_bytes)
-        return replace(self, limits=replace(self.limits, max_recorded_bytes=most))
 
     @classmethod
     def from_environment(cls, environ: Mapping[str, str]) -> "Settings":

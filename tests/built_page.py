@@ -23,7 +23,7 @@ async def _import() -> ModuleType:
 app = asyncio.run(_import())
 
 
-def build(settings: Settings, open_: Callable[[], Backend] | None = None) -> Any:
+def build(settings: Settings, open_: Callable[[], Backend]) -> Any:
     """The page, as `app.build` makes it."""
 
     async def inside() -> Any:

@@ -7,8 +7,8 @@ follows its own answer.
    word that names the button's shape, and at the digits of the point. Each of the two heads is base's best on screens
    of their own. Both are what the page says of a box, see `visualize.numbers.verdict`. Distance: from where it looks at
    the word, the middle of that cell, to the said point.
-2. Seeing, looking, saying: of the first digit that an adapter says otherwise than base, by the difference of the logits
-   of the two digits. Screens on which all digits are alike are left out. A share is the sum over the
+2. Seeing, looking, saying: of the first token that an adapter says otherwise than base (of a click, a digit), by the
+   difference of the logits of the two. Screens on which the answers are alike are left out. A share is the sum over the
    screens by the sum of the total.
 3. Two rules name the fault of some screens. Both say "none" where few points miss. Of the rest, one counts on how many
    missed screens the named button was looked at, at the digits; its limits lie midway between the adapters' on a third
@@ -88,7 +88,7 @@ class Limits:
 def screens(first_seed: int, count: int) -> Iterator[tuple[Screen, ScreenElement]]:
     """Screens of every number of buttons in turn, and which one is to be clicked, every place in turn."""
     fewest, most = BUTTONS
-    for index in tqdm(range(count), unit="screen", smoothing=0):
+    for index in tqdm(range(count), unit="screen", disable=None):
         buttons = fewest + index % (most - fewest + 1)
         drawn = screen(first_seed + index, buttons, SIZES[index % len(SIZES)], SIDE)
         yield drawn, drawn.buttons[index // (most - fewest + 1) % buttons]

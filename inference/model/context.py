@@ -132,6 +132,5 @@ class RequestContext:
                 f"{self.prompt.length - self.prompt.image_end + self.longest:,} tokens after them has "
                 f"{needed / MIB:,.0f} MiB of {len(self.request.adapters)} variants; {most / MIB:,.0f} MiB are allowed.",
                 "Reduce the images (max_image_tokens), their number, the words after them, the answer's length or the "
-                f"number of adapters; or let the operator raise {environment_variable('max_recorded_bytes')}, on a "
-                f"page {environment_variable('result_cache_bytes')} too.",
+                f"number of adapters; or let the operator raise {environment_variable('max_recorded_bytes')}.",
             )

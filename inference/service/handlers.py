@@ -74,13 +74,13 @@ class Handlers:
     @page_event
     def wait(self) -> None:
         """Return when the backend is open, or cannot be opened."""
-        opened = self.service.backend.warm()
-        while not opened.done():
-            time.sleep(POLL)
+        self._await_backend()
 
     @page_event
     def offer(self, adapters: object) -> Offer:
         """Say how the wait ended, and offer the adapters; those chosen meanwhile stay chosen where they can be used."""
+        if not self.service.backend.ready() and self.service.backend.failure() is None:
+            self._await_backend()  # it failed, and somebody has it opened again
         failure = self.service.backend.failure()
         offer = Offer(about=None)
         try:
@@ -258,6 +258,11 @@ class Handlers:
         except Exception as error:  # noqa: BLE001 - the boundary: the page stays usable
             yield self._idle(refusal(unforeseen(error, "an analysis failed")))
 
+    def _await_backend(self) -> None:
+        opened = self.service.backend.warm()
+        while not opened.done():
+            time.sleep(POLL)
+
     def _session(self, request: gr.Request) -> Session:
         return self.service.session(str(request.session_hash))
 
@@ -276,10 +281,13 @@ def _offer(adapters: Sequence[AdapterInfo], chosen: Sequence[object]) -> Offer:
     labels = [info.name if info.usable else f"{info.name} (cannot be used)" for info in listed]
     choices = list(zip(labels, [info.name for info in listed], strict=True))
     usable = [info for info in listed if info.usable]
-    kept = [info for name in chosen for info in usable if info.name == name] or usable[:1]
+    kept = [info for info in usable if info.name in chosen]
+    as_it_is = bool(kept) and len(kept) == len(chosen)
+    kept = kept or usable[:1]
+    value: dict[str, Any] = {} if as_it_is else {"value": [info.name for info in kept]}
     nothing: list[Json] = ["No adapter is offered: the base model is shown alone."]
     return Offer(
-        adapter=gr.update(choices=choices, value=[info.name for info in kept]),
+        adapter=gr.update(choices=choices, **value),
         compare=gr.update(choices=[(BASE, BASE), *choices]),
         modules=gr.update(choices=sorted({name for info in listed if info.usable for name in info.target_modules})),
         about=[line for info in kept for line in adapter_lines(info, named=len(kept) > 1)] or nothing,

@@ -429,6 +429,7 @@ def test_each_layers_attention_is_a_column_of_its_recorded_shares(drawn: Drawn) 
     charts = page.locator(".lav-share-columns")
     for index, own in enumerate(drawn.shown.recordings):
         recorded = own.group_share[FIRST].mean(axis=1, dtype=float)
+        expect(charts.nth(index).locator("[aria-pressed=true]")).to_have_count(1)  # it is drawn once the hand rests
         for column, expected in zip(heights(charts.nth(index)), recorded, strict=True):
             assert column == pytest.approx(expected.tolist(), abs=0.005)
     patterns = page.locator(".lav-share-legend i").evaluate_all(

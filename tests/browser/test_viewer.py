@@ -192,6 +192,43 @@ def test_marks_stand_where_python_puts_them(viewer: Opened) -> None:
 # ------------------------------------------------------------------------------------------- one layer everywhere
 
 
+def test_no_chip_is_ever_without_its_share(several: Opened) -> None:
+    """Chips are made anew for another adapter, and filled before anybody sees them."""
+    empty = several.page.evaluate(
+        """async (adapters) => {
+            let empty = 0;
+            for (const adapter of adapters) {
+                viewer.choose({ adapter });
+                for (let frame = 0; frame < 4; frame++) {
+                    await new Promise(requestAnimationFrame);
+                    await new Promise((done) => setTimeout(done)); // what is drawn in this frame is there
+                    const shares = [...document.querySelectorAll(".lav-rows .lav-chip small")];
+                    empty += shares.length ? shares.filter((share) => !share.textContent).length : 1;
+                }
+            }
+            return empty;
+        }""",
+        ["counts", "7", "find-red"],
+    )
+    assert empty == 0
+
+
+def test_what_stands_further_off_follows_a_hand_that_does_not_rest(viewer: Opened) -> None:
+    seen = viewer.page.evaluate(
+        """async () => {
+            const seen = new Set(), begun = performance.now();
+            for (let layer = 0; performance.now() - begun < 1500; layer = (layer + 1) % 4) {
+                viewer.choose({ layer });
+                await new Promise(requestAnimationFrame);
+                seen.add(document.querySelector(".lav-share-line b").textContent);
+            }
+            return [...seen];
+        }"""
+    )
+    assert len(seen) > 1
+    expect(viewer.page.locator(".lav-share-line b")).to_have_text(f"layer {viewer.choice('layer')}")
+
+
 def test_wherever_a_drag_ends_slider_pictures_caption_and_numbers_agree(viewer: Opened) -> None:
     page = viewer.page
     asked = len(viewer.server.asked)

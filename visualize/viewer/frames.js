@@ -16,13 +16,13 @@ export function createFrames(draw) {
   /** @type {(() => void) | null} draws what stands further off, where that is not done yet */
   let afar = null;
 
-  function drawBeside() {
+  function settleBeside() {
     beside?.();
     beside = null;
   }
 
   function settle() {
-    drawBeside();
+    settleBeside();
     clearTimeout(resting);
     afar?.();
     afar = null;
@@ -46,13 +46,14 @@ export function createFrames(draw) {
       [beside, afar] = [near, far];
       cancelAnimationFrame(following);
       following = requestAnimationFrame(() => {
-        if (!queued) drawBeside(); // else the next picture comes in this frame, and brings its own
+        if (!queued) settleBeside(); // else the next picture comes in this frame, and brings its own
       });
       clearTimeout(resting);
       const rest = () => queued || settle(); // else the next picture is about to come, and brings its own
       resting = setTimeout(rest, Math.min(REST, Math.max(0, waits + LONGEST - performance.now())));
     },
     settle,
+    settleBeside,
     /** What belongs to other pictures is not drawn any more. */
     forget() {
       beside = afar = null;

@@ -44,8 +44,9 @@ export function createPanes(resized) {
     const ratio = devicePixelRatio || 1;
     const { clientWidth: wide, clientHeight: high } = frame;
     const next = [Math.max(1, Math.round(wide * ratio)), Math.max(1, Math.round(high * ratio))];
-    if (!wide || (next[0] === width && next[1] === height)) return;
+    if (!wide) return;
     frameSize = [wide, high];
+    if (next[0] === width && next[1] === height) return;
     [width, height] = next;
     resized();
   }

@@ -95,7 +95,7 @@ export function createViewer(root, { auto = false } = {}) {
     frame.tabIndex = -1; // a click gives it the focus, and with it the wheel
     zoom.attach(frame);
   }
-  chips.onFold(queue);
+  chips.onFold(() => drawn && chips.draw(drawn));
   root.classList.add("lav-viewer");
   root.classList.toggle("lav-auto", auto);
   root.hidden = true;
@@ -109,7 +109,7 @@ export function createViewer(root, { auto = false } = {}) {
     layer: (by) => look && choice && choose({ layer: Math.min(look.scene.layers - 1, Math.max(0, choice.layer + by)) }),
     head(by) {
       if (!choice) return;
-      frames.settle(); // the order is that of the layer that is shown
+      frames.settleBeside(); // the order is that of the layer that is shown
       const order = controls.order();
       choose({ head: order[Math.min(order.length - 1, Math.max(0, order.indexOf(choice.head) + by))] });
     },
@@ -177,6 +177,7 @@ export function createViewer(root, { auto = false } = {}) {
     if (chipped?.[0] !== shown.adapter || chipped[1] !== changed) {
       chipped = [shown.adapter, changed];
       keepingFocus(root, () => chips.show(scene, source, shown.adapter, changed));
+      chips.draw(now);
       chips.most.replaceChildren(...(changed ? mostChangedButtons(scene, changed, shown.adapter, choose) : []));
     }
     said.draw(now, zoom.part(), panes.frameSize());
@@ -196,13 +197,13 @@ export function createViewer(root, { auto = false } = {}) {
       controls.offerHeads(...heads.order(effect, stack.header.heads[now.frame], shown.layer), headSets(now, changed, boxed, effect), latest.head);
       controls.draw(latest);
       chips.press(now, chosen);
+      matrix.element.classList.toggle("lav-waiting", !changed);
       heads.draw(now);
       strip.draw(now); // last: it scrolls to its layer, which costs a layout of all that was written before
     }, () => {
       chips.draw(now);
       shares.draw(now);
       if (changed) matrix.draw(now, changed, boxed); // until they are here, it shows and names the ones before
-      matrix.element.classList.toggle("lav-waiting", !changed);
       matrix.offer(effect, chance);
     });
     clearTimeout(resting);

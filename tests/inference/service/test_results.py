@@ -5,14 +5,10 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from starlette.testclient import TestClient
 
 from inference.errors import InputError
-from inference.model.variant_pass import VariantPass
 from inference.request import Request, digest
 from inference.service.results import Result, ResultCache
-from inference.settings import Limits, Settings
-from tests.built_page import build, build_server_of
 from tests.conftest import picture
 from tests.scripted_backend import comparison
 from visualize.numbers.rank_heads import KeptRanks
@@ -83,21 +79,6 @@ def test_a_result_larger_than_the_bound_is_refused_in_words():
     with pytest.raises(InputError, match="keeps at most"):
         cache.put("one", result())
     assert cache.nbytes == 0
-
-
-@pytest.mark.parametrize(("recorded", "kept"), [(10_000, 2**29), (2**31, 10_000)])
-def test_a_record_that_the_page_could_not_keep_is_refused_before_anything_runs(
-    recorded: int, kept: int, monkeypatch: pytest.MonkeyPatch
-):
-    limits = Limits(max_recorded_bytes=recorded)
-    settings = Settings(device="cpu", result_cache_bytes=kept, limits=limits)
-    assert settings.of_page() == replace(settings, limits=replace(limits, max_recorded_bytes=10_000))
-    page = build(settings)
-    with TestClient(build_server_of(page.service)):  # which closes what it opened
-        monkeypatch.setattr(VariantPass, "see", lambda *given: pytest.fail("the model ran"))
-        with pytest.raises(InputError, match="0 MiB are allowed") as refused:
-            page.service.backend.wait().compare(Request(picture(96, 160), "What?"))
-    assert "VISUALIZER_MAX_RECORDED_BYTES, on a page VISUALIZER_RESULT_CACHE_BYTES too" in refused.value.hint
 
 
 def test_everything_of_a_visit_goes_when_it_ends(cache: ResultCache, tmp_path: Path):
