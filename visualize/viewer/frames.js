@@ -42,15 +42,16 @@ export function createFrames(draw) {
      * @param {() => void} far once nothing else is drawn
      */
     follow(near, far) {
-      if (!afar) waits = performance.now();
+      const now = performance.now();
+      if (!afar) waits = now;
       [beside, afar] = [near, far];
       cancelAnimationFrame(following);
+      clearTimeout(resting);
+      if (now - waits >= LONGEST) return settle(); // with their pictures, since no rest came
       following = requestAnimationFrame(() => {
         if (!queued) settleBeside(); // else the next picture comes in this frame, and brings its own
       });
-      clearTimeout(resting);
-      const rest = () => queued || settle(); // else the next picture is about to come, and brings its own
-      resting = setTimeout(rest, Math.min(REST, Math.max(0, waits + LONGEST - performance.now())));
+      resting = setTimeout(() => queued || settle(), REST); // where one is queued, it brings its own too
     },
     settle,
     settleBeside,
