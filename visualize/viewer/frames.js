@@ -2,7 +2,7 @@
 // after, and what stands further off, whose layout costs more than the pictures, once the hand rests. Whoever drags sees
 // the pictures first, and the rest once there is time.
 
-const REST = 100; // ms without another drawing after which the hand rests
+const PAUSE = 100; // ms without another drawing after which the hand rests
 const LONGEST = 500; // ms after which what stands further off is drawn all the same, as while layers play
 
 /** @param {() => void} draw */
@@ -51,7 +51,7 @@ export function createFrames(draw) {
       following = requestAnimationFrame(() => {
         if (!queued) settleBeside(); // else the next picture comes in this frame, and brings its own
       });
-      resting = setTimeout(() => queued || settle(), REST); // where one is queued, it brings its own too
+      resting = setTimeout(() => queued || settle(), PAUSE); // where one is queued, it brings its own too
     },
     settle,
     settleBeside,
