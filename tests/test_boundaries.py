@@ -85,6 +85,7 @@ def test_importing_the_records_and_the_drawing_loads_no_framework():
     _run("import inference, visualize, sys; assert not {'torch', 'gradio', 'modal'} & set(sys.modules)")
 
 
+@pytest.mark.slow
 def test_the_page_here_and_over_modal_loads_no_model_code():
     _run(
         "import app, sys; assert not {'torch', 'transformers', 'modal'} & set(sys.modules)\n"

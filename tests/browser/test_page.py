@@ -108,6 +108,7 @@ def test_keys_change_layer_and_head_and_play(visit: Watched) -> None:
     expect(page.locator(".lav-play")).to_have_attribute("aria-pressed", "false")
 
 
+@pytest.mark.slow
 def test_one_head_of_another_token_is_recorded_when_it_is_asked_for(visit: Watched) -> None:
     page = visit.page
     last = page.locator(".lav-rows .lav-chip[data-token]").last
@@ -119,6 +120,7 @@ def test_one_head_of_another_token_is_recorded_when_it_is_asked_for(visit: Watch
     expect(caption(page)).to_contain_text(f"token {number} ")
 
 
+@pytest.mark.slow
 def test_another_adapter_is_analysed_without_a_click(visit: Watched) -> None:
     page = visit.page
     choose_adapter(page, "untouched")
@@ -214,6 +216,7 @@ def test_a_file_that_is_no_image_gets_our_sentence_and_nothing_is_lost(visit: Wa
     visit.complaints = [each for each in visit.complaints if "broken.png" not in each]
 
 
+@pytest.mark.slow
 def test_a_file_that_comes_while_the_one_before_is_taken_away_is_checked_too(visit: Watched, tmp_path: Path) -> None:
     page, held = visit.page, list[Route]()
     broken = tmp_path / "broken.png"
@@ -243,6 +246,7 @@ def test_an_example_is_one_click(visit: Watched) -> None:
     expect(panes(page)).to_have_count(3)
 
 
+@pytest.mark.slow
 def test_pictures_film_report_and_numbers_are_saved(visit: Watched) -> None:
     page = visit.page
     expect(panes(page)).to_have_count(3)
