@@ -202,6 +202,7 @@ def _lay_out_input(handlers: Handlers, limits: Limits) -> InputColumn:
     first, most = handlers.first, limits.max_new_tokens
     shown = Image.fromarray(first.comparison.image) if first else None
     shown_first = [recording.adapter for recording in first.comparison.recordings if recording.adapter] if first else []
+    # an example may be chosen before the backend is open: what it brings must be a choice by then
     known = dict.fromkeys([*shown_first, *(example.adapter for example in handlers.examples if example.adapter)])
     words = prompt_text(first.comparison.prompt) if first else PROMPT
     image = gr.Image(shown, label="photo", format="png", height=220, buttons=[], elem_id="photo")
@@ -282,9 +283,8 @@ def _bind_top(demo: Visualizer, question: InputColumn, result: ResultColumn, sta
     handlers = demo.handlers
     offered = [status, question.adapter, question.compare, question.modules, question.about, result.notice]
     opened = demo.load(handlers.wait, None, None, **_OURS, concurrency_limit=None)
-    opened.then(
-        handlers.offer, question.adapter, offered, **_OURS, show_progress_on=status
-    )  # of the menu as it is then
+    # of the menu as it is once the wait is over
+    opened.then(handlers.offer, question.adapter, offered, **_OURS, show_progress_on=status)
     demo.unload(handlers.leave)
     status.input(handlers.status, None, status, **_OURS, queue=False)  # asked by `page.js` while it is looked at
 

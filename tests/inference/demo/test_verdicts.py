@@ -124,6 +124,7 @@ def test_wrong_eyes_and_wrong_hands_are_told_apart(backend):
     print(table(found, limits))
     assert np.mean([one.word.said.inside > 0 for one in found["base"]]) >= 0.85
     for name in found:
+        assert named_by(found[name], partial(fault_by_shares, limits=limits))[FAULTS[name]] >= 0.95
         assert [fault_by_shares(part, limits) for part in (found[name][:SET], found[name][SET:])] == [FAULTS[name]] * 2
     for name, factor in (("wrong-eyes", 1), ("wrong-hands", 2)):
         factors = np.array([one.factors for one in found[name] if one.factors is not None])

@@ -1,6 +1,5 @@
 """Rows and reductions against `output_attentions` of the untouched upstream model: the first truth of this tool."""
 
-import itertools
 from pathlib import Path
 
 import numpy as np
@@ -77,11 +76,14 @@ def worst_reduced(reference: np.ndarray, prompt, recording: Recording) -> float:
     return max(float(np.abs(ours - theirs).max()) for ours, theirs in pairs)
 
 
+@pytest.mark.parametrize("kind", ["dense", "moe"])
 @pytest.mark.parametrize(
-    ("kind", "dtype", "size", "grid"),
+    ("dtype", "size", "grid"),
     [
-        *itertools.product(["dense", "moe"], ["float32", "bfloat16", "float16"], [SMALL], [(3, 5)]),
-        pytest.param("dense", "float32", LARGE, (24, 40), marks=pytest.mark.slow),
+        ("float32", SMALL, (3, 5)),
+        ("bfloat16", SMALL, (3, 5)),
+        ("float16", SMALL, (3, 5)),
+        pytest.param("float32", LARGE, (24, 40), marks=pytest.mark.slow),
     ],
 )
 def test_every_layer_head_and_text_row_equals_output_attentions(kind, dtype, size, grid, request):
@@ -290,7 +292,7 @@ def test_auto_takes_eager_while_a_layers_matrix_fits_and_rows_beyond(dense: Path
 @pytest.mark.slow
 @pytest.mark.parametrize(
     ("vision_layers", "vision_heads", "size", "grid"),
-    [(1, 2, (1_568, 2_784), (49, 87)), (3, 4, (480, 864), (15, 27))],
+    [(1, 2, (1_568, 2_784), (49, 87)), (3, 4, (736, 1_312), (23, 41))],
     ids=["native", "whole tower"],
 )
 def test_at_a_screenshots_native_resolution_rows_and_received_equal_upstreams_eager_attention(
@@ -299,7 +301,7 @@ def test_at_a_screenshots_native_resolution_rows_and_received_equal_upstreams_ea
     """2,784 × 1,568 pixels are 4,263 image tokens and 17,052 patches: many tiles on our side, one matrix on the other.
 
     The vision tower's reference is upstream's eager function as well, over some queries at a time: a whole matrix of
-    four small heads would take 4.6 GB. One layer of two heads meets every tile there; for all of its layers a tenth
+    four small heads would take 4.6 GB. One layer of two heads meets every tile there; for all of its layers a quarter
     as many patches are enough.
     """
     from transformers.integrations.sdpa_attention import sdpa_attention_forward
