@@ -6,6 +6,13 @@ from collections.abc import Callable
 from types import ModuleType
 from typing import Any
 
+
+async def _import() -> ModuleType:
+    return importlib.import_module("app")
+
+
+app = asyncio.run(_import())  # first, since it imports Gradio in less time
+
 from fastapi import FastAPI
 from gradio.routes import App
 
@@ -14,13 +21,6 @@ from inference.service.analysis import AnalysisService
 from inference.service.examples import examples, first_result
 from inference.service.handlers import Handlers
 from inference.service.routes import app_kwargs
-
-
-async def _import() -> ModuleType:
-    return importlib.import_module("app")
-
-
-app = asyncio.run(_import())
 
 
 def build(settings: Settings, open_: Callable[[], Backend]) -> Any:

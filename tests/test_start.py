@@ -56,51 +56,63 @@ def status_for(address: str, forwarded_for: str) -> int:
         return answer.code
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize(("believed", "second"), [("", 429), ("127.0.0.1", 415)])
-def test_in_whose_name_a_request_comes_is_believed_of_the_operators_proxies_alone(
-    believed: str, second: int, tmp_path: Path
-):
-    variables = {"FORWARDED_ALLOW_IPS": believed} if believed else {}
-    with started(tmp_path / "log", VISUALIZER_REQUESTS_PER_MINUTE="1", **variables) as address:
-        assert status_for(address, "192.0.2.1") == 415
-        assert status_for(address, "192.0.2.2") == second
-    said = (tmp_path / "log").read_text()
+@pytest.fixture(scope="module")
+def ordinary(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """The page as it is where nobody was told anything."""
+    log = tmp_path_factory.mktemp("ordinary") / "log"
+    with started(log, VISUALIZER_REQUESTS_PER_MINUTE="1") as address:
+        yield address
+    said = log.read_text()
     assert "share=True" not in said
     assert "Running on" not in said
 
 
+@pytest.fixture(scope="module")
+def told(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """The page as it is where its operator named a proxy and a host."""
+    named = {"FORWARDED_ALLOW_IPS": "127.0.0.1", "VISUALIZER_ALLOWED_HOST": "viz.example.org"}
+    with started(tmp_path_factory.mktemp("told") / "log", VISUALIZER_REQUESTS_PER_MINUTE="1", **named) as address:
+        yield address
+
+
 @pytest.mark.slow
-def test_pages_of_other_servers_are_refused_everywhere_and_get_no_leave_to_read(tmp_path: Path):
+def test_in_whose_name_a_request_comes_is_believed_of_the_operators_proxies_alone(ordinary: str, told: str):
+    for address, second in ((ordinary, 429), (told, 415)):
+        assert status_for(address, "192.0.2.1") == 415
+        assert status_for(address, "192.0.2.2") == second
+
+
+def answer_of(address: str, path: str, headers: dict[str, str], method: str = "GET") -> tuple[int, dict[str, str]]:
+    """Status and headers of what a page answers to a request with these headers."""
+    host, port = re.findall(r"//([^:/]+):(\d+)", address)[0]
+    connection = http.client.HTTPConnection(host, port, timeout=PATIENCE)
+    body = b"--x\r\n\r\n--x--" if method == "POST" else None
+    more = {"Content-Type": "multipart/form-data; boundary=x"} if method == "POST" else {}
+    connection.request(method, path, body, headers | more)
+    with contextlib.closing(connection), connection.getresponse() as answer:
+        answer.read()
+        return answer.status, {name.lower(): value for name, value in answer.getheaders()}
+
+
+@pytest.mark.slow
+def test_pages_of_other_servers_are_refused_everywhere_and_get_no_leave_to_read(ordinary: str, told: str):
     """Gradio's own routes too, whose middleware allows every origin on a public host."""
-
-    def ask(path: str, headers: dict[str, str], method: str = "GET") -> tuple[int, dict[str, str]]:
-        connection = http.client.HTTPConnection(host, port, timeout=PATIENCE)
-        body = b"--x\r\n\r\n--x--" if method == "POST" else None
-        more = {"Content-Type": "multipart/form-data; boundary=x"} if method == "POST" else {}
-        connection.request(method, path, body, headers | more)
-        with contextlib.closing(connection), connection.getresponse() as answer:
-            answer.read()
-            return answer.status, {name.lower(): value for name, value in answer.getheaders()}
-
-    with started(tmp_path / "log") as address:
-        host, port = re.findall(r"//([^:/]+):(\d+)", address)[0]
-        own = f"http://{host}:{port}"
-        for path in ("/", "/config", "/gradio_api/info", "/api/adapters", "/viewer/viewer.js", "/docs"):
-            assert ask(path, {})[0] == 200
-            assert ask(path, {"Origin": own})[0] == 200
-            for headers in ({"Origin": "https://evil.com"}, {"Host": "evil.com"}, {"Origin": "null"}):
-                code, answer = ask(path, headers)
-                assert code == 403
-                assert not [name for name in answer if name.startswith("access-control")]
-        for path in ("/api/analyze", "/gradio_api/upload", "/gradio_api/queue/join", "/gradio_api/run/predict"):
-            assert ask(path, {"Origin": "https://evil.com"}, "POST")[0] == 403
-        preflight = {"Origin": "https://evil.com", "Access-Control-Request-Method": "POST"}
-        assert ask("/gradio_api/queue/join", preflight, "OPTIONS")[0] == 403
-    with started(tmp_path / "log", VISUALIZER_ALLOWED_HOST="viz.example.org") as address:
-        host, port = re.findall(r"//([^:/]+):(\d+)", address)[0]
-        assert ask("/config", {"Host": "viz.example.org", "Origin": "https://viz.example.org"})[0] == 200
-        assert ask("/config", {"Host": "evil.com"})[0] == 403
+    own = ordinary.rstrip("/")
+    for path in ("/", "/config", "/gradio_api/info", "/api/adapters", "/viewer/viewer.js", "/docs"):
+        assert answer_of(ordinary, path, {})[0] == 200
+        assert answer_of(ordinary, path, {"Origin": own})[0] == 200
+        for headers in ({"Origin": "https://evil.com"}, {"Host": "evil.com"}, {"Origin": "null"}):
+            code, answer = answer_of(ordinary, path, headers)
+            assert code == 403
+            assert not [name for name in answer if name.startswith("access-control")]
+    for path in ("/api/analyze", "/gradio_api/upload", "/gradio_api/queue/join", "/gradio_api/run/predict"):
+        assert answer_of(ordinary, path, {"Origin": "https://evil.com"}, "POST")[0] == 403
+    preflight = {"Origin": "https://evil.com", "Access-Control-Request-Method": "POST"}
+    assert answer_of(ordinary, "/gradio_api/queue/join", preflight, "OPTIONS")[0] == 403
+    named = {"Host": "viz.example.org", "Origin": "https://viz.example.org"}
+    assert answer_of(told, "/config", named)[0] == 200
+    assert answer_of(ordinary, "/config", named)[0] == 403
+    assert answer_of(told, "/config", {"Host": "evil.com"})[0] == 403
 
 
 @pytest.mark.slow

@@ -31,11 +31,13 @@ class Page:
     Attributes:
         address: where it is, with a slash at its end.
         folder: of its log, its uploads and the faults that it meets.
+        metrics: where an operator's numbers are, where somebody asked for them.
     """
 
     address: str
     folder: Path
     process: "subprocess.Popen[bytes]"
+    metrics: str = ""
 
     def log(self) -> str:
         """What it has said so far."""
@@ -123,7 +125,7 @@ def started(
     program: Sequence[str] | None = None,
     **more: Any,
 ) -> Iterator[Page]:
-    """Start a page and wait until it listens; it is ended at the end.
+    """Start a page and wait until it listens; it is ended at the end, in good order.
 
     Args:
         folder: see `Page`.
@@ -154,6 +156,8 @@ def started(
                 time.sleep(0.1)
             page.address = said[1]
             yield page
+            page.end()
+            assert process.returncode == 0, page.log()
         finally:
             if process.poll() is None:
                 process.terminate()

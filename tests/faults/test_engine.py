@@ -2,30 +2,19 @@
 
 import re
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 
 import httpx
 import pytest
 
-from tests import ROOT
-from tests.faults.conftest import TIMES
-from tests.faults.served import Page, started
+from tests.faults.conftest import EMBEDDED, TIMES
+from tests.faults.served import Page
 
 pytestmark = pytest.mark.slow
 
-EMBEDDED = ROOT / "inference" / "demo" / "weights" / "adapters"
 #: What no line of a log may hold as it is: colours, lines and formats that are a visitor's.
 HOSTILE = "Xyzzy\x1b[31m\nERROR app: forged\r\x00%s%n%(x)s\u2028\u202eplugh"
 LOGGED = re.compile(r"ERROR inference\.service\.failures: an analysis failed \(request ([0-9a-f]{6})\)\n")
-
-
-@pytest.fixture(scope="module")
-def page(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Page]:
-    folder = tmp_path_factory.mktemp("engine")
-    for name in ("find-red", "gone"):
-        shutil.copytree(EMBEDDED / "find-red", folder / "adapters" / name)
-    with started(folder, "--adapters-dir", str(folder / "adapters")) as page:
-        yield page
 
 
 def holds_no_words(page: Page) -> None:

@@ -17,13 +17,10 @@ from tests.faults.conftest import TIMES
 from tests.faults.served import ENDED_WITHIN, PATIENCE, Page, png, started
 from tests.test_start import free_port
 
-pytestmark = pytest.mark.slow  # each starts the page, some in a machine of its own kind
+pytestmark = pytest.mark.slow
 
-
-@pytest.fixture(scope="module")
-def page(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Page]:
-    with counted(tmp_path_factory.mktemp("leaving")) as page:
-        yield page
+#: What a terminal and a machine ask a process to end by; pages of tests are ended by the second, working on nothing.
+ENDING = (signal.SIGINT, signal.SIGTERM)
 
 
 @contextlib.contextmanager
@@ -80,10 +77,11 @@ def test_a_program_that_goes_in_the_middle_of_an_answer_ends_the_work(page: Page
     saw("a program goes in the middle of an answer", "nothing: its work ends", times)
 
 
-@TIMES
-@pytest.mark.parametrize("asked_by", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize(
+    ("asked_by", "times"), [(signal.SIGINT, 1), *(pytest.param(each, 5, marks=pytest.mark.hostile) for each in ENDING)]
+)
 def test_a_process_that_is_asked_to_end_during_work_ends_soon_and_in_good_order(
-    tmp_path: Path, saw: Callable[..., None], times: int, asked_by: signal.Signals
+    tmp_path: Path, saw: Callable[..., None], asked_by: signal.Signals, times: int
 ):
     answers: list[httpx.Response | httpx.HTTPError] = []
 

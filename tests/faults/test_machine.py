@@ -26,10 +26,9 @@ LEAST = 1_024
 
 
 @pytest.fixture(scope="module")
-def right(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
+def right(page: Page) -> dict[str, Any]:
     """What an ordinary machine answers."""
-    with started(tmp_path_factory.mktemp("ordinary"), program=APP) as page:
-        return page.answer(prompt="Où est-ce ?", overlay="true")
+    return page.answer(prompt="Où est-ce ?", overlay="true")
 
 
 def is_right(page: Page, right: dict[str, Any]) -> None:
@@ -42,6 +41,7 @@ def is_right(page: Page, right: dict[str, Any]) -> None:
 
 GONE = {"XDG_CONFIG_HOME": None, "XDG_CACHE_HOME": None, "HF_HOME": None, "MPLCONFIGDIR": None}
 READ_ONLY_HOME, NO_FONTS = "-t tmpfs -o ro tmpfs {folder}/home", "-t tmpfs tmpfs /usr/share"
+DISK = "-t tmpfs -o size=12m tmpfs {folder}/disk"
 NO_UTF8 = {"LANG": "C", "LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}
 NO_HOME = {"HOME": None, "USER": None, "LOGNAME": None}
 
@@ -83,10 +83,17 @@ def test_it_works_in_little_memory(tmp_path: Path, right: dict[str, Any], saw: C
     saw(f"{LEAST:,} MB of memory", "the page, as ever", times)
 
 
-def test_it_works_without_a_home_to_write_to_fonts_and_utf8_at_once(tmp_path: Path, right: dict[str, Any]):
+def test_it_works_without_a_home_to_write_to_fonts_and_utf8_and_meets_a_full_disk(
+    tmp_path: Path, right: dict[str, Any], saw: Callable[..., None]
+):
     (tmp_path / "home").mkdir()
-    before = mounting(READ_ONLY_HOME.format(folder=tmp_path), NO_FONTS)
-    is_right_without(tmp_path, right, before, NO_UTF8, times=1)
+    (tmp_path / "disk").mkdir()
+    before = mounting(READ_ONLY_HOME.format(folder=tmp_path), NO_FONTS, DISK.format(folder=tmp_path))
+    variables = {"HOME": str(tmp_path / "home")} | GONE | NO_UTF8 | on_disk(tmp_path)
+    with started(tmp_path, program=APP, before=before, variables=variables) as page:
+        is_right(page, right)
+        is_right(page, right)
+        meets_a_full_disk(page, saw, times=1)
 
 
 def test_it_works_without_a_home_and_a_name_in_little_memory_at_once(tmp_path: Path, right: dict[str, Any]):
@@ -101,33 +108,40 @@ def fill(path: Path) -> None:
             pass
 
 
-@TIMES
+def on_disk(folder: Path) -> dict[str, str]:
+    """The variables of a page that writes to the disk in a folder alone."""
+    return {"GRADIO_TEMP_DIR": f"{folder}/disk/uploads", "TMPDIR": f"{folder}/disk"}
+
+
+def meets_a_full_disk(page: Page, saw: Callable[..., None], times: int) -> None:
+    """What does not fit is refused in a sentence, and answered once there is room."""
+    own = Path(f"/proc/{page.process.pid}/root{page.folder}/disk")
+    large = png(1_000, 1_500)
+    assert len(large) > 2**20  # what is smaller never gets to the disk
+    right = page.answer(photo=large)
+    for _ in range(times):
+        fill(own / "fill")
+        refused = page.ask(photo=large)
+        error = refused.json()["error"]
+        assert (refused.status_code, error["code"]) == (503, "no_storage"), error
+        handed_in = httpx.post(f"{page.address}gradio_api/upload", files={"files": ("a.png", large)}, timeout=PATIENCE)
+        assert handed_in.status_code == 503
+        assert handed_in.json()["error"] == error
+        (own / "fill").unlink()
+        assert page.answer(photo=large) == right
+        assert page.analyze("one") == ""
+    assert "Traceback" not in page.log()
+    saw("the disk is full", f"{error['message']} {error['hint']}", times)
+
+
+@FIVE_TIMES
 def test_a_full_disk_is_a_sentence_and_nothing_more_once_there_is_room(
     tmp_path: Path, saw: Callable[..., None], times: int
 ):
     (tmp_path / "disk").mkdir()
-    disk = mounting(f"-t tmpfs -o size=12m tmpfs {tmp_path}/disk")
-    variables = {"GRADIO_TEMP_DIR": f"{tmp_path}/disk/uploads", "TMPDIR": f"{tmp_path}/disk"}
-    large = png(1_000, 1_500)
-    assert len(large) > 2**20  # what is smaller never gets to the disk
-    with started(tmp_path, program=APP, before=disk, variables=variables) as page:
-        own = Path(f"/proc/{page.process.pid}/root{tmp_path}/disk")
-        right = page.answer(photo=large)
-        for _ in range(times):
-            fill(own / "fill")
-            refused = page.ask(photo=large)
-            error = refused.json()["error"]
-            assert (refused.status_code, error["code"]) == (503, "no_storage"), error
-            handed_in = httpx.post(
-                f"{page.address}gradio_api/upload", files={"files": ("a.png", large)}, timeout=PATIENCE
-            )
-            assert handed_in.status_code == 503
-            assert handed_in.json()["error"] == error
-            (own / "fill").unlink()
-            assert page.answer(photo=large) == right
-            assert page.analyze("one") == ""
-    assert "Traceback" not in page.log()
-    saw("the disk is full", f"{error['message']} {error['hint']}", times)
+    before = mounting(DISK.format(folder=tmp_path))
+    with started(tmp_path, program=APP, before=before, variables=on_disk(tmp_path)) as page:
+        meets_a_full_disk(page, saw, times)
 
 
 @TIMES
@@ -152,11 +166,11 @@ def test_a_batch_on_a_full_disk_says_so_and_goes_on_once_there_is_room(
     saw("the disk is full, under a batch", sentence.replace(str(tmp_path), "…"), times)
 
 
-@TIMES
-def test_a_port_that_is_taken_is_a_sentence_and_a_code(tmp_path: Path, saw: Callable[..., None], times: int):
+@FIVE_TIMES  # once: tests/test_start.py
+def test_a_port_that_is_taken_is_a_sentence_and_a_code(saw: Callable[..., None], times: int):
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = str(taken.getsockname()[1])
-        for flags in (["--port", port], ["--port", "0", "--metrics-port", port])[: 2 if times > 1 else 1]:
+        for flags in (["--port", port], ["--port", "0", "--metrics-port", port]):
             for _ in range(times):
                 done = subprocess.run(
                     [*APP, *flags], cwd=ROOT, env=os.environ, capture_output=True, text=True, timeout=PATIENCE

@@ -112,37 +112,36 @@ def outside() -> Iterator[tuple[str, list[object]]]:
         thread.join(10)
 
 
-def test_an_address_that_a_visitor_names_is_asked_by_nobody(tmp_path: Path, outside: tuple[str, list[object]]):
+def test_an_address_that_a_visitor_names_is_asked_by_nobody(page: Page, outside: tuple[str, list[object]]):
     """Neither one nearby nor one in the world; the hook of a connection counts more than what comes of it."""
-    with started(tmp_path, program=recorded(tmp_path, "app.py")) as page:
-        answered = page.answer()
-        config = httpx.get(f"{page.address}config", timeout=PATIENCE).json()
+    answered = page.answer()
+    with httpx.Client(base_url=page.address, timeout=PATIENCE) as visitor:  # a redirect is the browser's to follow
         for url in (outside[0], "http://elsewhere.invalid/photo.png"):
-            named = {"path": url, "url": url, "orig_name": "photo.png", "meta": {"_type": "gradio.FileData"}}
-            for each in ({"path": url, "meta": named["meta"]}, named):
-                for event in config["dependencies"]:
-                    body = {"fn_index": event["id"], "data": [each] * len(event["inputs"]), "session_hash": "ssrf"}
-                    for way in ("queue/join", "run/predict"):
-                        httpx.post(f"{page.address}gradio_api/{way}", json=body, timeout=PATIENCE)
-                for name in ("analyze", "explain"):
-                    call = httpx.post(
-                        f"{page.address}gradio_api/call/{name}", json={"data": [each, "What?"]}, timeout=PATIENCE
-                    )
-                    if call.status_code == 200:
-                        done = httpx.get(
-                            f"{page.address}gradio_api/call/{name}/{call.json()['event_id']}", timeout=PATIENCE
-                        )
-                        assert "event: error" in done.text
-                sent = httpx.post(f"{page.address}api/analyze", json={"image": url}, timeout=PATIENCE)
-                assert sent.status_code in (400, 415, 422), sent.text
-                path = httpx.post(f"{page.address}api/analyze", json={"image_path": url}, timeout=PATIENCE)
-                assert path.status_code in (400, 422), path.text
-            for way in ("file", "proxy", "stream"):
-                for path in (f"gradio_api/{way}={url}", f"gradio_api/{way}/{url}", f"{way}={url}"):
-                    answer = httpx.get(page.address + path, timeout=PATIENCE, follow_redirects=False)
-                    assert answer.status_code != 200, path  # a redirect is the browser's to follow
-            headers = {"x-forwarded-host": re.sub("https?://|/.*", "", url), "x-gradio-target": url}
-            httpx.get(f"{page.address}config", headers=headers, timeout=PATIENCE)
-        assert page.answer() == answered
+            name_everywhere(visitor, url)
+    assert page.answer() == answered
     assert outside[1] == []
-    assert (tmp_path / "connections").read_text() == ""
+    assert (page.folder / "connections").read_text() == ""
+
+
+def name_everywhere(visitor: httpx.Client, url: str) -> None:
+    """Write an address wherever a visitor may write something."""
+    events = visitor.get("config").json()["dependencies"]
+    bare = {"path": url, "meta": {"_type": "gradio.FileData"}}
+    for each in (bare, bare | {"url": url, "orig_name": "photo.png"}):
+        for event in events:
+            body = {"fn_index": event["id"], "data": [each] * len(event["inputs"]), "session_hash": "ssrf"}
+            for way in ("queue/join", "run/predict"):
+                visitor.post(f"gradio_api/{way}", json=body)
+        for name in ("analyze", "explain"):
+            call = visitor.post(f"gradio_api/call/{name}", json={"data": [each, "What?"]})
+            if call.status_code == 200:
+                done = visitor.get(f"gradio_api/call/{name}/{call.json()['event_id']}")
+                assert "event: error" in done.text
+        sent = visitor.post("api/analyze", json={"image": url})
+        assert sent.status_code in (400, 415, 422), sent.text
+        path = visitor.post("api/analyze", json={"image_path": url})
+        assert path.status_code in (400, 422), path.text
+    for way in ("file", "proxy", "stream"):
+        for path in (f"gradio_api/{way}={url}", f"gradio_api/{way}/{url}", f"{way}={url}"):
+            assert visitor.get(path).status_code != 200, path
+    visitor.get("config", headers={"x-forwarded-host": re.sub("https?://|/.*", "", url), "x-gradio-target": url})
