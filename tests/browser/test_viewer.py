@@ -9,6 +9,8 @@ from typing import Any
 
 import numpy as np
 import pytest
+from matplotlib import colormaps
+from matplotlib.colors import Normalize
 from numpy.typing import NDArray
 from playwright.sync_api import Browser, Error, Locator, Page, expect
 
@@ -16,9 +18,11 @@ from inference.measures import box_share
 from inference.records import Comparison
 from tests.browser.conftest import borrowed_page
 from tests.browser.viewer_page import ViewerServer, serve
+from tests.conftest import wait_until
 from tests.visualize.factory import comparison, photo, recording, tokens, with_sinks
 from visualize import box_scores, number
 from visualize.numbers.stack import Stack, stack
+from visualize.numbers.views import View
 from visualize.pictures.overlay import overlay
 from visualize.stacks.changes import changes_json
 from visualize.stacks.map_bytes import scales_of
@@ -28,6 +32,14 @@ pytestmark = [pytest.mark.browser, pytest.mark.slow]
 
 FIRST = 7  # index of the first answer token of the factory's tokens
 HOSTILE = "<img src=x onerror='globalThis.owned=1'>"
+#: Where the layers' maps stand on the strip's canvas: left, top, width, height of each.
+PLACES = """(canvas) => {
+    const { left, top } = canvas.getBoundingClientRect();
+    return [...document.querySelectorAll(".lav-layer-cell .lav-thumb")].map((place) => {
+        const box = place.getBoundingClientRect();
+        return [box.left - left, box.top - top, box.width, box.height];
+    });
+}"""
 SETTLED = "() => new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(done)))"
 
 
@@ -66,21 +78,20 @@ class Opened:
 
     def pixels(self, index: int) -> NDArray[np.uint8]:
         """A picture as it stands on its canvas, `(height, width, 3)`."""
-        size, text = (
-            self.canvases()
-            .nth(index)
-            .evaluate(
-                """(canvas) => {
-                const { data } = canvas.getContext("2d").getImageData(0, 0, canvas.width, canvas.height);
-                let text = "";
-                for (let at = 0; at < data.length; at += 8192) {
-                    text += String.fromCharCode(...data.subarray(at, at + 8192));
-                }
-                return [[canvas.height, canvas.width], btoa(text)];
-            }"""
-            )
-        )
-        return np.frombuffer(base64.b64decode(text), np.uint8).reshape(*size, 4)[..., :3]
+        return pixels_of(self.canvases().nth(index))
+
+
+def pixels_of(canvas: Locator) -> NDArray[np.uint8]:
+    """What stands on a canvas, `(height, width, 3)`."""
+    size, text = canvas.evaluate(
+        """(canvas) => {
+            const { data } = canvas.getContext("2d").getImageData(0, 0, canvas.width, canvas.height);
+            let text = "";
+            for (let at = 0; at < data.length; at += 8192) text += String.fromCharCode(...data.subarray(at, at + 8192));
+            return [[canvas.height, canvas.width], btoa(text)];
+        }"""
+    )
+    return np.frombuffer(base64.b64decode(text), np.uint8).reshape(*size, 4)[..., :3]
 
 
 def opened(browser: Browser, shown: Comparison, families: dict[str, tuple[str, int]] | None = None) -> Iterator[Opened]:
@@ -189,6 +200,40 @@ def test_marks_stand_where_python_puts_them(viewer: Opened) -> None:
         assert cell.any() == ((row, column) in marked), (row, column)
 
 
+@pytest.mark.parametrize("view", ["raw", "sink-masked"])
+def test_the_strip_shows_each_layers_map_where_that_layer_stands(viewer: Opened, view: View) -> None:
+    """The difference, on the scale of the largest cell of all layers, at any width; hidden cells in grey."""
+    for width, head in ((1440, "mean"), (1000, "mean"), (390, "mean"), (1440, 1)):
+        viewer.choose(head=head, view=view, layer=width % 4)
+        viewer.page.set_viewport_size({"width": width, "height": 1000})
+        numbers = stack(viewer.server.comparison, viewer.choice("token"), head=head, view=view)
+        (difference,) = numbers.differences
+        hidden = [numbers.hidden(layer) for layer in range(4)]
+        masked = np.ma.array(difference.maps, mask=np.ma.nomask if hidden[0] is None else np.stack(hidden))
+        expected = colormaps["RdBu_r"](Normalize(-np.abs(masked).max(), np.abs(masked).max())(masked))[..., :3] * 255
+        expected[np.ma.getmaskarray(masked)] = 0x88
+        strip = viewer.page.locator(".lav-layer-maps")
+
+        def furthest(strip: Locator = strip, expected: NDArray[np.float64] = expected) -> float:
+            pixels, places = pixels_of(strip).astype(float), strip.evaluate(PLACES)
+            return max(
+                np.abs(pixels[centres(place, layer.shape[:2])] - layer).max()
+                for place, layer in zip(places, expected, strict=True)
+            )
+
+        wait_until(lambda: furthest() <= 6, 20)  # of 255: one colour of 256, of a value in float16
+
+
+def centres(
+    place: tuple[float, float, float, float], grid: tuple[int, int]
+) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
+    """The pixels in the middle of each cell of a map that stands at `(left, top, width, height)`."""
+    left, top, width, height = place
+    rows, columns = grid
+    y, x = top + (np.arange(rows) + 0.5) * height / rows, left + (np.arange(columns) + 0.5) * width / columns
+    return np.ix_(y.astype(int), x.astype(int))
+
+
 # ------------------------------------------------------------------------------------------- one layer everywhere
 
 
@@ -217,7 +262,7 @@ def test_what_stands_further_off_follows_a_hand_that_does_not_rest(viewer: Opene
     seen = viewer.page.evaluate(
         """async () => {
             const seen = new Set(), begun = performance.now();
-            for (let layer = 0; performance.now() - begun < 1500; layer = (layer + 1) % 4) {
+            for (let layer = 0; seen.size < 2 && performance.now() - begun < 20000; layer = (layer + 1) % 4) {
                 viewer.choose({ layer });
                 await new Promise(requestAnimationFrame);
                 seen.add(document.querySelector(".lav-share-line b").textContent);
@@ -226,6 +271,31 @@ def test_what_stands_further_off_follows_a_hand_that_does_not_rest(viewer: Opene
         }"""
     )
     assert len(seen) > 1
+    expect(viewer.page.locator(".lav-share-line b")).to_have_text(f"layer {viewer.choice('layer')}")
+
+
+def test_what_stands_further_off_is_marked_while_it_is_behind(viewer: Opened) -> None:
+    """Not at a single step, which it follows at once; while a hand moves, and no longer once it rests."""
+    marked = viewer.page.evaluate(
+        """async () => {
+            const frame = () => new Promise(requestAnimationFrame);
+            const behind = () => viewerRoot.classList.contains("lav-behind");
+            const viewerRoot = document.querySelector(".lav-viewer"), marked = [];
+            const watched = new MutationObserver(() => marked.push(behind()));
+            watched.observe(viewerRoot, { attributes: true, attributeFilter: ["class"] });
+            let alone = true; // where the machine is held up, one step may look like a motion
+            for (let layer = 0; alone && layer < 40; layer++) {
+                viewer.choose({ layer: layer % 4 });
+                for (const begun = performance.now(); performance.now() - begun < 500; ) await frame();
+                alone = marked.splice(0).includes(true);
+            }
+            for (let layer = 0; !behind(); layer = (layer + 1) % 4) { viewer.choose({ layer }); await frame(); }
+            const line = document.querySelector(".lav-share-line");
+            return [alone, getComputedStyle(line).opacity];
+        }"""
+    )
+    assert marked == [False, "0.5"]
+    expect(viewer.page.locator(".lav-behind")).to_have_count(0)
     expect(viewer.page.locator(".lav-share-line b")).to_have_text(f"layer {viewer.choice('layer')}")
 
 

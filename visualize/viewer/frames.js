@@ -1,15 +1,20 @@
 // Decides when what is chosen is drawn: the pictures once per frame of the browser, what stands beside them a frame
 // after, and what stands further off, whose layout costs more than the pictures, once the hand rests. Whoever drags sees
-// the pictures first, and the rest once there is time.
+// the pictures first, and the rest once there is time; meanwhile it is marked as behind them.
 
 const PAUSE = 100; // ms without another drawing after which the hand rests
 const LONGEST = 500; // ms after which what stands further off is drawn all the same, as while layers play
+const BEHIND = 150; // ms of motion after which what stands further off is said to be behind
 
-/** @param {() => void} draw */
-export function createFrames(draw) {
+/**
+ * @param {() => void} draw
+ * @param {(on: boolean) => void} behind whether what stands further off is that of a picture before
+ */
+export function createFrames(draw, behind) {
   let queued = 0;
   let following = 0;
   let resting = 0;
+  let moving = 0; // until it is said to be behind, and as long as it is
   let waits = 0; // since when something further off waits to be drawn
   /** @type {(() => void) | null} draws what stands beside the pictures, where that is not done yet */
   let beside = null;
@@ -28,6 +33,13 @@ export function createFrames(draw) {
     afar = null;
   }
 
+  /** The hand rests. */
+  function rest() {
+    clearTimeout(moving);
+    moving = 0;
+    behind(false);
+  }
+
   return {
     /** Draw in the next frame. */
     queue() {
@@ -44,6 +56,7 @@ export function createFrames(draw) {
     follow(near, far) {
       const now = performance.now();
       if (!afar) waits = now;
+      if (!moving) moving = setTimeout(behind, BEHIND, true);
       [beside, afar] = [near, far];
       cancelAnimationFrame(following);
       clearTimeout(resting);
@@ -51,18 +64,28 @@ export function createFrames(draw) {
       following = requestAnimationFrame(() => {
         if (!queued) settleBeside(); // else the next picture comes in this frame, and brings its own
       });
-      resting = setTimeout(() => queued || settle(), PAUSE); // where one is queued, it brings its own too
+      resting = setTimeout(() => {
+        if (queued) return; // it brings its own too
+        settle();
+        rest();
+      }, PAUSE);
     },
-    settle,
+    /** Draw all of it now. */
+    settle() {
+      settle();
+      rest();
+    },
     settleBeside,
     /** What belongs to other pictures is not drawn any more. */
     forget() {
       beside = afar = null;
+      rest();
     },
     stop() {
       cancelAnimationFrame(queued);
       cancelAnimationFrame(following);
       clearTimeout(resting);
+      clearTimeout(moving);
     },
   };
 }

@@ -67,7 +67,7 @@ export function createViewer(root, { auto = false } = {}) {
   /** @type {((choice: Choice) => void)[]} */
   const listeners = [];
 
-  const frames = createFrames(draw);
+  const frames = createFrames(draw, (on) => root.classList.toggle("lav-behind", on));
   const { queue } = frames;
   const addressBar = createAddressBar();
   const where = make("p", { class: "lav-where", "aria-live": "polite" });
