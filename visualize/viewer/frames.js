@@ -3,7 +3,7 @@
 // the pictures first, and the rest once there is time; meanwhile it is marked as behind them.
 
 const PAUSE = 100; // ms without another drawing after which the hand rests
-const LONGEST = 500; // ms after which what stands further off is drawn all the same, as while layers play
+const LONGEST = 1000; // ms after which what stands further off is drawn all the same, as while layers play
 const BEHIND = 150; // ms of motion after which what stands further off is said to be behind
 
 /**
