@@ -24,9 +24,10 @@ from inference import Request
 
 LEFT_OUT = "left out: tests marked slow (browser, cloud, second kinds, scaffolding); all: pytest -m 'slow or not slow'"
 
-#: Folders whose tests start processes, share them and wait for them, and with what: all of one kind on one worker.
-#: These come first; who has none of them computes meanwhile.
-TOGETHER = {"tests/browser": "browser", "tests/faults": "containers", "tests/inference/cloud": "containers"}
+#: Folders whose tests start processes, share them and wait for them: each on one worker. These come first; who has none
+#: of them computes meanwhile. The viewer's tests have pages of their own, and are half of the browser's.
+TOGETHER = ("tests/browser", "tests/faults", "tests/inference/cloud")
+APART = "tests/browser/test_viewer.py"
 
 
 class FolderScheduling(LoadScopeScheduling):
@@ -34,8 +35,10 @@ class FolderScheduling(LoadScopeScheduling):
 
     def _split_scope(self, nodeid: str) -> str:
         module = nodeid.partition("::")[0]
-        kind = next((kind for folder, kind in TOGETHER.items() if module.startswith(f"{folder}/")), None)
-        return module if kind is None else kind if self.numnodes > 2 else "processes"
+        folder = next((folder for folder in TOGETHER if module.startswith(f"{folder}/")), None)
+        if folder is None or (module == APART and self.numnodes > 2):
+            return module
+        return folder if self.numnodes > 2 else "processes"
 
 
 @pytest.hookimpl(optionalhook=True)

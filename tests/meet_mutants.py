@@ -22,8 +22,18 @@ SECONDS = 400  # a mutant that computes longer hangs, and counts as noticed
 TESTS = ROOT / "tests" / "visualize"
 #: The service's part, met by the tests of that room.
 SERVICE, SERVICE_TESTS = ROOT / "inference" / "service" / "view.py", ROOT / "tests" / "inference" / "service"
-MEASURES, MEASURES_TESTS = ROOT / "inference" / "measures.py", ROOT / "tests" / "inference" / "test_measures.py"
-WATCHED = (str(ROOT / "visualize"), str(MEASURES))
+#: Files beside `visualize` that faults are made in, each with the file of its tests: measures, conversations, sets.
+BESIDE = {
+    ROOT / "inference" / f"{name}.py": ROOT / "tests" / "inference" / tests
+    for name, tests in {
+        "measures": "test_measures.py",
+        "conversation": "test_messages.py",
+        "messages": "test_messages.py",
+        "batch/target": "batch/test_target.py",
+        "batch/over_set": "batch/test_over_set.py",
+    }.items()
+}
+WATCHED = (str(ROOT / "visualize"), *map(str, BESIDE))
 #: Tests that look at another process's import, or at scripts of the browser alone, see no mutant.
 LEFT_OUT = {"test_imports.py", "test_viewer_modules.py"}
 #: Whose tests are not named after the file.
@@ -34,6 +44,7 @@ NAMED = {
     "data_url": "test_analysis_json", "shift_matrix": "test_change", "__init__": "test_choice",
     "token_choice": "test_reduce", "layer_limits": "test_stack", "side_by_side": "test_stack",
     "changes": "test_scene", "json_values": "test_scene", "head_choice": "test_top_heads",
+    "conversation": "test_messages",
 }  # fmt: skip
 NOTICED, NOT_HERE = 1, 77  # how a child ends: a test failed; the fault needs a process of its own
 
@@ -276,7 +287,7 @@ def _files() -> list[Path]:
     """All files of tests, the quick ones before the slow."""
     slow = ("test_resize", "test_overlay", "test_sheet", "test_marks")
     files = [file for file in TESTS.rglob("test_*.py") if file.name not in LEFT_OUT]
-    return sorted([MEASURES_TESTS, *files], key=lambda file: (file.stem in slow, file.name))
+    return sorted([*set(BESIDE.values()), *files], key=lambda file: (file.stem in slow, file.name))
 
 
 def _pytest(files: list[Path], *plugins: object) -> int:

@@ -1,6 +1,7 @@
 """Does a test fail when a number's code is wrong? Mutants, drawn at random, each met by its tests.
 
-Of `visualize/`, of the measures, and of the part of the service that picks what the page says of a result.
+Of `visualize/`, of the measures, of conversations and of sets of images, and of the part of the service that picks what
+the page says of a result.
 
     python -m tests.mutants --count 300 --seed 1            # prints one line per mutant, survivors again at the end
     python -m tests.mutants --only visualize/numbers/scale.py --all
@@ -25,7 +26,7 @@ import sys
 from pathlib import Path
 
 from tests import ROOT
-from tests.meet_mutants import MEASURES, SERVICE, outcomes
+from tests.meet_mutants import BESIDE, SERVICE, WATCHED, outcomes
 from tests.mutations import Mutant, places
 
 
@@ -42,7 +43,7 @@ def main() -> int:
     arguments = parser.parse_args()
     found = [
         Mutant(path, *place)
-        for path in [*sorted(ROOT.glob("visualize/**/*.py")), MEASURES, SERVICE]
+        for path in [*sorted(ROOT.glob("visualize/**/*.py")), *BESIDE, SERVICE]
         if not arguments.only or str(path.relative_to(ROOT)) in arguments.only
         for place in places(path.read_text(encoding="utf-8"))
     ]
@@ -73,14 +74,14 @@ def _warm() -> None:
     import matplotlib
     import pytest
     import scipy.spatial.distance
-
-    import tests.visualize.factory
+    import torch
 
     assert matplotlib
     assert pytest
     assert scipy
-    assert tests
-    assert not any(name.startswith(("visualize", "inference.measures")) for name in sys.modules)
+    assert torch
+    imported = [str(getattr(module, "__file__", "")) for module in list(sys.modules.values())]
+    assert not any(file.startswith(WATCHED) for file in imported)
 
 
 if __name__ == "__main__":

@@ -86,7 +86,7 @@ def test_the_slider_goes_through_all_layers(report, path):
     slider.focus()
     for layer in range(LAYERS):
         report.shows(layer=layer, token=FOCUS)
-        expect(report.where).to_have_text(f"Predicting “ red” · layer {layer} · mean of all heads · raw view")
+        expect(report.where).to_have_text(f"Predicting “red” · layer {layer} · mean of all heads · raw view")
         expect(slider).to_have_value(str(layer))
         slider.press("ArrowRight")
 
@@ -134,7 +134,7 @@ def test_a_cell_of_the_matrix_goes_to_its_head(report, path):
         x, y = box["width"] * (layer + 0.5) / LAYERS, box["height"] * (head + 0.5) / HEADS
         field.click(position={"x": x, "y": y})
         report.shows(layer=layer, token=FOCUS)
-        expect(report.where).to_have_text(f"Predicting “ red” · layer {layer} · head {head} · raw view")
+        expect(report.where).to_have_text(f"Predicting “red” · layer {layer} · head {head} · raw view")
 
 
 def test_all_heads_of_a_layer_stand_in_their_order_and_a_click_goes_to_one(report, path):
@@ -145,7 +145,7 @@ def test_all_heads_of_a_layer_stand_in_their_order_and_a_click_goes_to_one(repor
     ranked = [each.head for each in rank_heads(given().recordings, 1)]
     assert cells.evaluate_all("cells => cells.map(cell => Number(cell.dataset.head))") == ranked
     cells.nth(1).click()
-    expect(report.where).to_have_text(f"Predicting “ red” · layer 1 · head {ranked[1]} · raw view")
+    expect(report.where).to_have_text(f"Predicting “red” · layer 1 · head {ranked[1]} · raw view")
 
 
 def test_the_numbers_are_the_records(report, path):

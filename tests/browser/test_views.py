@@ -93,7 +93,7 @@ def test_views_that_must_be_recorded_come_once_they_are(visit: Watched) -> None:
     expect(where(page)).to_contain_text("head 1 · gradient view")
     expect(page.locator(".lav-looking")).to_contain_text("find-red relies more")
     page.locator('.lav-chip[data-token="11"]').first.click()
-    expect(where(page)).to_contain_text(re.compile("“ cross” · layer . · head 1 · gradient view"))
+    expect(where(page)).to_contain_text(re.compile("“cross” · layer . · head 1 · gradient view"))
     view.select_option("raw")
     expect(where(page)).to_contain_text("head 1 · raw view")
     card = page.locator('[data-card="knockout"]')

@@ -84,8 +84,8 @@ def token_words(recording: Recording, selection: Selection) -> str:
         return f"token {indices[0]} {quoted(token)}, row {token.query}"
     run = tuple(range(indices[0], indices[-1] + 1))
     which = f"{indices[0]}–{indices[-1]}" if indices == run else ", ".join(map(str, indices))
-    text = "".join(recording.tokens[index].text for index in indices)
-    return f"mean of tokens {which} “{plain(text)}”"
+    text = plain("".join(recording.tokens[index].text for index in indices))
+    return f"mean of tokens {which} “{text.strip() or text}”"
 
 
 def heading(recordings: Sequence[Recording], selection: Selection) -> str:
@@ -126,7 +126,8 @@ def size_words(size: tuple[int, int]) -> str:
 def quoted(token: Token) -> str:
     """A token's text in quotes; what an end token or an incomplete character is, in words."""
     if token.text:
-        return f"“{plain(token.text)}”"
+        text = plain(token.text)
+        return f"“{text.strip() or text}”"
     return "(end)" if token.role == "end" else "(part of a character)"
 
 

@@ -7,7 +7,7 @@ import numpy as np
 from inference.explanations import Attribution, Chance, Knockout, Parts
 from tests.visualize.factory import HEADS, LAYERS, MODEL, first_answer, tokens
 
-TOKENS = tokens()[: first_answer(tokens()) + 1]  # measured: “ red”, the answer's first
+TOKENS = tokens()[: first_answer(tokens()) + 1]  # measured: “red”, the answer's first
 ABOUT: dict[str, Any] = {"model": MODEL, "variants": (None, "find-red"), "tokens": TOKENS, "replays": 8}
 
 

@@ -37,12 +37,12 @@ def numbers_in(text: str) -> list[float]:
 def test_a_change_is_shared_out_in_percent_and_said_which_way():
     said = finding(attribution())
     assert said.sentence == (
-        "Looking carries 80 % of the change of log p of “ red” (+2 nats: more likely, 4.98 % → 36.8 %); "
+        "Looking carries 80 % of the change of log p of “red” (+2 nats: more likely, 4.98 % → 36.8 %); "
         "seeing 10 %, saying 10 %."
     )
     less = finding(attribution(first=-0.5, seeing=0.0, looking=-0.3, saying=-1.7))
     assert less.sentence.startswith(
-        "Saying carries 85 % of the change of log p of “ red” (−2 nats: less likely, 60.7 %"
+        "Saying carries 85 % of the change of log p of “red” (−2 nats: less likely, 60.7 %"
     )
 
 
@@ -69,7 +69,7 @@ def attribution_of(outcomes: np.ndarray) -> Explanation:
 def test_nothing_is_no_percentage():
     said = finding(attribution(seeing=0.001, looking=0.002, saying=-0.001))
     assert said.sentence == (
-        "There is nothing to share out: the probability of “ red” did not change (+0.002 nats, 4.98 % → 4.99 %); "
+        "There is nothing to share out: the probability of “red” did not change (+0.002 nats, 4.98 % → 4.99 %); "
         "seeing +0.001 nats, looking +0.002 nats, saying −0.001 nats."
     )
     assert "looking_share" not in said.numbers
@@ -77,7 +77,7 @@ def test_nothing_is_no_percentage():
 
 def test_what_cancels_out_and_what_pulls_apart_is_said_in_nats():
     cancels = finding(attribution(seeing=0.0, looking=1.2, saying=-1.2))
-    assert cancels.sentence.startswith("They cancel out: the probability of “ red” did not change (0.000 nats")
+    assert cancels.sentence.startswith("They cancel out: the probability of “red” did not change (0.000 nats")
     assert "looking +1.2 nats, saying −1.2 nats" in cancels.sentence
     apart = finding(attribution(seeing=0.0, looking=1.2, saying=-1.0))
     assert apart.sentence.startswith("They pull against each other")
@@ -172,15 +172,15 @@ def test_effects_are_the_mean_of_both_directions():
 def test_a_needed_place_and_one_that_cannot_be_told_from_chance():
     said = finding(knockout())
     assert said.sentence == (
-        "When the words may not look at these 3 of 8 cells, base's log p of “ red” stays (0.000 nats), place 3 of 5 "
-        "among sets of that size: cannot be told apart from chance; find-red's log p of “ red” falls by 4 nats "
+        "When the words may not look at these 3 of 8 cells, base's log p of “red” stays (0.000 nats), place 3 of 5 "
+        "among sets of that size: cannot be told apart from chance; find-red's log p of “red” falls by 4 nats "
         f"({100 * math.exp(-0.5):.3g} % → {100 * math.exp(-4.5):.3g} %), more than with any of 4 other sets: "
         "it needs them, at level 1/5."
     )
     assert (said.numbers["rank_0"], said.numbers["rank_1"]) == (3, 1)
     rises = finding(knockout(changes=(0.5, -0.3)))
     assert "rises by 0.5 nats" in rises.sentence
-    assert "find-red's log p of “ red” falls by 0.3 nats" in rises.sentence
+    assert "find-red's log p of “red” falls by 0.3 nats" in rises.sentence
     assert rises.sentence.count("cannot be told apart from chance") == 2  # as low as one of the others is not below all
 
 
@@ -213,7 +213,7 @@ def test_what_cannot_be_told_apart_from_chance_is_a_finding():
 def test_parts_are_held_against_the_whole_and_need_not_add_up():
     said = finding(parts())
     assert said.sentence == (
-        "Of what the adapter does to log p of “ red” (+2 nats: more likely, 4.98 % → 36.8 %), “q and k” alone does "
+        "Of what the adapter does to log p of “red” (+2 nats: more likely, 4.98 % → 36.8 %), “q and k” alone does "
         "+1.5 nats (75 %); of the thirds of the layers, “layers 0–1” alone does +1 nats (50 %)."
     )
     # 0 + 1.5 + 0.2 + 0.1 = 1.8; 1.0 + 0.4 + 0.2 = 1.6
@@ -221,7 +221,7 @@ def test_parts_are_held_against_the_whole_and_need_not_add_up():
     assert "thirds of the layers alone add up to +1.6 nats, 0.4 nats less than the whole" in said.details[0]
     assert "most likely at strength 1 (36.8 %)" in said.details[1]
     nothing = finding(parts(total=0.0, alone=[0.0, -0.2, 0.0, 0.0, 0.1, 0.0, 0.0]))
-    assert "leaves the probability of “ red” as it was (0.000 nats" in nothing.sentence
+    assert "leaves the probability of “red” as it was (0.000 nats" in nothing.sentence
     assert "“q and k” does most, −0.2 nats" in nothing.sentence
     assert "100 %" not in nothing.sentence
 
@@ -298,7 +298,7 @@ def test_a_margin_whose_parts_cancel_out_did_not_change_and_has_no_probability()
         "They cancel out: the margin did not change (0.000 logits), but seeing +0.8 logits, looking −0.8"
     )
     said = finding(attribution(-1.5, 0.8, -0.8, 0.0)).sentence
-    assert "the probability of “ red” did not change (0.000 nats, 22.3 % → 22.3 %), but seeing" in said
+    assert "the probability of “red” did not change (0.000 nats, 22.3 % → 22.3 %), but seeing" in said
 
 
 @pytest.mark.parametrize(

@@ -105,7 +105,7 @@ def test_every_word_and_part_of_the_picture_is_there(monkeypatch):
         shares_picture(shown, 7, head=head, dots_per_inch=50)
         (figure,) = drawn
         assert tuple(figure.get_size_inches()) == (9.2, 3)
-        assert figure.get_suptitle() == f"token 7 “ red”, row 26 · {words}"
+        assert figure.get_suptitle() == f"token 7 “red”, row 26 · {words}"
         left, right = figure.axes
         assert (left.get_title(), right.get_title()) == ("base", "a$b_{c}$")
         assert not any(text.get_parse_math() for text in (figure._suptitle, left.title, right.title))

@@ -239,7 +239,7 @@ def test_captions_and_alternative_texts_say_what_is_shown_in_each_layer(sinking)
         for pane in (*made.variants, *made.differences):
             limits = pane.limits[layer].words()
             line = (
-                f"demo · {pane.variant} · token 8 “ circle”, row 27 · layer {layer} · head mean · view raw · "
+                f"demo · {pane.variant} · token 8 “circle”, row 27 · layer {layer} · head mean · view raw · "
                 f"{limits} · eager attention"
             )
             assert pane.captions[layer] == line
@@ -272,15 +272,15 @@ def test_the_caption_of_a_difference_names_the_path_that_read_the_adapter():
 @pytest.mark.parametrize(
     ("token", "head", "layers", "words"),
     [
-        (8, "mean", [1], "Predicting “ circle” · layer 1 · mean of all heads · raw view"),
+        (8, "mean", [1], "Predicting “circle” · layer 1 · mean of all heads · raw view"),
         (9, "max", [0], "Predicting the end · layer 0 · maximum over heads · raw view"),
-        (2, "mean", [(1, 3)], "Reading “ is” · layers 1–3 (mean) · mean of all heads · raw view"),
+        (2, "mean", [(1, 3)], "Reading “is” · layers 1–3 (mean) · mean of all heads · raw view"),
         (9, 2, [3], "Predicting the end · layer 3 · head 2 · raw view"),
         (
             "answer",
             "mean",
             [0],
-            "Predicting the mean of tokens 7–8 “ red circle” · layer 0 · mean of all heads · raw view",
+            "Predicting the mean of tokens 7–8 “red circle” · layer 0 · mean of all heads · raw view",
         ),
     ],
 )
@@ -291,10 +291,10 @@ def test_the_heading_says_which_token_layer_head_and_view(token, head, layers, w
 
 def test_the_heading_names_both_words_where_each_replayed_its_own():
     own = comparison(recording(), recording("a", row=tokens(answer=(" blue",)), seed=1), own=True)
-    assert stack(own, 7, layers=[0]).headings[0].startswith("Predicting “ red” and “ blue” · ")
-    assert stack(own, 8, layers=[0]).headings[0].startswith("Predicting “ circle” and the end · ")
+    assert stack(own, 7, layers=[0]).headings[0].startswith("Predicting “red” and “blue” · ")
+    assert stack(own, 8, layers=[0]).headings[0].startswith("Predicting “circle” and the end · ")
     assert stack(own, 3, layers=[0], view="contrast").headings[0] == (
-        "Reading “ red” · layer 0 · mean of all heads · contrast view"
+        "Reading “red” · layer 0 · mean of all heads · contrast view"
     )
 
 

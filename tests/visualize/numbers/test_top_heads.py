@@ -46,9 +46,9 @@ def test_every_word_and_number_of_a_stack_is_that_of_the_set():
         assert measures.entropy == pytest.approx(written_out.nats(base))
         assert change.js_divergence == pytest.approx(written_out.bits_over_image(base, adapter))
         assert change.row_divergence == pytest.approx(written_out.bits_of_row(base, adapter))
-        assert made.headings[layer] == "Predicting “ red” · mean of 3 heads: L3H1, L0H2, L3H0 · raw view"
+        assert made.headings[layer] == "Predicting “red” · mean of 3 heads: L3H1, L0H2, L3H0 · raw view"
         line = made.variants[0].captions[layer]
-        assert "token 7 “ red”, row 26 · mean of 3 heads: L3H1, L0H2, L3H0 · view raw · " in line
+        assert "token 7 “red”, row 26 · mean of 3 heads: L3H1, L0H2, L3H0 · view raw · " in line
         assert "layer" not in line
         assert "These heads are of fixed layers: another layer shows the same." in made.notes[layer]
     np.testing.assert_allclose(made.differences[0].maps[2], adapter - base, atol=1e-7)

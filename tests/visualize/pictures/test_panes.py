@@ -125,7 +125,7 @@ def test_own_answers_stand_side_by_side_without_a_difference():
     assert shown.adapter is not None
     assert shown.difference is shown.change is None
     assert any("own answer" in note for note in shown.notes)
-    assert "“ blue”" in shown.adapter.caption
+    assert "“blue”" in shown.adapter.caption
     assert sheet(shown).mode == "RGB"
 
 
@@ -171,7 +171,7 @@ def test_every_caption_says_model_variant_token_row_layer_head_view_limits_and_p
     for pane, name in zip(shown, ("base", "find-red", "find-red − base"), strict=True):
         parts = pane.caption.split(" · ")
         assert parts[:2] == ["demo", name]
-        assert parts[2:6] == ["token 7 “ red”, row 26", "layers 1–3 (mean)", "head mean", "view sink-masked"]
+        assert parts[2:6] == ["token 7 “red”, row 26", "layers 1–3 (mean)", "head mean", "view sink-masked"]
         assert parts[6] == pane.drawing.limits.words()
         assert parts[6].endswith("clipped at percentile 99")
         assert parts[7] == "eager attention"

@@ -53,7 +53,7 @@ def test_the_texts_are_the_scores_of_each_layer_and_head_against_the_variant_tha
 def test_it_says_of_what_the_numbers_are(several):
     one = box_body(several, BOXES[0], StackChoice(7))
     assert one["about"] == (
-        "In the box (20 % of the photo): share of all attention of “ red”; ratio to the mean of all boxes of that size."
+        "In the box (20 % of the photo): share of all attention of “red”; ratio to the mean of all boxes of that size."
     )
     assert "change" in one["numbers"]["find-red"]
     mean = box_body(several, BOXES, StackChoice((3, 4), window=1))

@@ -144,10 +144,10 @@ def test_where_no_cell_gets_more_than_the_background_there_is_no_peak():
 @pytest.mark.parametrize(
     ("choice", "words"),
     [
-        ({"token": 8}, ("token 8 “ circle”, row 27", "layer {}", "mean", "raw")),
-        ({"token": (7, 8), "window": 1}, ("mean of tokens 7–8 “ red circle”", "{}", "mean", "raw")),
-        ({"token": 8, "head": 2}, ("token 8 “ circle”, row 27", "layer {}", "2", "raw")),
-        ({"token": 2, "view": "contrast"}, ("token 2 “ is”, row 22", "layer {}", "mean", "contrast")),
+        ({"token": 8}, ("token 8 “circle”, row 27", "layer {}", "mean", "raw")),
+        ({"token": (7, 8), "window": 1}, ("mean of tokens 7–8 “red circle”", "{}", "mean", "raw")),
+        ({"token": 8, "head": 2}, ("token 8 “circle”, row 27", "layer {}", "2", "raw")),
+        ({"token": 2, "view": "contrast"}, ("token 2 “is”, row 22", "layer {}", "mean", "contrast")),
     ],
 )
 def test_lines_and_sentences_say_what_is_shown_and_leave_room_for_the_limits(three, choice, words):
@@ -180,17 +180,17 @@ def test_a_line_with_the_words_of_its_limits_is_the_caption_of_the_picture(three
 @pytest.mark.parametrize(
     ("choice", "words"),
     [
-        ({"token": 8}, "Predicting “ circle” · layer {} · mean of all heads · raw view"),
+        ({"token": 8}, "Predicting “circle” · layer {} · mean of all heads · raw view"),
         (
             {"token": (7, 9)},
-            "Predicting the mean of tokens 7–9 “ red circle” · layer {} · mean of all heads · raw view",
+            "Predicting the mean of tokens 7–9 “red circle” · layer {} · mean of all heads · raw view",
         ),
         (
             {"token": (6, 7)},
             "Reading and predicting the mean of tokens 6–7 “\\n red” · layer {} · mean of all heads · raw view",
         ),
-        ({"token": (2, 3)}, "Reading the mean of tokens 2–3 “ is red” · layer {} · mean of all heads · raw view"),
-        ({"token": 8, "head": "max"}, "Predicting “ circle” · layer {} · maximum over heads · raw view"),
+        ({"token": (2, 3)}, "Reading the mean of tokens 2–3 “is red” · layer {} · mean of all heads · raw view"),
+        ({"token": 8, "head": "max"}, "Predicting “circle” · layer {} · maximum over heads · raw view"),
     ],
 )
 def test_headings_say_token_layer_head_and_view(three, choice, words):
@@ -359,7 +359,7 @@ def test_own_answers_are_variants_without_differences():
     own = comparison(recording(), recording("a", row=tokens(answer=(" blue",)), seed=1), own=True)
     header, maps = read(own, 7)
     assert list(maps) == ["base", "a"]
-    assert header["headings"][0].startswith("Predicting “ red” and “ blue” · ")
+    assert header["headings"][0].startswith("Predicting “red” and “blue” · ")
     assert header["scale"]["0-100"]["difference"] is None
     for name, heats in maps.items():
         each = own.recording(None if name == "base" else name)
