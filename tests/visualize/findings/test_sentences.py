@@ -41,9 +41,7 @@ def test_a_change_is_shared_out_in_percent_and_said_which_way():
         "seeing 10 %, saying 10 %."
     )
     less = finding(attribution(first=-0.5, seeing=0.0, looking=-0.3, saying=-1.7))
-    assert less.sentence.startswith(
-        "Saying carries 85 % of the change of log p of “red” (−2 nats: less likely, 60.7 %"
-    )
+    assert less.sentence.startswith("Saying carries 85 % of the change of log p of “red” (−2 nats: less likely, 60.7 %")
 
 
 def test_the_numbers_are_shapley_values_by_their_definition():
