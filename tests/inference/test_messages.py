@@ -8,7 +8,7 @@ import pytest
 from inference.conversation import Conversation, Turn
 from inference.errors import PromptError
 from inference.limits import check_limits
-from inference.messages import as_prompt, image_names, read_messages
+from inference.messages import MOST_DEPTH, MOST_JSON, MOST_TURNS, as_prompt, image_names, read_messages
 from inference.request import Request, digest
 from inference.settings import Limits
 from tests.conftest import picture
@@ -111,6 +111,43 @@ def test_a_prompt_that_is_no_messages_stays_words(words):
     assert as_prompt(words) == words
 
 
+def test_messages_are_known_by_their_keys_in_any_order_and_by_their_length():
+    read = as_prompt('[{"content": "<image>What?", "role": "user", "loss": true}]')
+    assert read == read_messages([{"role": "user", "content": "<image>What?"}])
+    long = json.dumps([{"role": "user", "content": "<image>" + "x" * MOST_JSON}])
+    assert as_prompt(long) is long
+
+
+def test_tools_are_read_after_the_system_text_and_before_all_others():
+    system, turn = {"role": "system", "content": "Klick, Ä!"}, {"role": "user", "content": [IMAGE, text("What?")]}
+    tool = TOOL | {"description": "Ä"}
+    written = json.dumps({"type": "function", "function": tool}, ensure_ascii=False)
+    whole = {"tools": [{"type": "function", "function": tool}]}
+    assert read_messages(whole | {"messages": [turn]}).texts == (written, "What?")
+    assert read_messages(whole | {"messages": [system, turn]}).texts == ("Klick, Ä!", written, "What?")
+    assert Conversation.of("What?", "Klick, Ä!").texts == ("Klick, Ä!", "What?")
+    assert Conversation.of("What?", None).turns == (Turn("user", (None, "What?")),)
+
+
+def calling(argument: object) -> dict[str, Any]:
+    """A turn that calls a tool."""
+    return {"role": "assistant", "tool_calls": [{"name": "click", "arguments": argument}]}
+
+
+def nested(depth: int) -> object:
+    """Lists in lists, so many deep."""
+    value: object = 1
+    for _ in range(depth):
+        value = [value]
+    return value
+
+
+def test_a_call_may_be_nested_as_deep_as_is_said():
+    deepest = calling(nested(MOST_DEPTH - 2))
+    turns = [{"role": "user", "content": "x"}, deepest, {"role": "tool", "content": "y"}]
+    assert read_messages(turns).turns[1].calls == (json.dumps(deepest["tool_calls"][0]),)
+
+
 @pytest.mark.parametrize(
     ("value", "said"),
     [
@@ -136,6 +173,10 @@ def test_a_prompt_that_is_no_messages_stays_words(words):
         ([{"role": "assistant", "content": [IMAGE]}], "an image may stand in a turn of the user or of a tool"),
         ([{"role": "user", "content": "x", "tool_calls": [CALL]}], "Turn 1 calls tools"),
         ([{"role": "assistant", "tool_calls": [{"arguments": {}}]}], "Turn 1: a call must name its tool"),
+        ([{"role": "assistant", "tool_calls": 3}], "The calls of Turn 1 must be a list of calls, not empty"),
+        ([calling(float("nan"))], "Turn 1: a call holds what is no JSON"),
+        ([calling(nested(MOST_DEPTH - 1))], "Turn 1: a call is nested more than 32 deep"),
+        ([{"role": "user", "content": "x"}] * (MOST_TURNS + 1), "The messages: 257 turns; at most 256 are read"),
         ([{"from": "function_call", "value": "click"}], "Turn 1: this is not JSON"),
         ([{"role": "user", "content": "x"}, {"role": "system", "content": "y"}], "must end with a turn of the user"),
         (

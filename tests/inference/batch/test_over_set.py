@@ -157,9 +157,9 @@ def scored(name: str, step: int, said: tuple[float, float, float], looked: tuple
     return SetScore(f"{name}-{step}", name, step, 20, 20, 1.0, means, changes)
 
 
-LEVEL, FALLEN = (-0.1, -0.2, 0.01), (-0.5, -0.6, -0.35)
-SAID = "said falls to 40 % at {} (−50 points, 95 % −60 … −35)"
-LOOKED = "looked falls to 30 % at {} (−50 points, 95 % −60 … −35)"
+LEVEL, FALLEN = (-0.1, -0.2, 0.01), (-0.3, -0.4, -0.15)
+SAID = "said falls to 60 % at {} (−30 points, 95 % −40 … −15)"
+LOOKED = "looked falls to 50 % at {} (−30 points, 95 % −40 … −15)"
 NOT_SAID, NOT_LOOKED = "said does not fall beyond chance", "looked does not fall beyond chance"
 
 
