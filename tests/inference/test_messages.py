@@ -8,7 +8,7 @@ import pytest
 from inference.conversation import Conversation, Turn
 from inference.errors import PromptError
 from inference.limits import check_limits
-from inference.messages import MOST_DEPTH, MOST_JSON, MOST_TURNS, as_prompt, image_names, read_messages
+from inference.messages import MOST_DEPTH, MOST_JSON, MOST_TURNS, as_prompt, image_names, prompt_text, read_messages
 from inference.request import Request, digest
 from inference.settings import Limits
 from tests.conftest import picture
@@ -125,6 +125,9 @@ def test_tools_are_read_after_the_system_text_and_before_all_others():
     whole = {"tools": [{"type": "function", "function": tool}]}
     assert read_messages(whole | {"messages": [turn]}).texts == (written, "What?")
     assert read_messages(whole | {"messages": [system, turn]}).texts == ("Klick, Ä!", written, "What?")
+    assert read_messages(prompt_text(read_messages(whole | {"messages": [system, turn]}))).texts[0] == "Klick, Ä!"
+    assert "Klick, Ä!" in prompt_text(read_messages([system, turn]))
+    assert prompt_text("What?") == "What?"
     assert Conversation.of("What?", "Klick, Ä!").texts == ("Klick, Ä!", "What?")
     assert Conversation.of("What?", None).turns == (Turn("user", (None, "What?")),)
 
