@@ -45,6 +45,7 @@ class WatchedServer:
             "GRADIO_TEMP_DIR": str(folder / "uploads"),
             "HF_HUB_OFFLINE": "1",
             "VISUALIZER_REQUESTS_PER_MINUTE": "1000000",
+            "VISUALIZER_NEW_SESSIONS_PER_HOUR": "1000000",  # each file is handed in by a visitor of its own
         }
         command = [sys.executable, "-m", "tests.hostile.watched_server", "--port", str(port)]
         with self.log.open("w") as output:

@@ -69,7 +69,7 @@ export function createChips(acts) {
 
   /** @param {Scene} scene @param {SceneToken[]} tokens @param {string[]} variants */
   function rowOf(scene, tokens, variants) {
-    const row = make("div", { class: "lav-chips" }, ...tokens.map((token) => chipOf(scene, token, variants)));
+    const row = make("div", { class: "lav-chips lav-of-layer" }, ...tokens.map((token) => chipOf(scene, token, variants)));
     row.addEventListener("pointerleave", () => {
       clearTimeout(lingering);
       pointed = -1;

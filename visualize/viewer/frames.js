@@ -1,20 +1,20 @@
 // Decides when what is chosen is drawn: the pictures once per frame of the browser, what stands beside them a frame
 // after, and what stands further off, whose layout costs more than the pictures, once the hand rests. Whoever drags sees
-// the pictures first, and the rest once there is time; meanwhile it is marked as behind them.
+// the pictures first, and the rest once there is time; it is marked as behind them while the hand moves.
 
 const PAUSE = 100; // ms without another drawing after which the hand rests
 const LONGEST = 1000; // ms after which what stands further off is drawn all the same, as while layers play
-const BEHIND = 150; // ms of motion after which what stands further off is said to be behind
+const BEHIND = 150; // ms of motion after which what stands further off is marked as behind
 
 /**
  * @param {() => void} draw
- * @param {(on: boolean) => void} behind whether what stands further off is that of a picture before
+ * @param {(on: boolean) => void} behind whether what stands further off may be that of a picture before
  */
 export function createFrames(draw, behind) {
   let queued = 0;
   let following = 0;
   let resting = 0;
-  let moving = 0; // until it is said to be behind, and as long as it is
+  let moving = 0; // from a hand's first move until it rests
   let waits = 0; // since when something further off waits to be drawn
   /** @type {(() => void) | null} draws what stands beside the pictures, where that is not done yet */
   let beside = null;
@@ -52,16 +52,17 @@ export function createFrames(draw, behind) {
      * Draw what belongs to the pictures that were just drawn.
      * @param {() => void} near a frame after them
      * @param {() => void} far once nothing else is drawn
+     * @param {boolean} moved whether they are of another layer or choice, and no nearer look at the same
      */
-    follow(near, far) {
+    follow(near, far, moved) {
       const now = performance.now();
       if (!afar) waits = now;
-      if (!moving) moving = setTimeout(behind, BEHIND, true);
+      if (moved && !moving) moving = setTimeout(behind, BEHIND, true);
       [beside, afar] = [near, far];
       cancelAnimationFrame(following);
       clearTimeout(resting);
-      if (now - waits >= LONGEST) return settle(); // with their pictures, since no rest came
-      following = requestAnimationFrame(() => {
+      if (now - waits >= LONGEST) settle(); // with their pictures, since no rest came
+      else following = requestAnimationFrame(() => {
         if (!queued) settleBeside(); // else the next picture comes in this frame, and brings its own
       });
       resting = setTimeout(() => {

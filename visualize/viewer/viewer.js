@@ -171,6 +171,7 @@ export function createViewer(root, { auto = false } = {}) {
     if (!stack || !photo.loaded() || !panes.hasSize()) return frames.settle(); // of what stands there
     const now = { key, scene, choice: shown, stack, frame: shown.layer };
     const same = drawn?.stack === stack && drawn.frame === now.frame;
+    const moved = !same || drawn?.choice.adapter !== shown.adapter;
     drawn = now;
     panes.draw(now, photo.ground(...panes.size(), zoom.part()), zoom.part());
     const changed = changes.take(shown);
@@ -205,7 +206,7 @@ export function createViewer(root, { auto = false } = {}) {
       shares.draw(now);
       if (changed) matrix.draw(now, changed, boxed); // until they are here, it shows and names the ones before
       matrix.offer(effect, chance);
-    });
+    }, moved);
     clearTimeout(resting);
     resting = setTimeout(rest, REST);
   }
@@ -332,6 +333,7 @@ export function createViewer(root, { auto = false } = {}) {
       silence();
       removeEventListener("hashchange", follow);
       removeEventListener("resize", panes.measure);
+      frames.forget();
       frames.stop();
       clearTimeout(resting);
       panes.destroy();
