@@ -7,7 +7,7 @@ from visualize.findings.finding import Finding
 from visualize.findings.pictures import bars, table
 from visualize.findings.words import NOTHING, from_to, likelier, names, nats, percent, token
 from visualize.json_values import Json
-from visualize.numbers.caption import plain
+from visualize.numbers.caption import in_quotes
 from visualize.numbers.scale import number
 
 FACTORS = ("seeing", "looking", "saying")
@@ -93,7 +93,7 @@ def _margin(value: float) -> str:
 
 
 def _says(explanation: Attribution, variant: int) -> str:
-    return f"“{plain(explanation.says[variant])}” ({names(explanation)[variant]}'s)"
+    return f"{in_quotes(explanation.says[variant])} ({names(explanation)[variant]}'s)"
 
 
 def _eight(explanation: Attribution) -> Json:

@@ -7,7 +7,7 @@ import math
 from collections.abc import Iterable
 
 from inference.explanations import Explanation
-from visualize.numbers.caption import plain, quoted
+from visualize.numbers.caption import in_quotes, plain, quoted
 from visualize.numbers.scale import number
 
 #: Below it, in nats, a change is nothing: the probability stays within 1 % of itself, and shares of it mean nothing.
@@ -27,7 +27,7 @@ def token(explanation: Explanation) -> str:
 def measured(explanation: Explanation) -> str:
     """On what it was measured: token, answer so far, variants."""
     before = "".join(each.text for each in explanation.tokens[:-1] if each.role == "answer")
-    where = f"after “{plain(before)}”" if before else "the answer's first"
+    where = f"after {in_quotes(before)}" if before else "the answer's first"
     return f"token {explanation.token} {token(explanation)}, {where} · {pair(explanation)}"
 
 

@@ -84,8 +84,7 @@ def token_words(recording: Recording, selection: Selection) -> str:
         return f"token {indices[0]} {quoted(token)}, row {token.query}"
     run = tuple(range(indices[0], indices[-1] + 1))
     which = f"{indices[0]}–{indices[-1]}" if indices == run else ", ".join(map(str, indices))
-    text = plain("".join(recording.tokens[index].text for index in indices))
-    return f"mean of tokens {which} “{text.strip() or text}”"
+    return f"mean of tokens {which} {in_quotes(''.join(recording.tokens[index].text for index in indices))}"
 
 
 def heading(recordings: Sequence[Recording], selection: Selection) -> str:
@@ -99,6 +98,9 @@ def heading(recordings: Sequence[Recording], selection: Selection) -> str:
     roles = [recordings[0].tokens[index].role for index in token_indices(recordings[0], selection.token)]
     verbs = dict.fromkeys("predicting" if role in ("answer", "end") else "reading" for role in roles)
     words = dict.fromkeys(_heading_token(recording, selection) for recording in recordings)
+    exact = dict.fromkeys(_heading_token(recording, selection, exact=True) for recording in recordings)
+    if len(exact) > len(words):  # the spaces around them are what they differ by
+        words = exact
     token = f"{' and '.join(verbs).capitalize()} {' and '.join(words)}"
     return " · ".join([token, *where(selection), f"{selection.view} view"])
 
@@ -126,9 +128,19 @@ def size_words(size: tuple[int, int]) -> str:
 def quoted(token: Token) -> str:
     """A token's text in quotes; what an end token or an incomplete character is, in words."""
     if token.text:
-        text = plain(token.text)
-        return f"“{text.strip() or text}”"
+        return in_quotes(token.text)
     return "(end)" if token.role == "end" else "(part of a character)"
+
+
+def in_quotes(text: str) -> str:
+    """A text on one line, in quotes: see `bare`."""
+    return f"“{bare(text)}”"
+
+
+def bare(text: str) -> str:
+    """A text on one line without the spaces around it; where there is nothing else, each as ␣."""
+    line = plain(text)
+    return line.strip() or line.replace(" ", "␣")
 
 
 def plain(text: str, *, most: int = _LONGEST) -> str:
@@ -137,9 +149,11 @@ def plain(text: str, *, most: int = _LONGEST) -> str:
     return line if len(line) <= most else line[: most - 1] + "…"
 
 
-def _heading_token(recording: Recording, selection: Selection) -> str:
+def _heading_token(recording: Recording, selection: Selection, *, exact: bool = False) -> str:
     indices = token_indices(recording, selection.token)
     if len(indices) > 1:
         return f"the {token_words(recording, selection)}"
     token = recording.tokens[indices[0]]
-    return "the end" if token.role == "end" else quoted(token)
+    if token.role == "end":
+        return "the end"
+    return f"“{plain(token.text).replace(' ', '␣')}”" if exact and token.text else quoted(token)

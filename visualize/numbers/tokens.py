@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from inference.records import Recording, Role
-from visualize.numbers.caption import plain
+from visualize.numbers.caption import bare
 from visualize.numbers.reduce import Layer, check_layers
 
 
@@ -68,5 +68,4 @@ def label_of(text: str, role: Role) -> str:
     """A token's text on one line, with spaces and unprintable characters made visible; never empty."""
     if not text:
         return "end" if role == "end" else "…"
-    line = plain(text)
-    return line.strip() or line.replace(" ", "␣")
+    return bare(text)

@@ -298,6 +298,15 @@ def test_the_heading_names_both_words_where_each_replayed_its_own():
     )
 
 
+def test_spaces_around_a_token_are_shown_where_nothing_else_is_there_or_tells_two_apart():
+    blank, spaced = tokens(answer=(" ", "red")), tokens(answer=(" red", "circle"))
+    one = stack(comparison(recording(row=blank)), 7, layers=[0])
+    assert one.headings[0].startswith("Predicting “␣” · ")
+    assert "token 7 “␣”, row 26" in one.variants[0].captions[0]
+    own = comparison(recording(row=spaced), recording("a", row=tokens(answer=("red",)), seed=1), own=True)
+    assert stack(own, 7, layers=[0]).headings[0].startswith("Predicting “␣red” and “red” · ")
+
+
 RAW = "Image share, entropy and divergence are those of the raw row."
 
 
