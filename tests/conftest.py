@@ -24,8 +24,8 @@ from inference import Request
 
 LEFT_OUT = "left out: tests marked slow (browser, cloud, second kinds, scaffolding); all: pytest -m 'slow or not slow'"
 
-#: Folders whose tests start processes, share them and wait for them: each on one worker. These come first; who has none
-#: of them computes meanwhile. The viewer's tests have pages of their own, and are half of the browser's.
+#: Folders whose tests start processes, share them and wait for them: each on one worker. These come first, since they
+#: take longest. The viewer's tests have pages of their own, and are half of the browser's.
 TOGETHER = ("tests/browser", "tests/faults", "tests/inference/cloud")
 APART = "tests/browser/test_viewer.py"
 

@@ -44,7 +44,6 @@ NAMED = {
     "data_url": "test_analysis_json", "shift_matrix": "test_change", "__init__": "test_choice",
     "token_choice": "test_reduce", "layer_limits": "test_stack", "side_by_side": "test_stack",
     "changes": "test_scene", "json_values": "test_scene", "head_choice": "test_top_heads",
-    "conversation": "test_messages",
 }  # fmt: skip
 NOTICED, NOT_HERE = 1, 77  # how a child ends: a test failed; the fault needs a process of its own
 
@@ -162,7 +161,9 @@ class _Watch:
     def pytest_runtest_logstart(self, nodeid, location):
         self.test = nodeid
         self.seconds[nodeid] = 0.0
-        for module in [module for name, module in sys.modules.items() if name.startswith("visualize")]:
+        for module in list(sys.modules.values()):
+            if not str(getattr(module, "__file__", "")).startswith(WATCHED):
+                continue
             for value in list(vars(module).values()):
                 getattr(value, "cache_clear", int)()
 
@@ -280,7 +281,7 @@ def _module(path: Path) -> str:
 
 
 def _own_tests(path: Path) -> str:
-    return f"{NAMED.get(path.stem, f'test_{path.stem}')}.py"
+    return BESIDE[path].name if path in BESIDE else f"{NAMED.get(path.stem, f'test_{path.stem}')}.py"
 
 
 def _files() -> list[Path]:

@@ -7,7 +7,6 @@ import pytest
 
 from tests import ROOT
 from tests.faults.served import Page, started
-from tests.test_start import free_port
 
 #: The folder of the embedded adapters.
 EMBEDDED = ROOT / "inference" / "demo" / "weights" / "adapters"
@@ -22,11 +21,10 @@ FIVE_TIMES = pytest.mark.parametrize("times", [_FIVE])
 @pytest.fixture(scope="package")
 def page(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Page]:
     """A page over two adapters: its engine meets faults, its numbers and its connections can be read."""
-    folder, port = tmp_path_factory.mktemp("page"), free_port()
+    folder = tmp_path_factory.mktemp("page")
     for name in ("find-red", "gone"):
         shutil.copytree(EMBEDDED / "find-red", folder / "adapters" / name)
-    with started(folder, "--adapters-dir", str(folder / "adapters"), "--metrics-port", str(port)) as page:
-        page.metrics = f"http://127.0.0.1:{port}/metrics"
+    with started(folder, "--adapters-dir", str(folder / "adapters"), metrics=True) as page:
         yield page
 
 

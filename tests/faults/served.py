@@ -123,6 +123,7 @@ def started(
     variables: Mapping[str, str | None] | None = None,
     before: Sequence[str] = (),
     program: Sequence[str] | None = None,
+    metrics: bool = False,
     **more: Any,
 ) -> Iterator[Page]:
     """Start a page and wait until it listens; it is ended at the end, in good order.
@@ -133,6 +134,7 @@ def started(
         variables: of its environment, beside this process's own; None takes one away.
         before: what stands before the program in its command, such as `unshare`.
         program: its command; None is `tests.faults.page`.
+        metrics: whether an operator's numbers can be read.
         more: for `subprocess.Popen`.
     """
     (folder / "uploads").mkdir(exist_ok=True, parents=True)
@@ -145,9 +147,11 @@ def started(
     environment = {name: value for name, value in chosen.items() if value is not None}
     command = [*before, *(program or [sys.executable, "-m", "tests.faults.page", str(folder)])]
     command += ["--port", str(free_port()), *flags]
+    metrics_port = str(free_port()) if metrics else ""
+    command += ["--metrics-port", metrics_port] if metrics else []
     with (folder / "log").open("wb") as output:
         process = subprocess.Popen(command, cwd=ROOT, env=environment, stdout=output, stderr=output, **more)
-        page = Page("", folder, process)
+        page = Page("", folder, process, f"http://127.0.0.1:{metrics_port}/metrics" if metrics else "")
         try:
             until = time.monotonic() + PATIENCE
             while not (said := re.search(r"the page is on (http://\S+)", page.log())):
@@ -156,7 +160,7 @@ def started(
                 time.sleep(0.1)
             page.address = said[1]
             yield page
-            page.end()
+            assert page.end() < ENDED_WITHIN
             assert process.returncode == 0, page.log()
         finally:
             if process.poll() is None:

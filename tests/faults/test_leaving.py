@@ -6,7 +6,7 @@ import re
 import signal
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import httpx
@@ -15,21 +15,11 @@ import pytest
 from tests.conftest import wait_until
 from tests.faults.conftest import TIMES
 from tests.faults.served import ENDED_WITHIN, PATIENCE, Page, png, started
-from tests.test_start import free_port
 
 pytestmark = pytest.mark.slow
 
 #: What a terminal and a machine ask a process to end by; pages of tests are ended by the second, working on nothing.
 ENDING = (signal.SIGINT, signal.SIGTERM)
-
-
-@contextlib.contextmanager
-def counted(folder: Path) -> Iterator[Page]:
-    """A page whose numbers can be read."""
-    port = free_port()
-    with started(folder, "--metrics-port", str(port)) as page:
-        page.metrics = f"http://127.0.0.1:{port}/metrics"
-        yield page
 
 
 def is_ours(answer: object) -> bool:
@@ -93,7 +83,7 @@ def test_a_process_that_is_asked_to_end_during_work_ends_soon_and_in_good_order(
 
     told: list[dict[str, str]] = []
     for _ in range(times):
-        with counted(tmp_path) as page, page.meeting("slow"):
+        with started(tmp_path, metrics=True) as page, page.meeting("slow"):
             threads = [threading.Thread(target=ask, args=(page,)) for _ in range(2)]  # one is worked on, one waits
             for thread in threads:
                 thread.start()

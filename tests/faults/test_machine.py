@@ -18,7 +18,7 @@ from tests.faults.conftest import FIVE_TIMES, TIMES
 from tests.faults.served import PATIENCE, Page, png, started
 from tests.faults.spaces import memory_of, mounting, nobody
 
-pytestmark = pytest.mark.slow  # each starts the page, some in a machine of its own kind
+pytestmark = pytest.mark.slow  # most start the page, in a machine of its own kind
 
 APP = [sys.executable, "app.py"]
 #: MB of memory in which the page starts with the embedded model, analyzes, and answers again.
@@ -27,7 +27,7 @@ LEAST = 1_024
 
 @pytest.fixture(scope="module")
 def right(page: Page) -> dict[str, Any]:
-    """What an ordinary machine answers."""
+    """What a machine answers that lacks nothing."""
     return page.answer(prompt="Où est-ce ?", overlay="true")
 
 

@@ -17,7 +17,7 @@ from tests.conftest import wait_until
 from tests.faults.served import PATIENCE, Page, png, started
 from tests.faults.spaces import without_network
 
-pytestmark = pytest.mark.slow  # each starts the page, some in a machine of its own kind
+pytestmark = pytest.mark.slow
 
 
 #: With a network at hand, too, with the hostile tests alone: what is asked of it is written down in either case.

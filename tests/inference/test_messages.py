@@ -125,8 +125,13 @@ def test_tools_are_read_after_the_system_text_and_before_all_others():
     whole = {"tools": [{"type": "function", "function": tool}]}
     assert read_messages(whole | {"messages": [turn]}).texts == (written, "What?")
     assert read_messages(whole | {"messages": [system, turn]}).texts == ("Klick, Ä!", written, "What?")
-    assert read_messages(prompt_text(read_messages(whole | {"messages": [system, turn]}))).texts[0] == "Klick, Ä!"
-    assert "Klick, Ä!" in prompt_text(read_messages([system, turn]))
+
+
+def test_a_prompt_is_written_as_it_is_read():
+    turns = [{"role": "system", "content": "Klick, Ä!"}, {"role": "user", "content": [IMAGE, text("What?")]}]
+    written = prompt_text(read_messages(turns))
+    assert "Klick, Ä!" in written
+    assert as_prompt(written) == read_messages(turns)
     assert prompt_text("What?") == "What?"
     assert Conversation.of("What?", "Klick, Ä!").texts == ("Klick, Ä!", "What?")
     assert Conversation.of("What?", None).turns == (Turn("user", (None, "What?")),)
