@@ -426,7 +426,7 @@ def test_words_of_a_model_stay_words(browser: Browser) -> None:
     for visit in opened(browser, shown):
         assert HOSTILE in visit.page.locator(".lav-chip").first.inner_text()
         assert HOSTILE in visit.page.locator(".lav-warnings").inner_text()
-        assert visit.page.locator(".lav-viewer img").count() == 0
+        assert visit.page.locator(".lav-viewer img:not(.lav-thumb)").count() == 0
         assert visit.page.evaluate("globalThis.owned") is None
         assert visit.page.locator(".lav-chip bdi").first.get_attribute("dir") == "auto"
 
