@@ -101,6 +101,7 @@ class Cards:
         stop = session.begin(WORK, result.key)
         yield CardView(busy | {"sentence": "Starting…"}, status_json(self._service), active(True))
         done, told, stage = 0, 0.0, ""
+        explained: Explained | None = None
         with closing(
             self._service.explain(
                 asked, question, address=address, session=session, of=result.key, about=about, cancelled=stop
@@ -108,14 +109,16 @@ class Cards:
         ) as events:
             for event in events:
                 if isinstance(event, Explained):
-                    yield self._idle(session, begun | {"state": "done", "findings": _found(event, result)})
-                    return
+                    explained = event
+                    break
                 is_new, stage = stage != (now := getattr(event, "stage", "answer")), now
                 done += stage == "replays"
                 if time.monotonic() - told < OFTEN and not is_new:
                     continue
                 told, sentence = time.monotonic(), getattr(event, "sentence", "writing the answer")
                 yield CardView(busy | {"sentence": sentence[:1].upper() + sentence[1:], "done": done})
+        if explained is not None:  # and the work is over: nothing is left to stop
+            yield self._idle(session, begun | {"state": "done", "findings": _found(explained, result)})
 
     def _idle(self, session: Session, value: Json) -> CardView:
         return CardView(value, status_json(self._service), active(session.runs("analysis") or session.runs(WORK)))

@@ -202,6 +202,14 @@ def test_the_drawn_box_is_its_cells_and_beside_it_the_same_shape_elsewhere(
     assert (question.cells, question.shape) == ((0, 3), "shifted")  # the left column of 2 × 3 cells of 32 pixels
 
 
+def test_once_a_question_is_answered_there_is_nothing_to_stop(page: Any, shown: Any):
+    for card in ("attribution", "heads", "heads"):  # the last is kept
+        looked = look(page, shown, token=FIRST_ANSWER) | {"question": {"card": card, "options": QUESTIONS[card]}}
+        first, *_, last = Cards(page.service).explain(shown.key, looked, visitor())
+        assert (first.cards["state"], first.stop["interactive"]) == ("busy", True)
+        assert (last.cards["state"], last.stop["interactive"]) == ("done", False)
+
+
 def test_a_question_is_stopped_within_two_seconds(uploads: Path):
     backend = ScriptedBackend(pause=0.05)
     page = page_over(backend)
