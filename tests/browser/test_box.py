@@ -316,6 +316,16 @@ def test_another_photo_does_not_keep_a_box_that_it_has_no_room_for(drawn: Drawn)
     assert drawn.boxes() == []
 
 
+def test_a_box_stays_on_its_photo_and_goes_with_it(drawn: Drawn) -> None:
+    page = drawn.page
+    page.evaluate("viewer.choose({layer: 2, boxes: [[5, 9, 20, 30]]})")
+    page.evaluate("viewer.show({...scene}, source, {key: 'second', keep: true})")
+    assert drawn.boxes() == [[5, 9, 20, 30]]
+    page.evaluate("viewer.show({...scene, photo: 'another'}, source, {key: 'third', keep: true})")
+    assert drawn.boxes() == []
+    assert page.evaluate("viewer.choice().layer") == 2
+
+
 def test_a_finger_draws_on_a_phone_and_nothing_covers_the_picture(browser: Browser) -> None:
     with opened(browser, viewport={"width": 390, "height": 844}, has_touch=True, is_mobile=True) as drawn:
         begin(drawn)

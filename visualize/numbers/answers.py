@@ -70,7 +70,8 @@ def warnings(comparison: Comparison, written: Comparison, changes: Mapping[str, 
     answers = [each.answer for each in written.recordings]
     if len(answers) > 1 and answers[0] is not None and len(set(answers)) == 1:
         both = "Both" if len(answers) == 2 else "All"
-        said.append(f"{both} answers are the same: what changed, if anything, is only where the model looked.")
+        where = "where the model looked and how likely they are"
+        said.append(f"{both} answers are the same: what changed, if anything, is {where}.")
     said += written.notes
     noise = NOISE if comparison.model.dtype == "float32" else NOISE_HALF
     for name, change in changes.items():

@@ -4,6 +4,7 @@ One scene belongs to one result. Its stacks are asked for by choice, see `stack_
 """
 
 import base64
+import zlib
 from collections.abc import Mapping
 from itertools import groupby, zip_longest
 from typing import get_args
@@ -55,7 +56,8 @@ def scene_json(
         answer. `recorded` are the tokens whose single heads there are, `localizing` per variant the heads that look at
         the image most and at the fewest cells, by `localization`. `said` are the points and boxes in each variant's
         words, see `places_json`; `digits` the tokens that the choice `digits` means, of the first variant;
-        `questioned` the one that a question is of where none of the answer's is chosen.
+        `questioned` the one that a question is of where none of the answer's is chosen; `photo` tells whether two
+        results are of the same pixels: boxes drawn on one photo mean nothing on another.
     """
     written = written or comparison
     first = comparison.recordings[0]
@@ -68,6 +70,7 @@ def scene_json(
     return {
         "grid": list(comparison.grid),
         "image_size": list(comparison.image_size),
+        "photo": f"{zlib.crc32(np.ascontiguousarray(comparison.image).data):08x}",
         "images": len(comparison.images),
         "shown": comparison.shown,
         "layers": comparison.model.num_layers,

@@ -153,17 +153,18 @@ export function fitted(scene, wanted) {
 }
 
 /**
- * What of a choice still means the same in another scene: a token only where the same word stands.
+ * What of a choice still means the same in another scene: a token only where the same word stands, boxes only on the
+ * same photo.
  * @param {Scene} before
  * @param {Choice} choice
  * @param {Scene} scene
  * @returns {Change}
  */
 export function kept(before, choice, scene) {
-  if (choice.token === "digits" && scene.digits.length) return choice;
-  const [first, last] = ends(choice.token, before);
+  const { token, boxes, ...rest } = choice;
+  const there = before.photo === scene.photo ? { ...rest, boxes } : rest;
+  if (token === "digits" && scene.digits.length) return { ...there, token };
+  const [first, last] = ends(token, before);
   const same = [first, last].every((index) => scene.tokens[index]?.text === before.tokens[index]?.text && scene.tokens[index]?.role === before.tokens[index]?.role);
-  if (same) return choice;
-  const { token: _, ...rest } = choice;
-  return rest;
+  return same ? { ...there, token } : there;
 }

@@ -199,6 +199,7 @@ interface SaidWords {
 interface Scene {
   grid: [number, number];
   image_size: [number, number];
+  photo: string;
   layers: number;
   heads: number;
   model: string;

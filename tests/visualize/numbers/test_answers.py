@@ -76,7 +76,9 @@ def test_the_legend_names_the_variants_in_order(pair):
     assert legend(comparison(recording(), recording("a", row=tokens(answer=(" blue",))), own=True)) == f"{words}."
 
 
-SAME_ANSWERS = "Both answers are the same: what changed, if anything, is only where the model looked."
+SAME_ANSWERS = (
+    "Both answers are the same: what changed, if anything, is where the model looked and how likely they are."
+)
 NONE = np.zeros(2)
 MUCH = np.array([0.3, 0.1])
 

@@ -37,6 +37,14 @@ def test_a_scene_is_plain_json(three):
     assert json.loads(json.dumps(scene_json(three), allow_nan=False)) == scene_json(three)
 
 
+def test_a_photo_is_told_from_another_of_its_size_and_is_the_same_in_every_result(three):
+    pixels = three.image.copy()
+    pixels[0, 0, 0] ^= 1
+    other = replace(three, image=pixels)
+    again = comparison(recording(seed=9), image=three.image.copy())
+    assert scene_json(three)["photo"] == scene_json(again)["photo"] != scene_json(other)["photo"]
+
+
 def test_sizes_names_and_what_is_offered(three):
     made = scene_json(three)
     found = {key: made[key] for key in ("grid", "image_size", "layers", "heads", "model", "variants", "own", "prompt")}
@@ -366,7 +374,7 @@ def test_warnings_say_which_variants_are_alike(three):
     ]
     same = [wrote(each, "red", ()) for each in three.recordings]
     assert scene_json(comparison(*same))["warnings"] == [
-        "All answers are the same: what changed, if anything, is only where the model looked."
+        "All answers are the same: what changed, if anything, is where the model looked and how likely they are."
     ]
 
 
