@@ -96,9 +96,9 @@ def test_on_paper_bars_are_printed_and_what_nobody_can_press_is_not(report, path
     page = report.page
     page.emulate_media(media="print")
     assert page.evaluate("getComputedStyle(document.querySelector('.lav-chip i')).printColorAdjust") == "exact"
-    for name in (".lav-controls", ".lav-keys"):
+    for name in (".lav-controls", ".lav-keys", ".lav-strip-of-layers"):
         expect(page.locator(name)).to_be_hidden()
-    expect(page.locator(".lav-layer-cell img").first).to_be_visible()
+    expect(page.locator(".lav-matrix")).to_be_visible()
 
 
 def test_a_click_on_a_token_shows_it_and_one_that_is_not_inside_says_so(report, path):

@@ -106,10 +106,10 @@ export function createHeads(choose, record, reorder) {
       const hidden = hiddenCells(header.grid, header.hidden, header.sinks);
       grid.replaceChildren(...(order || header.heads).map((head) => {
         const frame = header.heads.indexOf(head);
-        const map = thumbnail();
-        drawThumbnail(map, frameOf(heads, pane, frame), header.grid, limits, colours, hidden);
+        const canvas = thumbnail();
+        drawThumbnail(canvas, frameOf(heads, pane, frame), header.grid, limits, colours, hidden);
         return make("button", { type: "button", class: "lav-head-cell", "data-head": head, onclick: () => choose({ head }) },
-          map, make("span", {}, order ? effect?.heads?.words?.[choice.layer][head] : header.words[frame]));
+          canvas, make("span", {}, order ? effect?.heads?.words?.[choice.layer][head] : header.words[frame]));
       }));
       write(about, `Layer ${choice.layer}, ${variant}, one scale ${limits.words}; ${order ? "ranked by what each alone carries of the change" : "ranked by what each says"}.`);
       shown = key;

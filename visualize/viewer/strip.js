@@ -1,10 +1,10 @@
 // Decides how all layers are seen at a glance: small multiples on one scale, each with its change; a click goes there.
 
 import { coloursOf } from "./colours.js";
-import { make, mark, write } from "./element.js";
+import { make, mark, pen, write } from "./element.js";
 import { panesOf } from "./scale.js";
 import { frameOf, hiddenCells } from "./stack.js";
-import { drawThumbnail, thumbnail } from "./thumbnail.js";
+import { thumbnailPixels } from "./thumbnail.js";
 
 /**
  * @param {(change: Change) => void} choose
@@ -12,27 +12,47 @@ import { drawThumbnail, thumbnail } from "./thumbnail.js";
 export function createStrip(choose) {
   const about = make("p", { class: "lav-about-strip" });
   const row = make("div", { class: "lav-layers", role: "group", "aria-label": "All layers" });
+  const maps = make("canvas", { class: "lav-layer-maps", "aria-hidden": "true" }); // one for all: each costs time in every frame
+  const sheet = make("canvas"); // the maps side by side, a pixel per cell
   const element = make("div", { class: "lav-strip-of-layers" }, about, row);
-  /** @type {{ button: HTMLButtonElement, map: HTMLImageElement, bar: HTMLElement, text: HTMLElement }[]} */
+  /** @type {{ button: HTMLButtonElement, place: HTMLElement, bar: HTMLElement, text: HTMLElement }[]} */
   let layers = [];
   /** @type {unknown[]} */
   let painted = [];
   let current = -1;
   let beyond = false; // whether some layers are out of sight; asked once per size, since asking costs a layout
-  new ResizeObserver(() => (beyond = row.scrollWidth > row.clientWidth)).observe(row);
+  new ResizeObserver(lay).observe(row);
 
   /** @param {number} count */
   function build(count) {
+    sheet.width = 0; // nothing is on it for these layers yet
     layers = Array.from({ length: count }, (_, layer) => {
-      const map = thumbnail();
+      const place = make("span", { class: "lav-thumb" });
       const bar = make("i");
       const text = make("small");
       const button = make("button", { type: "button", class: "lav-layer-cell", tabindex: -1, "data-layer": layer, onclick: () => choose({ layer }) },
-        map, make("span", { class: "lav-change" }, bar), make("span", { class: "lav-layer-number" }, String(layer)), " ", text);
-      return { button, map, bar, text };
+        place, make("span", { class: "lav-change" }, bar), make("span", { class: "lav-layer-number" }, String(layer)), " ", text);
+      return { button, place, bar, text };
     });
-    row.replaceChildren(...layers.map((layer) => layer.button));
+    row.replaceChildren(...layers.map((layer) => layer.button), maps);
     current = -1;
+  }
+
+  /** Lay each map where its layer stands. */
+  function lay() {
+    const boxes = layers.map(({ place }) => ({ left: place.offsetLeft, top: place.offsetTop, width: place.offsetWidth, height: place.offsetHeight }));
+    const width = Math.max(0, ...boxes.map((box) => box.left + box.width));
+    const height = Math.max(0, ...boxes.map((box) => box.top + box.height));
+    const density = devicePixelRatio;
+    Object.assign(maps, { width: Math.round(width * density), height: Math.round(height * density) }); // which clears it
+    Object.assign(maps.style, { width: `${width}px`, height: `${height}px` });
+    beyond = row.scrollWidth > row.clientWidth;
+    if (!width || !sheet.width) return;
+    const context = pen(maps);
+    context.imageSmoothingEnabled = false;
+    const across = sheet.width / layers.length;
+    boxes.forEach((box, layer) => context.drawImage(sheet, layer * across, 0, across, sheet.height,
+      Math.round(box.left * density), Math.round(box.top * density), Math.round(box.width * density), Math.round(box.height * density)));
   }
 
   /** @param {Drawn} drawn */
@@ -47,8 +67,11 @@ export function createStrip(choose) {
     const changes = strip.changes[later] ?? [];
     const most = Math.max(0, ...changes.map((change) => change ?? 0));
     const colours = coloursOf(scene, signed ? choice.diverging : choice.colormap);
+    const [height, width] = header.grid;
+    Object.assign(sheet, { width: width * layers.length, height });
     layers.forEach((layer, frame) => {
-      drawThumbnail(layer.map, frameOf(stack, pane, frame), header.grid, limits, colours, hiddenCells(header.grid, header.hidden[frame], header.sinks[frame]));
+      const hidden = hiddenCells(header.grid, header.hidden[frame], header.sinks[frame]);
+      pen(sheet).putImageData(thumbnailPixels(frameOf(stack, pane, frame), header.grid, limits, colours, hidden), frame * width, 0);
       const words = strip.words[later]?.[frame] ?? "";
       layer.bar.style.height = `${most ? ((changes[frame] ?? 0) / most) * 100 : 0}%`;
       write(layer.text, words);
@@ -57,6 +80,7 @@ export function createStrip(choose) {
     });
     element.classList.toggle("lav-unchanged", !changes.length);
     write(about, `All layers: ${header.panes[pane].variant}, one scale ${limits.words}${changes.length ? ` · bars: ${strip.measure} in ${strip.unit}` : ""}`);
+    lay();
   }
 
   return {
@@ -80,7 +104,7 @@ export function createStrip(choose) {
       mark(layers[frame].button, "aria-pressed", "true");
       current = frame;
       const { button } = layers[frame];
-      if (beyond) row.scrollLeft = button.offsetLeft - row.offsetLeft - (row.clientWidth - button.offsetWidth) / 2;
+      if (beyond) row.scrollLeft = button.offsetLeft - (row.clientWidth - button.offsetWidth) / 2;
     },
   };
 }
