@@ -128,7 +128,7 @@ def check_whole(folder: Path, source: Path, *, locked: bool) -> None:
     python = installed(folder / "whole", "requirements.txt", locked=locked)
     with started(python, source, folder / "whole.log") as address:
         status, found = analyze(address)
-        assert status == 200, found
+        assert status == 200, (found, (folder / "whole.log").read_text())
         _, health = get(address + "/api/health")
         assert (health["backend"], health["model"], health["ready"]) == ("local", "demo", True), health
     print(f"requirements.txt: the embedded model answers {[each['text'] for each in found['answers']]}")
@@ -166,7 +166,7 @@ def check_light(folder: Path, source: Path, *, locked: bool) -> None:
         )
         with started(python, source, log, **cloud.client_env()) as address:
             status, found = analyze(address)
-            assert status == 200, found
+            assert status == 200, (found, log.read_text())
             _, health = get(address + "/api/health")
             assert (health["backend"], health["model"]) == ("modal", "demo"), health
     print(f"requirements-modal.txt, with a token: Modal answers {[each['text'] for each in found['answers']]}")
