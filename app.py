@@ -17,9 +17,9 @@ os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"  # Gradio reads it when a page 
 #: uvicorn reads it when it starts, and would believe whoever connects from this machine in whose name he asks.
 os.environ.setdefault("FORWARDED_ALLOW_IPS", "")
 
-from inference.service.gradio_import import without_stubs
+from inference.imports import heavy_imports, without_stubs
 
-with without_stubs():
+with heavy_imports(), without_stubs():
     import gradio as gr
 from gradio.components import Component
 from gradio.events import api

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Protocol, TypeVar, cast
 
 from inference.errors import BackendError, VisualizerError
 from inference.explanations import Explanation, ExplanationEvent
+from inference.imports import heavy_imports
 from inference.questions import Answer, Question
 from inference.records import (
     AdapterInfo,
@@ -117,8 +118,9 @@ class LocalBackend:
         catalog: "AdapterCatalog | None" = None,
     ) -> None:
         try:
-            from inference.adapters.catalog import AdapterCatalog
-            from inference.model.engine import Engine
+            with heavy_imports():
+                from inference.adapters.catalog import AdapterCatalog
+                from inference.model.engine import Engine
         except ModuleNotFoundError as error:
             raise BackendError(
                 f"The engine cannot run here: {error.name} is not installed.",

@@ -37,6 +37,7 @@ from inference.errors import (
     VisualizerError,
 )
 from inference.explanations import Explanation
+from inference.imports import heavy_imports
 from inference.logs import set_up
 from inference.records import AnswerToken, Comparison, ModelInfo, Progress
 from inference.request import NEW_TOKENS
@@ -137,7 +138,8 @@ class RemoteEngine:
     @modal.enter(snap=True)
     def prepare(self) -> None:
         """Import what is slow to import, and with GPU snapshots load the model: the snapshot keeps it."""
-        import inference.model.engine  # noqa: F401
+        with heavy_imports():
+            import inference.model.engine  # noqa: F401
 
         set_up(logging.WARNING)
         self._begin_anew()

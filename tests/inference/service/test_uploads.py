@@ -115,7 +115,7 @@ def test_what_failed_uploads_left_is_swept_and_what_is_written_to_stays(
 
 SERVER = """
 import sys
-from inference.service.gradio_import import without_stubs
+from inference.imports import without_stubs
 with without_stubs():
     from inference.service.uploads import use_own_folder
 folder = use_own_folder()
