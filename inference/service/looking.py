@@ -30,6 +30,7 @@ from visualize.numbers.token_choice import TokenChoice, token_indices
 from visualize.numbers.views import View
 from visualize.stacks.box_body import box_body, box_matrix
 from visualize.stacks.changes import changes_json
+from visualize.stacks.head_changes import head_changes_json
 from visualize.stacks.heads_body import heads_body
 from visualize.stacks.scene import scene_json
 from visualize.stacks.stack_body import stack_body
@@ -121,6 +122,7 @@ class Looking:
             ("heads", self._heads),
             ("cards", self._cards),
             ("changes", self._changes),
+            ("head_changes", self._head_changes),
             ("box", self._box),
         ):
             api.add_api_route(
@@ -141,7 +143,9 @@ class Looking:
         focus = query.focus(written) if query else None
         views = extra_views(written, focus, query.view) if query and focus else ()
         comparison = self._service.looked_at(ticket, focus, views).comparison
-        scene = scene_json(comparison, written=written, families=self._service.families(), opens=result.opens)
+        scene = scene_json(
+            comparison, written=written, families=self._service.families(), opens=result.opens, heads=False
+        )
         return _packed(json.dumps(scene).encode(), "application/json")
 
     def _stack(self, ticket: str, sent: dict[str, str]) -> Response:
@@ -161,9 +165,14 @@ class Looking:
         return Response(json.dumps(offers), media_type="application/json")  # not kept: the pace becomes known
 
     def _changes(self, ticket: str, sent: dict[str, str]) -> Response:
+        query = parse(LookQuery, sent)
+        comparison = self._service.looked_at(ticket).comparison
+        return _packed(json.dumps(changes_json(comparison, query.against)).encode(), "application/json")
+
+    def _head_changes(self, ticket: str, sent: dict[str, str]) -> Response:
         query = parse(MatrixQuery, sent)
         comparison = self._service.looked_at(ticket, query.recorded).comparison
-        return _packed(json.dumps(changes_json(comparison, query.against)).encode(), "application/json")
+        return _packed(json.dumps(head_changes_json(comparison, query.against)).encode(), "application/json")
 
     def _box(self, ticket: str, sent: dict[str, str]) -> Response:
         query = parse(BoxQuery, sent)

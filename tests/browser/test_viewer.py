@@ -25,6 +25,7 @@ from visualize.numbers.stack import Stack, stack
 from visualize.numbers.views import View
 from visualize.pictures.overlay import overlay
 from visualize.stacks.changes import changes_json
+from visualize.stacks.head_changes import head_changes_json
 from visualize.stacks.map_bytes import scales_of
 from visualize.stacks.scene import scene_json
 
@@ -826,10 +827,11 @@ def test_chips_and_matrix_change_with_the_variant_that_is_compared_with(several:
     def is_against(adapter: str, against: str) -> None:
         expect(field).to_have_attribute("aria-label", re.compile(f"{adapter} against {against};"))
         changes: Any = changes_json(shown, against)
+        of_heads: Any = head_changes_json(shown, against)
         box = field.bounding_box()
         assert box
         field.hover(position={"x": box["width"] * 2.5 / 4, "y": box["height"] * 1.5 / 3})
-        text = changes["matrix"][adapter]["js"]["texts"][2][1]
+        text = of_heads["matrix"][adapter]["js"]["texts"][2][1]
         expect(said).to_have_text(f"layer 2, head 1: JS divergence {text}")
         page.mouse.move(0, 0)
         expect(said).to_contain_text(f"{adapter} − {against} ")
@@ -843,7 +845,7 @@ def test_chips_and_matrix_change_with_the_variant_that_is_compared_with(several:
 
     several.choose(adapter="find-red", against="base")
     is_against("find-red", "base")
-    assert not [path for path in several.server.asked if path.startswith("/changes")]
+    assert not [path for path in several.server.asked if path.startswith(("/changes", "/head_changes"))]
     several.choose(adapter="find-red", against="7")
     is_against("find-red", "7")
     several.choose(adapter="base", against="find-red")
@@ -854,8 +856,8 @@ def test_chips_and_matrix_change_with_the_variant_that_is_compared_with(several:
     is_against("find-red", "base")
     several.choose(adapter="find-red", against="7")
     is_against("find-red", "7")
-    asked = [path for path in several.server.asked if path.startswith("/changes")]
-    assert len(asked) == 2  # each once
+    for name in ("/changes", "/head_changes"):
+        assert len([path for path in several.server.asked if path.startswith(name)]) == 2  # each once
 
 
 def test_the_bar_of_differences_names_both_sides_whichever_changes(several: Opened) -> None:
@@ -896,11 +898,14 @@ def test_a_chip_that_comes_under_a_resting_mouse_is_not_previewed(viewer: Opened
     page.wait_for_function(f"document.querySelector('.lav-canvas').dataset.token === '{FIRST + 1}'")
 
 
-def test_changes_that_do_not_come_are_said_and_asked_for_again_by_a_click_alone(several: Opened) -> None:
+@pytest.mark.parametrize("name", ["changes", "headChanges"])
+def test_changes_that_do_not_come_are_said_and_asked_for_again_by_a_click_alone(several: Opened, name: str) -> None:
     page = several.page
     page.evaluate(
-        """() => { window.count = 0; window.whole = source.changes;
-        source.changes = () => { count++; return Promise.reject({ message: 'The line was cut.' }); }; }"""
+        """(name) => { window.count = 0; window.whole = source[name];
+        source[name] = () => { count++; return Promise.reject({ message: 'The line was cut.' }); };
+        viewer.update(scene, { key: "first" }); }""",
+        name,
     )
     several.choose(adapter="find-red", against="7")
     again = page.get_by_role("button", name="try again")
@@ -910,7 +915,7 @@ def test_changes_that_do_not_come_are_said_and_asked_for_again_by_a_click_alone(
     settle(page)
     assert page.evaluate("count") == 1
     several.choose(against="base")
-    page.evaluate("() => { source.changes = whole; }")
+    page.evaluate("(name) => { source[name] = whole; viewer.update(scene, { key: 'first' }); }", name)
     several.choose(adapter="find-red", against="counts")
     expect(page.locator(".lav-matrix-field")).to_have_attribute("aria-label", re.compile("find-red against counts;"))
 
@@ -950,10 +955,10 @@ def test_few_heads_of_all_layers_are_offered_as_one_map(several: Opened) -> None
     several.choose(adapter="find-red", token=FIRST)
     made: Any = scene_json(shown)
     options = page.locator("select[data-choice=head] option")
-    top = made["changed"]["top"]["find-red"]
+    top = made["head_changes"]["top"]["find-red"]
     expect(options.filter(has_text="5 that changed most")).to_have_attribute("value", top)
     few = {text: value for value, text in options.evaluate_all("(all) => all.map((one) => [one.value, one.label])")}
-    assert few["5 that look at the image, at few cells"] == made["localizing"]["find-red"]
+    assert few["5 that look at the image, at few cells"] == made["head_changes"]["localizing"]["find-red"]
     chosen = few["5 that changed most"]
     page.locator("select[data-choice=head]").select_option(chosen)
     expect(page.locator(".lav-where")).to_contain_text(f"mean of 5 heads: {chosen.replace(',', ', ')} · raw view")

@@ -20,6 +20,7 @@ from visualize.numbers.token_choice import TokenChoice
 from visualize.numbers.views import View
 from visualize.stacks.box_body import box_body, box_matrix
 from visualize.stacks.changes import changes_json
+from visualize.stacks.head_changes import head_changes_json
 from visualize.stacks.heads_body import heads_body
 from visualize.stacks.scene import scene_json
 from visualize.stacks.stack_body import stack_body
@@ -47,6 +48,7 @@ window.source = {
   stack: (choice) => bytes("stack", asked(choice)),
   heads: (choice, layer) => bytes("heads", { ...asked(choice), layer }),
   changes: async (choice) => JSON.parse(new TextDecoder().decode(await bytes("changes", asked(choice)))),
+  headChanges: async (choice) => JSON.parse(new TextDecoder().decode(await bytes("head_changes", asked(choice)))),
   box: async (choice, recorded) => {
     const box = choice.boxes.map((each) => each.join()).join(";");
     const sent = { ...asked(choice), recorded: recorded.join("-"), box };
@@ -88,6 +90,8 @@ class ViewerServer:
             return "application/octet-stream", heads_body(self.comparison, choice, int(query["layer"]))
         if path == "/changes":
             return "application/json", json.dumps(changes_json(self.comparison, query["against"])).encode()
+        if path == "/head_changes":
+            return "application/json", json.dumps(head_changes_json(self.comparison, query["against"])).encode()
         if path == "/box":
             choice = read_choice(query)
             found = box_body(self.comparison, query["box"], choice)

@@ -14,6 +14,7 @@ import numpy as np
 from inference.errors import SelectionError
 from inference.measures import Measure, row_divergence
 from inference.records import Comparison, Recording
+from visualize.numbers.at_once import at_once
 from visualize.numbers.token_choice import answer_indices, token_indices
 
 
@@ -41,8 +42,8 @@ def row_changes(base: Recording, adapter: Recording, tokens: Sequence[int] | Non
     """
     check_same_tokens(base, adapter)
     chosen = range(len(base.tokens)) if tokens is None else tokens
-    # one token at a time: float64 maps of all at once would be many times the recording
-    return np.stack([row_divergence(base.by_token[token], adapter.by_token[token]) for token in chosen])
+    rows = ([each.by_token[token] for token in chosen] for each in (base, adapter))
+    return at_once(row_divergence, *rows)
 
 
 def largest_change(changes: Mapping[str, Measure], tokens: Sequence[int]) -> LargestChange | None:

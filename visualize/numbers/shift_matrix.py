@@ -8,6 +8,7 @@ import numpy as np
 from inference.errors import SelectionError
 from inference.measures import Measure, entropy, image_share, js_divergence
 from inference.records import Comparison, FloatArray
+from visualize.numbers.at_once import at_once
 from visualize.numbers.change import check_same_tokens, pair_of
 
 ShiftMeasure = Literal["js", "share", "entropy"]
@@ -42,5 +43,4 @@ def shift_matrix(
         raise SelectionError(f"The variants' heads follow different tokens: {first.focus} and {second.focus}.")
     if measure not in _OF_LAYER:
         raise SelectionError(f"measure must be one of {', '.join(get_args(ShiftMeasure))}; not {measure!r}.")
-    # one layer at a time: float64 maps of all heads of all layers at once would be many times the recording
-    return np.stack(list(map(_OF_LAYER[measure], first.by_head, second.by_head)))
+    return at_once(_OF_LAYER[measure], first.by_head, second.by_head)

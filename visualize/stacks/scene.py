@@ -12,20 +12,18 @@ from typing import get_args
 import numpy as np
 
 from inference.focus import digit_tokens
-from inference.measures import localization
 from inference.records import Comparison, Recording, Role
 from visualize.json_values import Json
 from visualize.numbers.answers import legend, own_words, replayed_by, warnings
 from visualize.numbers.caption import variant_name
 from visualize.numbers.change import LargestChange
-from visualize.numbers.head_choice import head_text
 from visualize.numbers.opening import opens_on, questioned
 from visualize.numbers.reduce import view_recorded
 from visualize.numbers.tokens import chips, label_of
-from visualize.numbers.top_heads import top_heads
 from visualize.numbers.views import VIEWS
 from visualize.pictures.palette import DIVERGING, SEQUENTIAL, colour_table
 from visualize.stacks.changes import changes_against, changes_json, most_changed, of_answer
+from visualize.stacks.head_changes import head_changes_json
 from visualize.stacks.said_json import said_json
 from visualize.stacks.stack_body import PERCENTILES
 
@@ -40,6 +38,7 @@ def scene_json(
     families: Mapping[str, tuple[str, int]] | None = None,
     against: str = "",
     opens: Mapping[str, Json] | None = None,
+    heads: bool = True,
 ) -> dict[str, Json]:
     """A result in words and numbers, without its maps.
 
@@ -49,12 +48,13 @@ def scene_json(
         families: per adapter that is a checkpoint, the name of its training run and its step.
         against: what `changed` compares with, see `changes_json`; it opens on what changed most against the first.
         opens: parts of a viewer's choice to open on instead.
+        heads: whether what is said of all heads is in it; whoever waits for a first picture asks for it afterwards.
 
     Returns:
         Plain values; per variant, token and layer `shares` (percent, as text) and `bars` (0–1); `changed`, what
         `changes_json` says. In `own_tokens` each variant's tokens, where each replayed its own
-        answer. `recorded` are the tokens whose single heads there are, `localizing` per variant the heads that look at
-        the image most and at the fewest cells, by `localization`. `said` are the points and boxes in each variant's
+        answer. `recorded` are the tokens whose single heads there are, `head_changes` what `head_changes_json` says of
+        them or None. `said` are the points and boxes in each variant's
         words, see `places_json`; `digits` the tokens that the choice `digits` means, of the first variant;
         `questioned` the one that a question is of where none of the answer's is chosen; `photo` tells whether two
         results are of the same pixels: boxes drawn on one photo mean nothing on another.
@@ -83,6 +83,7 @@ def scene_json(
         "own_tokens": {variant_name(each): _tokens(each) for each in comparison.recordings if not comparison.tokens},
         **_shares(comparison),
         "changed": changes_json(comparison, against, None if against else changes),
+        "head_changes": head_changes_json(comparison, against) if heads else None,
         "answers": _answers(comparison, written),
         "said": said_json(comparison),
         "prompt": str(comparison.prompt),
@@ -102,7 +103,6 @@ def scene_json(
         "tables": {name: base64.b64encode(colour_table(name).tobytes()).decode() for name in SEQUENTIAL + DIVERGING},
         "windows": [window for window in WINDOWS if window < comparison.model.num_layers],
         "recorded": recorded,
-        "localizing": {variant_name(each): _localizing(each) for each in comparison.recordings},
         "digits": list(digit_tokens(first.tokens)),
         "questioned": questioned(first.tokens),
         "opening": {**_opening(comparison, names, most), **(opens or {})},
@@ -144,11 +144,6 @@ def _shares(comparison: Comparison) -> dict[str, Json]:
             for name, rows in shares.items()
         },
     }
-
-
-def _localizing(recording: Recording) -> Json:
-    # one layer at a time: float64 maps of all heads of all layers at once would be many times the recording
-    return head_text(top_heads([localization(heads) for heads in recording.by_head]))
 
 
 def _answers(comparison: Comparison, written: Comparison) -> list[Json]:

@@ -1,27 +1,29 @@
 // Decides which changes are drawn: those against the variant that is looked at, asked for once each.
 
 /**
- * @param {Scene} scene whose own changes are against the variant it opens with
- * @param {Source} source
+ * @template {{ against: string }} Found
+ * @param {Scene} scene
+ * @param {Found | null} first what is here without asking
+ * @param {((choice: Choice, recorded: number[]) => Promise<Found>) | undefined} ask
  * @param {(problem: unknown, choice: Choice) => void} failed
  * @param {() => void} arrived
  */
-export function createChanges(scene, source, failed, arrived) {
-  /** @type {Map<string, Changes | null>} null: on its way, or refused */
-  const kept = new Map([[scene.changed.against, scene.changed]]);
+export function createChanges(scene, first, ask, failed, arrived) {
+  /** @type {Map<string, Found | null>} null: on its way, or refused */
+  const kept = new Map(first ? [[first.against, first]] : []);
 
   return {
     /**
      * The changes against the variant of a choice; null until they are here, or where nobody has them.
      * @param {Choice} choice
-     * @returns {Changes | null}
+     * @returns {Found | null}
      */
     take(choice) {
       const { against } = choice;
-      if (!kept.has(against) && source.changes) {
+      if (!kept.has(against) && ask) {
         kept.set(against, null);
-        source.changes(choice, scene.recorded).then((changes) => {
-          kept.set(against, changes);
+        ask(choice, scene.recorded).then((found) => {
+          kept.set(against, found);
           arrived();
         }, (problem) => failed(problem, choice));
       }
@@ -29,7 +31,7 @@ export function createChanges(scene, source, failed, arrived) {
     },
     /** Ask again for what was refused. */
     retry() {
-      for (const [against, changes] of kept) if (!changes) kept.delete(against);
+      for (const [against, found] of kept) if (!found) kept.delete(against);
     },
   };
 }

@@ -163,10 +163,16 @@ interface Changes {
   against: string;
   rows: Record<string, number[][]>;
   most: { token: number; layer: number; variant: string } | null;
-  /** Of the tokens whose heads were recorded. */
+}
+
+/** What all heads do, of the tokens whose heads were recorded; what changed is against one variant. */
+interface HeadChanges {
+  against: string;
   matrix: Record<string, Partial<Record<MatrixName, MatrixMeasure>>>;
   /** Per other variant the heads with the largest divergence; "" where nothing changed. */
   top: Record<string, HeadSet | "">;
+  /** Per variant the heads that look at the image most and at the fewest cells. */
+  localizing: Record<string, HeadSet | "">;
 }
 
 /** What a variant wrote itself; of one that is not replayed its `words`, and which of them parts from the replayed ones. */
@@ -212,6 +218,8 @@ interface Scene {
   shares: Record<string, string[][]>;
   bars: Record<string, number[][]>;
   changed: Changes;
+  /** null where it is asked for once the first picture stands. */
+  head_changes: HeadChanges | null;
   answers: Answer[];
   said: SaidWords[];
   prompt: string;
@@ -238,8 +246,6 @@ interface Scene {
   digits: number[];
   /** The token that a card asks about while the digits, or no token of the answer, are looked at. */
   questioned: number;
-  /** Per variant the heads that look at the image most and at the fewest cells. */
-  localizing: Record<string, HeadSet | "">;
   opening: Choice;
 }
 
@@ -329,8 +335,10 @@ interface Source {
   photo: string;
   stack(choice: Choice): Promise<ArrayBuffer>;
   heads?(choice: Choice, layer: number): Promise<ArrayBuffer>;
-  /** What changed against the choice's variant; `recorded` are the tokens whose heads the scene has. */
-  changes?(choice: Choice, recorded: number[]): Promise<Changes>;
+  /** What changed against the choice's variant. */
+  changes?(choice: Choice): Promise<Changes>;
+  /** The same of all heads; `recorded` are the tokens whose heads the scene has. */
+  headChanges?(choice: Choice, recorded: number[]): Promise<HeadChanges>;
   /** The numbers in the choice's boxes; `recorded` as above. */
   box?(choice: Choice, recorded: number[]): Promise<BoxNumbers>;
   /** Whether nobody can be asked for another box: those of the choice that it opens on are all there are. */

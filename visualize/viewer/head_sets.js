@@ -2,16 +2,16 @@
 
 /**
  * @param {Drawn} drawn
- * @param {Changes | null} changes against the variant that is looked at
+ * @param {HeadChanges | null} changes against the variant that is looked at
  * @param {BoxNumbers | null} boxed of the boxes that are drawn
  * @param {Finding | null} effect what carries the change
  * @returns {[HeadSet, string][]} each once
  */
-export function headSets({ choice, scene }, changes, boxed, effect) {
+export function headSets({ choice }, changes, boxed, effect) {
   /** @type {[HeadSet | "" | undefined, string][]} */
   const ranked = [
     [effect?.heads?.top, "carry the change"],
-    [scene.localizing[choice.adapter], "look at the image, at few cells"],
+    [changes?.localizing[choice.adapter], "look at the image, at few cells"],
     [changes?.top[choice.adapter], "changed most"],
     [boxed?.top[choice.adapter], "look into the box"],
   ];

@@ -34,7 +34,7 @@ export function createMatrix(go) {
   let chance = null;
   /** @type {Drawn | null} */
   let drawn = null;
-  /** @type {Changes | null} against the variant that is looked at */
+  /** @type {HeadChanges | null} against the variant that is looked at */
   let changes = null;
   /** @type {BoxNumbers | null} of the boxes that are drawn */
   let boxed = null;
@@ -161,10 +161,10 @@ export function createMatrix(go) {
       painted = null;
       offered = "";
       cell = null;
-      element.hidden = !Object.keys(scene.changed.matrix).length;
+      element.hidden = scene.own || scene.variants.length < 2 || !scene.recorded.length; // and until a box has one
       field.style.setProperty("--lav-cells", String(scene.layers / scene.heads));
     },
-    /** @param {Drawn} next @param {Changes | null} against @param {BoxNumbers | null} inBox */
+    /** @param {Drawn} next @param {HeadChanges | null} against @param {BoxNumbers | null} inBox */
     draw(next, against, inBox) {
       const first = drawn?.scene !== next.scene || drawn.choice.adapter !== next.choice.adapter || changes !== against || String(boxed?.boxes) !== String(inBox?.boxes);
       drawn = next;

@@ -5,12 +5,12 @@ import { make, words } from "./element.js";
 
 /**
  * The head whose rows differ most of all layers, for the tokens whose heads were recorded.
- * @param {Changes} changes
+ * @param {HeadChanges | null} changes
  * @param {string} adapter
  * @returns {{ layer: number, head: number, text: string } | null} null where nothing changed
  */
-function mostChangedHead({ matrix: matrices }, adapter) {
-  const matrix = matrices[adapter]?.js;
+function mostChangedHead(changes, adapter) {
+  const matrix = changes?.matrix[adapter]?.js;
   let most = 0;
   /** @type {{ layer: number, head: number, text: string } | null} */
   let found = null;
@@ -26,12 +26,13 @@ function mostChangedHead({ matrix: matrices }, adapter) {
  * The buttons that lead there.
  * @param {Scene} scene
  * @param {Changes} changes
+ * @param {HeadChanges | null} ofHeads null while they are on their way
  * @param {string} adapter
  * @param {(change: Change) => void} choose
  */
-export function mostChangedButtons(scene, changes, adapter, choose) {
+export function mostChangedButtons(scene, changes, ofHeads, adapter, choose) {
   const { against, most: token } = changes;
-  const head = mostChangedHead(changes, adapter);
+  const head = mostChangedHead(ofHeads, adapter);
   const button = (/** @type {string} */ name, /** @type {Change} */ change, /** @type {string} */ title, /** @type {Node[]} */ ...children) =>
     make("button", { type: "button", class: "lav-small", "data-most": name, title, onclick: () => choose(change) }, make("span", { class: "lav-star", "aria-hidden": "true" }, "★"), ...children);
   const buttons = [];
@@ -43,5 +44,6 @@ export function mostChangedButtons(scene, changes, adapter, choose) {
     const change = { token: recordedChoice(scene), layer: head.layer, head: head.head, adapter, against };
     buttons.push(button("head", change, `JS divergence ${head.text}: the largest of all heads of all layers`, make("span", {}, ` most changed head: layer ${head.layer} · head ${head.head}`)));
   }
+  if (!ofHeads) buttons.push(make("span", { class: "lav-small lav-coming", "aria-hidden": "true" }, "★ most changed head: layer 00 · head 00"));
   return buttons;
 }

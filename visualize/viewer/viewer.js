@@ -38,7 +38,8 @@ const REST = 250; // ms without a change after which the address is written and 
  * @property {Source} source
  * @property {string} key
  * @property {ReturnType<typeof createShelf>} shelf
- * @property {ReturnType<typeof createChanges>} changes
+ * @property {{ take(choice: Choice): Changes | null, retry(): void }} changes
+ * @property {{ take(choice: Choice): HeadChanges | null, retry(): void }} headChanges
  * @property {ReturnType<typeof createPhoto>} photo
  */
 
@@ -58,7 +59,7 @@ export function createViewer(root, { auto = false } = {}) {
   let drawn = null;
   let resting = 0;
   let recording = "";
-  /** @type {[string, Changes | null] | null} the adapter and the changes that the chips show */
+  /** @type {[string, Changes | null, HeadChanges | null] | null} the adapter and the changes that the chips and buttons show */
   let chipped = null;
   /** @type {{ variant: string, word: number } | null} the word of a variant's answer that was sent to be replayed */
   let expected = null;
@@ -162,7 +163,7 @@ export function createViewer(root, { auto = false } = {}) {
 
   function draw() {
     if (!look || !choice) return;
-    const { scene, source, key, shelf, changes, photo } = look;
+    const { scene, source, key, shelf, changes, headChanges, photo } = look;
     if (!isThere(choice, scene)) findHeads(choice.token);
     controls.draw(choice);
     const shown = wanted();
@@ -175,11 +176,15 @@ export function createViewer(root, { auto = false } = {}) {
     drawn = now;
     panes.draw(now, photo.ground(...panes.size(), zoom.part()), zoom.part());
     const changed = changes.take(shown);
-    if (chipped?.[0] !== shown.adapter || chipped[1] !== changed) {
-      chipped = [shown.adapter, changed];
+    const ofHeads = headChanges.take(shown);
+    const sameRows = chipped?.[0] === shown.adapter && chipped[1] === changed;
+    if (!sameRows) {
       keepingFocus(root, () => chips.show(scene, source, shown.adapter, changed));
       chips.draw(now);
-      chips.most.replaceChildren(...(changed ? mostChangedButtons(scene, changed, shown.adapter, choose) : []));
+    }
+    if (!sameRows || chipped?.[2] !== ofHeads) {
+      chipped = [shown.adapter, changed, ofHeads];
+      keepingFocus(root, () => chips.most.replaceChildren(...(changed ? mostChangedButtons(scene, changed, ofHeads, shown.adapter, choose) : [])));
     }
     said.draw(now, zoom.part(), panes.frameSize());
     cards.draw(shown);
@@ -195,16 +200,16 @@ export function createViewer(root, { auto = false } = {}) {
     const chosen = choice;
     frames.follow(() => {
       const latest = choice ?? chosen; // it may be another one by now, whose numbers are still on their way
-      controls.offerHeads(...heads.order(effect, stack.header.heads[now.frame], shown.layer), headSets(now, changed, boxed, effect), latest.head);
+      controls.offerHeads(...heads.order(effect, stack.header.heads[now.frame], shown.layer), headSets(now, ofHeads, boxed, effect), latest.head);
       controls.draw(latest);
       chips.press(now, chosen);
-      matrix.element.classList.toggle("lav-waiting", !changed);
+      matrix.element.classList.toggle("lav-waiting", !ofHeads);
       heads.draw(now);
       strip.draw(now); // last: it scrolls to its layer, which costs a layout of all that was written before
     }, () => {
       chips.draw(now);
       shares.draw(now);
-      if (changed) matrix.draw(now, changed, boxed); // until they are here, it shows and names the ones before
+      if (ofHeads) matrix.draw(now, ofHeads, boxed); // until they are here, it shows and names the ones before
       matrix.offer(effect, chance);
     }, moved);
     clearTimeout(resting);
@@ -262,6 +267,7 @@ export function createViewer(root, { auto = false } = {}) {
     status.failed(problem, () => {
       from.shelf.retry();
       from.changes.retry();
+      from.headChanges.retry();
       queue();
     });
   }
@@ -269,8 +275,10 @@ export function createViewer(root, { auto = false } = {}) {
   /** @param {Scene} scene @param {Source} source @param {string} key @param {Look | null} before whose photo is the same */
   function turnTo(scene, source, key, before) {
     const photo = before?.source.photo === source.photo ? before.photo : createPhoto(source.photo);
+    const refused = (/** @type {unknown} */ problem, /** @type {Choice} */ asked) => failed(problem, asked, next, false);
     /** @type {Look} */
-    const next = { scene, source, key, photo, shelf: createShelf(source, (problem, asked, again) => failed(problem, asked, next, again), queue), changes: createChanges(scene, source, (problem, asked) => failed(problem, asked, next, false), queue) };
+    const next = { scene, source, key, photo, shelf: createShelf(source, (problem, asked, again) => failed(problem, asked, next, again), queue), changes: createChanges(scene, scene.changed, source.changes, refused, queue),
+      headChanges: createChanges(scene, scene.head_changes, source.headChanges, refused, queue) };
     look = next;
     photo.ready.then(queue, (/** @type {unknown} */ problem) => look === next && status.say(isSaid(problem) ? problem.message : ""));
     chipped = null;

@@ -13,7 +13,7 @@ from tests.inference.service.events import analyze, look, page_over, record, upl
 from tests.inference.service.test_routes import png
 from tests.scripted_backend import ScriptedBackend
 from visualize.page.choice import Choice
-from visualize.stacks.changes import changes_json
+from visualize.stacks.head_changes import head_changes_json
 from visualize.stacks.stack_body import stack_body
 from visualize.stacks.stack_choice import StackChoice
 
@@ -53,8 +53,8 @@ def test_a_result_that_says_a_place_opens_on_its_digits_whose_heads_are_there(
         answer = ask(client, done, "stack", token="digits", head=head)
         assert answer.content == stack_body(shown, StackChoice("digits", head=head))  # type: ignore[arg-type]
     assert ask(client, done, "heads", token="digits", layer=2).status_code == 200
-    changes = ask(client, done, "changes", token="digits", recorded="6,7,9")
-    assert changes.json() == changes_json(shown)
+    changes = ask(client, done, "head_changes", token="digits", recorded="6,7,9")
+    assert changes.json() == head_changes_json(shown)
     assert len(clicking.requests) == 1
 
 

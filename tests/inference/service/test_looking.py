@@ -20,6 +20,7 @@ from tests.visualize.read_body import read_body
 from visualize.numbers import rank_heads
 from visualize.stacks.box_body import box_body, box_matrix
 from visualize.stacks.changes import changes_json
+from visualize.stacks.head_changes import head_changes_json
 from visualize.stacks.heads_body import heads_body
 from visualize.stacks.scene import scene_json
 from visualize.stacks.stack_body import stack_body
@@ -47,7 +48,8 @@ def test_the_scene_the_stacks_and_the_heads_are_what_drawing_makes_of_the_result
 ):
     done = analyze(page, upload(uploads))[-1]
     comparison = page.service.looked_at(done.viewer["ticket"]).comparison
-    assert ask(client, done, "scene").json() == scene_json(comparison)
+    assert ask(client, done, "scene").json() == scene_json(comparison, heads=False)
+    assert ask(client, done, "head_changes", token="6").json() == head_changes_json(comparison)
     for query, choice in (
         ({"token": "6"}, StackChoice(6)),
         ({"token": "6-8", "window": 1}, StackChoice((6, 8), window=1)),
@@ -294,14 +296,18 @@ def test_what_changed_against_another_variant_and_of_the_heads_recorded_meanwhil
     found = ask(client, done, "changes", token="5", against="find-red").json()
     assert found == changes_json(comparison, "find-red")
     assert found != changes_json(comparison)
+    heads = ask(client, done, "head_changes", token="5", against="find-red").json()
+    assert heads == head_changes_json(comparison, "find-red")
+    assert heads != head_changes_json(comparison)
     record(page, done, token=6)
-    later = ask(client, done, "changes", token="5", against="find-red", recorded="6").json()
-    assert later["rows"] == found["rows"]
-    assert later["matrix"] != found["matrix"]
-    refused(ask(client, done, "changes", token="5", recorded="7"), 409, "not_recorded")
-    assert "'nobody' is not" in refused(
-        ask(client, done, "changes", token="5", against="nobody"), 422, "invalid_selection"
-    )
+    assert ask(client, done, "changes", token="5", against="find-red").json() == found
+    later = ask(client, done, "head_changes", token="5", against="find-red", recorded="6").json()
+    assert later == head_changes_json(page.service.looked_at(done.viewer["ticket"], (6,)).comparison, "find-red")
+    assert later["matrix"] != heads["matrix"]
+    refused(ask(client, done, "head_changes", token="5", recorded="7"), 409, "not_recorded")
+    for name in ("changes", "head_changes"):
+        unknown = ask(client, done, name, token="5", against="nobody")
+        assert "'nobody' is not" in refused(unknown, 422, "invalid_selection")
 
 
 def test_the_matrix_of_a_box_is_of_the_heads_that_were_recorded_meanwhile(page: Any, client: TestClient, uploads: Path):

@@ -15,6 +15,7 @@ from tests.visualize.factory import GRID, HEADS, LAYERS, MODEL, comparison, phot
 from tests.visualize.written_out import digits
 from visualize import scene_json
 from visualize.stacks.changes import changes_json
+from visualize.stacks.head_changes import head_changes_json
 
 NAMES = ("base", "b", "c")
 
@@ -194,7 +195,8 @@ def test_without_an_answer_it_opens_on_the_last_word():
 
 def test_one_variant_has_nothing_to_compare():
     made = scene_json(comparison(recording("find-red")))
-    assert made["changed"] == {"against": "find-red", "rows": {}, "most": None, "matrix": {}, "top": {}}
+    assert made["changed"] == {"against": "find-red", "rows": {}, "most": None}
+    assert (made["head_changes"]["matrix"], made["head_changes"]["top"]) == ({}, {})
     assert made["own_tokens"] == {}
     assert (made["opening"]["against"], made["opening"]["adapter"]) == ("find-red", "find-red")
     assert made["recorded"] == [7]
@@ -205,7 +207,7 @@ def test_own_answers_have_tokens_of_their_own_and_nothing_to_compare():
     own = own_words()
     made = scene_json(own)
     assert made["own"] is True
-    assert made["changed"]["rows"] == made["changed"]["matrix"] == {}
+    assert made["changed"]["rows"] == made["head_changes"]["matrix"] == {}
     assert made["changed"]["most"] is None
     assert made["own_tokens"]["base"] == made["tokens"]
     assert [token["text"] for token in made["own_tokens"]["a"]] == [token.text for token in own.recordings[1].tokens]
@@ -238,7 +240,7 @@ def test_the_matrix_holds_every_head_of_every_layer_of_the_focus_on_one_scale_fo
         ]
         for name in ("b", "c")
     }
-    assert list(made["changed"]["matrix"]) == ["b", "c"]
+    assert list(made["head_changes"]["matrix"]) == ["b", "c"]
     for measure, label in (("js", "JS divergence"), ("share", "Δ image share"), ("entropy", "Δ entropy")):
         signed = measure != "js"
         factor = 100 if measure == "share" else 1
@@ -247,7 +249,7 @@ def test_the_matrix_holds_every_head_of_every_layer_of_the_focus_on_one_scale_fo
         }
         top = max(np.abs(each).max() for each in numbers.values()) / factor
         for name, values in numbers.items():
-            found = made["changed"]["matrix"][name][measure]
+            found = made["head_changes"]["matrix"][name][measure]
             assert found["label"] == label
             np.testing.assert_allclose(np.multiply(found["values"], factor), values, rtol=6e-4, atol=1e-5)
             texts = [[f"{digits(value, sign=signed)} {UNITS[measure]}" for value in heads] for heads in values]
@@ -270,20 +272,20 @@ def test_few_heads_of_all_layers_are_named_by_what_changed_and_by_what_they_look
 
     for name in ("b", "c"):
         bits = {at: written_out.bits_over_image(maps[None][at], maps[name][at]) for at in places}
-        assert made["changed"]["top"][name] == first_five(bits)
+        assert made["head_changes"]["top"][name] == first_five(bits)
     for name in NAMES:
         heads = maps[None if name == "base" else name]
         few = {at: heads[at].sum() * (1 - written_out.nats(heads[at]) / np.log(15)) for at in places}
-        assert made["localizing"][name] == first_five(few)
+        assert made["head_changes"]["localizing"][name] == first_five(few)
     unchanged = scene_json(comparison(recording(), recording("untouched")))
-    assert unchanged["changed"]["top"] == {"untouched": ""}
+    assert unchanged["head_changes"]["top"] == {"untouched": ""}
 
 
 def test_changes_can_be_asked_for_against_any_variant(three):
     """Rows, where they are largest, and the matrix: by their definitions, against the second of three."""
-    made = changes_json(three, "b")
-    assert made["against"] == "b"
-    assert list(made["rows"]) == list(made["matrix"]) == ["base", "c"]
+    made, of_heads = changes_json(three, "b"), head_changes_json(three, "b")
+    assert made["against"] == of_heads["against"] == "b"
+    assert list(made["rows"]) == list(of_heads["matrix"]) == ["base", "c"]
     rows = {
         name: np.array([[changed(three, name, token, layer, "b") for layer in range(LAYERS)] for token in range(10)])
         for name in (None, "c")
@@ -296,11 +298,14 @@ def test_changes_can_be_asked_for_against_any_variant(three):
     for name, layer, head in itertools.product((None, "c"), range(LAYERS), range(HEADS)):
         maps = [written_out.row(three.recording(each), 7, [layer], head) for each in ("b", name)]
         for measure, expected in shifts(*maps).items():
-            found = made["matrix"][name or "base"][measure]["values"][layer][head] * (100 if measure == "share" else 1)
+            found = 100 ** (measure == "share") * of_heads["matrix"][name or "base"][measure]["values"][layer][head]
             assert found == pytest.approx(expected, rel=6e-4, abs=1e-5)
     assert scene_json(three, against="b")["changed"] == made
+    assert scene_json(three, against="b")["head_changes"] == of_heads
+    assert scene_json(three, against="b", heads=False) == scene_json(three, against="b") | {"head_changes": None}
     assert scene_json(three, against="b")["opening"] == scene_json(three)["opening"]
     assert changes_json(three) == changes_json(three, "base") == scene_json(three)["changed"]
+    assert head_changes_json(three) == head_changes_json(three, "base") == scene_json(three)["head_changes"]
     with pytest.raises(SelectionError, match="'d' is not in this comparison; it has base, b, c"):
         changes_json(three, "d")
 
@@ -310,7 +315,7 @@ def test_a_head_that_puts_nothing_on_the_image_has_a_dash_and_takes_no_part_in_t
     maps[:, :, :, 0, 0] = 0.03
     dark = maps.copy()
     dark[:, 1, 2] = 0
-    found = scene_json(comparison(recording(maps=maps), recording("a", maps=dark)))["changed"]["matrix"]["a"]
+    found = scene_json(comparison(recording(maps=maps), recording("a", maps=dark)))["head_changes"]["matrix"]["a"]
     for measure in ("js", "entropy"):
         assert (found[measure]["values"][1][2], found[measure]["texts"][1][2]) == (None, "–")
         assert found[measure]["limits"]["empty"]
@@ -324,7 +329,7 @@ def test_heads_recorded_for_several_tokens_are_their_means_and_for_different_tok
     assert several["recorded"] == [8, 7]
     different = scene_json(comparison(recording(focus=(8,)), recording("a", seed=1, focus=(7,))))
     assert different["recorded"] == []
-    assert different["changed"]["matrix"] == {}
+    assert different["head_changes"]["matrix"] == {}
 
 
 def wrote(each, answer, ids):

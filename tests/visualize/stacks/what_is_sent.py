@@ -18,6 +18,7 @@ from visualize.numbers.reduce import Selection
 from visualize.report.contents import report_contents
 from visualize.stacks.box_body import box_body, box_json, box_matrix
 from visualize.stacks.changes import changes_json
+from visualize.stacks.head_changes import head_changes_json
 
 KNOWN = Path(__file__).with_suffix(".json")
 BOX = ((5.0, 10.0, 35.0, 50.0),)
@@ -63,6 +64,7 @@ def what_is_sent() -> Kept:
         {
             "scenes": {name: _scene(each) for name, each in {"three": shown, "alone": alone, "own": own}.items()},
             "changes": {name: changes_json(shown, name) for name in ("base", "find-red", "counts")},
+            "head changes": {name: head_changes_json(shown, name) for name in ("base", "find-red", "counts")},
             "stacks": {name: _one_scale(_header(stack_body(shown, choice))) for name, choice in CHOICES.items()},
             "scales": {"raw": _header(stack_body(shown, CHOICES["raw"]))["scale"]},
             "stacks of one": {"alone": _header(stack_body(alone, StackChoice(7)))},
