@@ -65,23 +65,26 @@ def _launch(playwright: Playwright, chromium: str) -> Iterator[Browser]:
     browser.close()
 
 
-#: Pages that no test has just now, by width, height and scheme.
-_IDLE: dict[tuple[int, int, bool], list[Page]] = {}
+#: Pages that no test has just now, by width, height, scheme and density.
+_IDLE: dict[tuple[int, int, bool, int], list[Page]] = {}
 
 
 @contextmanager
-def borrowed_page(browser: Browser, width: int = 1440, height: int = 900, *, dark: bool = False) -> Iterator[Page]:
+def borrowed_page(
+    browser: Browser, width: int = 1440, height: int = 900, *, dark: bool = False, density: int = 1
+) -> Iterator[Page]:
     """An empty page in a browser profile that no other test has at the same time.
 
     A page that a test gave back is lent again: what the browser fetched and compiled for it stays, which halves the
     time of a visit. Cookies go with it, and a test that did not end well leaves its page to nobody.
     """
-    idle = _IDLE.setdefault((width, height, dark), [])
+    idle = _IDLE.setdefault((width, height, dark, density), [])
     if idle:
         page = idle.pop()
     else:
         viewport, scheme = {"width": width, "height": height}, "dark" if dark else "light"
-        page = browser.new_context(viewport=viewport, color_scheme=scheme).new_page()
+        context = browser.new_context(viewport=viewport, color_scheme=scheme, device_scale_factor=density)
+        page = context.new_page()
         page.set_default_timeout(PATIENCE * 1_000)
     page.mouse.move(0, 0)  # over nothing, whatever it was left over
     yield page

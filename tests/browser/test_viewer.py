@@ -19,7 +19,7 @@ from inference.records import Comparison
 from tests.browser.conftest import borrowed_page
 from tests.browser.viewer_page import ViewerServer, serve
 from tests.conftest import wait_until
-from tests.visualize.factory import comparison, photo, recording, tokens, with_sinks
+from tests.visualize.factory import MODEL, comparison, photo, recording, tokens, with_sinks
 from visualize import box_scores, number
 from visualize.numbers.stack import Stack, stack
 from visualize.numbers.views import View
@@ -95,8 +95,10 @@ def pixels_of(canvas: Locator) -> NDArray[np.uint8]:
     return np.frombuffer(base64.b64decode(text), np.uint8).reshape(*size, 4)[..., :3]
 
 
-def opened(browser: Browser, shown: Comparison, families: dict[str, tuple[str, int]] | None = None) -> Iterator[Opened]:
-    with serve(shown, families) as server, borrowed_page(browser, height=1000) as page:
+def opened(
+    browser: Browser, shown: Comparison, families: dict[str, tuple[str, int]] | None = None, *, density: int = 1
+) -> Iterator[Opened]:
+    with serve(shown, families) as server, borrowed_page(browser, height=1000, density=density) as page:
         visit = Opened(page, server)
 
         def complain(error: Error) -> None:
@@ -213,22 +215,46 @@ def test_the_strip_shows_each_layers_map_where_that_layer_stands(viewer: Opened,
         masked = np.ma.array(difference.maps, mask=np.ma.nomask if hidden[0] is None else np.stack(hidden))
         expected = colormaps["RdBu_r"](Normalize(-np.abs(masked).max(), np.abs(masked).max())(masked))[..., :3] * 255
         expected[np.ma.getmaskarray(masked)] = 0x88
+        until_the_strip_shows(viewer, expected)
 
-        def furthest(expected: NDArray[np.float64] = expected) -> float:
-            settle(viewer.page)
-            strip = viewer.page.locator(".lav-layer-maps")
-            places, pixels = strip.evaluate(PLACES), pixels_of(strip).astype(float)
-            found = []
-            for (left, top, across, down), layer in zip(places, expected, strict=True):
-                rows, columns = layer.shape[:2]
-                y = (top + (np.arange(rows) + 0.5) * down / rows).astype(int)
-                x = (left + (np.arange(columns) + 0.5) * across / columns).astype(int)
-                if y.max() >= pixels.shape[0] or x.max() >= pixels.shape[1]:
-                    return np.inf  # laid for another width yet
-                found.append(np.abs(pixels[np.ix_(y, x)] - layer).max())
-            return float(max(found))
 
-        wait_until(lambda: furthest() <= 6, 20)  # of 255: one colour of 256, of a value in float16
+@pytest.mark.parametrize("density", [1, 2])
+def test_a_strip_of_many_layers_shows_each_where_it_stands_in_its_row(browser: Browser, density: int) -> None:
+    """As many rows as the layers need, one row that scrolls on a narrow screen; also where a pixel is four."""
+    layers = 37
+    shown = comparison(
+        *(recording(name, seed=seed, layers=layers) for seed, name in enumerate((None, "find-red"))),
+        model=replace(MODEL, num_layers=layers),
+    )
+    for visit in opened(browser, shown, density=density):
+        (difference,) = stack(shown, visit.choice("token")).differences
+        top = np.abs(difference.maps).max()
+        expected = colormaps["RdBu_r"](Normalize(-top, top)(difference.maps))[..., :3] * 255
+        for width, rows in ((1440, range(2, 5)), (760, range(3, 7)), (390, range(1, 2))):
+            visit.page.set_viewport_size({"width": width, "height": 1000})
+            until_the_strip_shows(visit, expected, density)
+            places = visit.page.locator(".lav-layer-maps").evaluate(PLACES)
+            assert len({round(top) for _, top, _, _ in places}) in rows
+
+
+def until_the_strip_shows(visit: Opened, expected: NDArray[np.float64], density: int = 1) -> None:
+    """Until each layer's colours, `(layers, grid_h, grid_w, 3)`, stand at that layer's place on the strip's canvas."""
+
+    def furthest() -> float:
+        settle(visit.page)
+        strip = visit.page.locator(".lav-layer-maps")
+        places, pixels = np.multiply(strip.evaluate(PLACES), density), pixels_of(strip).astype(float)
+        found = []
+        for (left, top, across, down), layer in zip(places, expected, strict=True):
+            rows, columns = layer.shape[:2]
+            y = (top + (np.arange(rows) + 0.5) * down / rows).astype(int)
+            x = (left + (np.arange(columns) + 0.5) * across / columns).astype(int)
+            if y.max() >= pixels.shape[0] or x.max() >= pixels.shape[1]:
+                return np.inf  # laid for another width yet
+            found.append(np.abs(pixels[np.ix_(y, x)] - layer).max())
+        return float(max(found))
+
+    wait_until(lambda: furthest() <= 6, 20)  # of 255: one colour of 256, of a value in float16
 
 
 # ------------------------------------------------------------------------------------------- one layer everywhere
