@@ -13,8 +13,10 @@ export function createChanges(scene, first, ask, failed, arrived) {
   const kept = new Map(first ? [[first.against, first]] : []);
 
   return {
+    /** The changes against the variant of a choice, where they are here. @param {Choice} choice */
+    here: ({ against }) => kept.get(against) ?? null,
     /**
-     * The changes against the variant of a choice; null until they are here, or where nobody has them.
+     * The same, and asked for where they are not; null until they are here, or where nobody has them.
      * @param {Choice} choice
      * @returns {Found | null}
      */

@@ -39,7 +39,7 @@ const REST = 250; // ms without a change after which the address is written and 
  * @property {string} key
  * @property {ReturnType<typeof createShelf>} shelf
  * @property {{ take(choice: Choice): Changes | null, retry(): void }} changes
- * @property {{ take(choice: Choice): HeadChanges | null, retry(): void }} headChanges
+ * @property {{ here(choice: Choice): HeadChanges | null, take(choice: Choice): HeadChanges | null, retry(): void }} headChanges
  * @property {ReturnType<typeof createPhoto>} photo
  */
 
@@ -176,7 +176,7 @@ export function createViewer(root, { auto = false } = {}) {
     drawn = now;
     panes.draw(now, photo.ground(...panes.size(), zoom.part()), zoom.part());
     const changed = changes.take(shown);
-    const ofHeads = headChanges.take(shown);
+    const ofHeads = headChanges.here(shown);
     const sameRows = chipped?.[0] === shown.adapter && chipped[1] === changed;
     if (!sameRows) {
       keepingFocus(root, () => chips.show(scene, source, shown.adapter, changed));
@@ -209,6 +209,7 @@ export function createViewer(root, { auto = false } = {}) {
     }, () => {
       chips.draw(now);
       shares.draw(now);
+      headChanges.take(shown); // now that the picture stands
       if (ofHeads) matrix.draw(now, ofHeads, boxed); // until they are here, it shows and names the ones before
       matrix.offer(effect, chance);
     }, moved);
