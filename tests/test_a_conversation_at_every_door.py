@@ -235,6 +235,7 @@ def test_four_screenshots_on_the_page(
     for index, size in enumerate(SIZES):
         result = page.service.looked_at(f"{ticket}.{index}")
         shown = scene_json(result.comparison)
+        assert scene_json(result.comparison, find_changes=result.changes) == shown
         assert (shown["images"], shown["shown"], shown["image_size"]) == (4, index, list(size))
         images = [run["pieces"] for run in shown["before"] if run["role"] == "image"]
         assert images == [["image 1"], ["image 2"], ["image 3"]], "the last one ends what comes before"

@@ -248,6 +248,7 @@ class Handlers:
             with closing(self.service.answer(asked, address=address, session=session, cancelled=stop)) as events:
                 for event in events:
                     if isinstance(event, Result):
+                        event.expect_a_look()
                         ticket = self.service.ticket(session, event)
                         yield result_view(ticket, event.key)._replace(status=self.status())
                     else:

@@ -142,9 +142,14 @@ class Looking:
         query = parse(LookQuery, sent) if sent else None
         focus = query.focus(written) if query else None
         views = extra_views(written, focus, query.view) if query and focus else ()
-        comparison = self._service.looked_at(ticket, focus, views).comparison
+        shown = self._service.looked_at(ticket, focus, views)
         scene = scene_json(
-            comparison, written=written, families=self._service.families(), opens=result.opens, heads=False
+            shown.comparison,
+            written=written,
+            families=self._service.families(),
+            opens=result.opens,
+            heads=False,
+            find_changes=shown.changes,
         )
         return _packed(json.dumps(scene).encode(), "application/json")
 
@@ -166,8 +171,9 @@ class Looking:
 
     def _changes(self, ticket: str, sent: dict[str, str]) -> Response:
         query = parse(LookQuery, sent)
-        comparison = self._service.looked_at(ticket).comparison
-        return _packed(json.dumps(changes_json(comparison, query.against)).encode(), "application/json")
+        result = self._service.looked_at(ticket)
+        found = changes_json(result.comparison, query.against, result.changes)
+        return _packed(json.dumps(found).encode(), "application/json")
 
     def _head_changes(self, ticket: str, sent: dict[str, str]) -> Response:
         query = parse(MatrixQuery, sent)

@@ -21,6 +21,7 @@ from inference.records import Comparison, Recording
 from inference.request import Request
 from visualize.json_values import Json
 from visualize.numbers.rank_heads import KeptRanks
+from visualize.stacks.changes import KeptChanges
 
 MIB = 2**20
 
@@ -35,6 +36,7 @@ class Result:
         comparison: what was answered.
         stamps: adapter → stamp of its files (`AdapterInfo.stamp`), as known before the engine was asked.
         ranks: how the heads of the answer are ranked, kept as it becomes known.
+        changes: how the answer's rows changed, kept as it becomes known.
         opens: parts of a viewer's choice that it opens on (layer, head, boxes, …), in place of what changed most.
     """
 
@@ -43,7 +45,12 @@ class Result:
     comparison: Comparison
     stamps: Mapping[str, str] = field(default_factory=dict)
     ranks: KeptRanks = field(default_factory=KeptRanks, repr=False, compare=False)
+    changes: KeptChanges = field(default_factory=KeptChanges, repr=False, compare=False)
     opens: Mapping[str, Json] = field(default_factory=dict)
+
+    def expect_a_look(self) -> None:
+        """Begin what a page asks for first, while the news of the result is on its way to it."""
+        threading.Thread(target=self.changes, args=(self.comparison,), name="first-look", daemon=True).start()
 
     def between(self, *variants: str | None) -> Request:
         """The request of these variants with the answer that this result replayed.
@@ -64,7 +71,7 @@ class Result:
 
     @property
     def nbytes(self) -> int:
-        """Bytes held: the arrays, the picture once or twice, and as many as `ranks` may come to hold."""
+        """Bytes held: the arrays, the picture once or twice, and as many as `ranks` and `changes` may hold."""
         pixels = [*(photo.pixels for photo in self.request.images), *(seen.pixels for seen in self.comparison.images)]
         arrays = list({id(each): each for each in pixels}.values())
         for recording in self.comparison.recordings:
@@ -72,7 +79,7 @@ class Result:
             values = (getattr(one, each.name) for one in held for each in fields(one))
             arrays += [value for value in values if isinstance(value, np.ndarray)]
         ranks = self.ranks.most_bytes(self.comparison.model.num_heads)
-        return sum(array.nbytes for array in arrays) + ranks
+        return sum(array.nbytes for array in arrays) + ranks + self.changes.most_bytes(self.comparison)
 
     def showing(self, image: int | None) -> "Result":
         """The same with another of its images shown; None is the one that is shown.
@@ -81,7 +88,11 @@ class Result:
             SelectionError: there is no such image.
         """
         shown = self.comparison if image is None else self.comparison.showing(image)
-        return self if shown is self.comparison else replace(self, comparison=shown, ranks=KeptRanks())
+        return (
+            self
+            if shown is self.comparison
+            else replace(self, comparison=shown, ranks=KeptRanks(), changes=KeptChanges())
+        )
 
 
 @dataclass(frozen=True, slots=True)

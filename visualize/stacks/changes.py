@@ -1,6 +1,10 @@
 """Decide what a browser gets of how each token's row changed, layer by layer, against one variant."""
 
+import threading
 from collections.abc import Mapping
+from typing import Protocol
+
+import numpy as np
 
 from inference.measures import Measure
 from inference.records import Comparison, Recording
@@ -34,6 +38,39 @@ def changes_against(comparison: Comparison, against: str = "") -> dict[str, Meas
     return {variant_name(each): row_changes(first, each) for each in others} if comparison.tokens else {}
 
 
+class FindChanges(Protocol):
+    """`changes_against`, or what keeps what it found."""
+
+    def __call__(self, comparison: Comparison, against: str = "") -> Mapping[str, Measure]:
+        """See `changes_against`."""
+
+
+class KeptChanges:
+    """`changes_against` of one comparison, against each variant once.
+
+    It belongs to whoever holds the comparison. Any thread may call it; who comes second waits for the first.
+    """
+
+    def __init__(self) -> None:
+        self._kept: dict[str, dict[str, Measure]] = {}
+        self._lock = threading.Lock()
+
+    def __call__(self, comparison: Comparison, against: str = "") -> dict[str, Measure]:
+        """See `changes_against`; the comparison is the one, or has the same rows."""
+        name = variant_name(sides_of(comparison, against)[0])
+        with self._lock:
+            if name not in self._kept:
+                self._kept[name] = changes_against(comparison, against)
+            return self._kept[name]
+
+    @staticmethod
+    def most_bytes(comparison: Comparison) -> int:
+        """Bytes that it holds at most: of each pair of variants, both ways, a number per token and layer."""
+        tokens, layers = len(comparison.tokens), comparison.model.num_layers
+        variants = len(comparison.recordings)
+        return variants * (variants - 1) * tokens * layers * np.dtype(np.float64).itemsize
+
+
 def of_answer(comparison: Comparison, changes: Mapping[str, Measure]) -> dict[str, Measure]:
     """The changes of the answer's tokens alone, `(answer tokens, layers)`; none where nothing was answered."""
     answered = list(answer_indices(comparison.tokens))
@@ -45,15 +82,13 @@ def most_changed(comparison: Comparison, changes: Mapping[str, Measure]) -> Larg
     return largest_change(of_answer(comparison, changes), answer_indices(comparison.tokens))
 
 
-def changes_json(
-    comparison: Comparison, against: str = "", changes: Mapping[str, Measure] | None = None
-) -> dict[str, Json]:
+def changes_json(comparison: Comparison, against: str = "", find: FindChanges = changes_against) -> dict[str, Json]:
     """What changed against one variant, in plain values.
 
     Args:
         comparison: what was recorded.
         against: see `changes_against`.
-        changes: what that found, where it is known.
+        find: what finds them: that function, or a `KeptChanges`.
 
     Returns:
         `against`; `rows`, per other variant, token and layer, in bits; and `most`, the answer's token, its layer and
@@ -62,7 +97,7 @@ def changes_json(
     Raises:
         SelectionError: a variant that was not recorded.
     """
-    changes = changes_against(comparison, against) if changes is None else changes
+    changes = find(comparison, against)
     most = most_changed(comparison, changes)
     return {
         "against": variant_name(sides_of(comparison, against)[0]),

@@ -1,6 +1,7 @@
 """Looking around in a result: by its ticket, beside the queue; heads are recorded once, by a replay."""
 
 import io
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,7 @@ from PIL import Image
 from starlette.testclient import TestClient
 
 from inference.demo import EXAMPLE_SCREENS
+from inference.records import Comparison
 from inference.service.tickets import EVERYONE
 from inference.settings import Settings
 from tests.built_page import build_handlers, build_server_of
@@ -18,8 +20,9 @@ from tests.inference.service.events import FIRST_ANSWER, analyze, look, one, pag
 from tests.scripted_backend import ANSWER, LAYERS, ScriptedBackend
 from tests.visualize.read_body import read_body
 from visualize.numbers import rank_heads
+from visualize.stacks import changes
 from visualize.stacks.box_body import box_body, box_matrix
-from visualize.stacks.changes import changes_json
+from visualize.stacks.changes import changes_against, changes_json
 from visualize.stacks.head_changes import head_changes_json
 from visualize.stacks.heads_body import heads_body
 from visualize.stacks.scene import scene_json
@@ -286,6 +289,28 @@ def test_the_numbers_of_a_box_are_what_drawing_makes_of_the_result_and_run_nothi
     refused(ask(client, done, "box", token="5"), 422, "invalid_input")
     refused(ask(client, done, "box", token="5", box=boxes, recorded="6"), 409, "not_recorded")
     assert client.get("/visits/nobody/box", params={"token": "5", "box": boxes}).status_code == 404
+
+
+def test_how_rows_changed_is_found_while_the_news_is_on_its_way_and_only_once(
+    page: Any, client: TestClient, uploads: Path, monkeypatch: pytest.MonkeyPatch
+):
+    found: list[str] = []
+    began = threading.Event()
+
+    def find(shown: Comparison, against: str) -> Any:
+        found.append(threading.current_thread().name)
+        began.set()
+        return changes_against(shown, against)
+
+    monkeypatch.setattr(changes, "changes_against", find)
+    done = analyze(page, upload(uploads))[-1]
+    assert began.wait(60)
+    scene = ask(client, done, "scene").json()
+    assert ask(client, done, "scene").json() == scene
+    record(page, done, token=6)
+    assert ask(client, done, "scene", token="6").json()["changed"] == scene["changed"]
+    assert ask(client, done, "changes", token="5", against="base").json() == scene["changed"]
+    assert found == ["first-look"]
 
 
 def test_what_changed_against_another_variant_and_of_the_heads_recorded_meanwhile(
