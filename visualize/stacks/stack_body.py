@@ -113,7 +113,7 @@ def _strip(shown: Stack) -> dict[str, Json]:
         hidden=shown.left_out,
     )
     return {
-        "measure": "JS divergence",
+        "measure": "JS divergence over the image",
         "unit": "bits",
         "changes": [[finite(value) for value in row] for row in changes],
         "words": [[number(value, "bits") for value in row] for row in changes],

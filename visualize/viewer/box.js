@@ -2,7 +2,7 @@
 // for once per boxes and tokens, and a late answer stands under its own key: it is never shown for other boxes.
 
 import { boxesText, MOST_BOXES, whyNoBox } from "./box_text.js";
-import { boxKey, recordedChoice } from "./choice.js";
+import { boxKey, recordedChoice, recordedWords } from "./choice.js";
 import { make, mark, words, write } from "./element.js";
 import { isSaid } from "./heads.js";
 
@@ -239,7 +239,7 @@ export function createBoxes(frames, part, choose, changed) {
     numbers.replaceChildren(...(parts.length ? parts : [head === "max" ? answer.of_maximum : "The head that is chosen was not recorded for this choice."]));
     write(about, [answer.about, ...answer.said, ...answer.notes].join(" "));
     const heads = answer.heads[choice.adapter] ?? [];
-    best.replaceChildren(...(heads.length ? [make("span", {}, "Largest share in the box, ", words(choice.adapter), ":"), ...heads.map(({ layer, head: number, text }) =>
+    best.replaceChildren(...(heads.length ? [make("span", {}, "Largest share in the box at ", words(recordedWords(scene)), ", ", words(choice.adapter), ":"), ...heads.map(({ layer, head: number, text }) =>
       make("button", { type: "button", class: "lav-small", "data-best": `${layer}-${number}`, onclick: () => choose({ layer, head: number, token: recordedChoice(scene) }) }, `layer ${layer} · head ${number} · ${text}`))] : []));
   }
 

@@ -61,7 +61,7 @@ export function createChips(acts) {
         pointed = token.index;
         lingering = setTimeout(() => acts.preview(token.index), LINGER);
       },
-    }, make("span", { class: "lav-text" }, words(token.label), star && make("span", { class: "lav-star", title: "the token that changed most" }, "★")),
+    }, make("span", { class: "lav-text" }, words(token.label), star && make("span", { class: "lav-star", title: "the token whose whole row changed most" }, "★")),
     make("span", { class: "lav-shares", "aria-hidden": "true" }, ...bars), share, rows && sparkline(rows, highest(scene, changes)));
     chips.push({ index: token.index, variants, button, bars, share });
     return button;

@@ -73,6 +73,11 @@ export function recordedChoice({ recorded, digits }) {
   return String(recorded) === String(digits) ? "digits" : [recorded[0], recorded[recorded.length - 1]];
 }
 
+/** The tokens whose single heads are there, in words. @param {Scene} scene */
+export function recordedWords({ recorded, tokens }) {
+  return recorded.length > 1 ? `the mean of ${recorded.length} tokens` : `“${tokens[recorded[0]]?.label ?? ""}”`;
+}
+
 /**
  * Whether the single heads of a token choice are there to be shown.
  * @param {TokenChoice} token

@@ -1,7 +1,7 @@
 // Decides how "where did it change?" looks: one cell per layer and head, coloured on a scale from Python; a cell goes
 // to its layer and head. It is one stop of the keyboard: arrows move in it, Enter goes there.
 
-import { isSet } from "./choice.js";
+import { isSet, recordedWords } from "./choice.js";
 import { coloursOf } from "./colours.js";
 import { createBar } from "./colour_bar.js";
 import { make, mark, words, write } from "./element.js";
@@ -110,7 +110,7 @@ export function createMatrix(go) {
     const matrix = measured();
     if (!drawn || !matrix) return;
     const { scene, choice } = drawn;
-    const of = matrix === carried() ? `“${scene.tokens[Number(choice.token)]?.label ?? ""}”` : tokenWords(scene);
+    const of = matrix === carried() ? `“${scene.tokens[Number(choice.token)]?.label ?? ""}”` : recordedWords(scene);
     if (!next) return write(said, `of ${of}, ${choice.adapter} − ${choice.against} · point at a cell, click to go there`);
     place(pointed, ...next);
     write(said, `layer ${next[0]}, head ${next[1]}: ${matrix.label} ${matrix.texts[next[0]][next[1]]}${within()?.[next[0]][next[1]] ? ", within chance" : ""}`);
@@ -175,10 +175,4 @@ export function createMatrix(go) {
       if (first) point(null);
     },
   };
-}
-
-/** @param {Scene} scene */
-function tokenWords(scene) {
-  const texts = scene.recorded.map((index) => scene.tokens[index]?.label ?? "");
-  return texts.length > 1 ? `the mean of ${texts.length} tokens` : `“${texts[0] ?? ""}”`;
 }

@@ -38,11 +38,11 @@ export function mostChangedButtons(scene, changes, ofHeads, adapter, choose) {
   const buttons = [];
   if (token) {
     const label = scene.tokens[token.token].label;
-    buttons.push(button("token", { token: token.token, layer: token.layer, head: "mean", adapter: token.variant, against }, "the token, and its layer, in which the variants differ most", make("span", {}, " most changed: ", words(label), ` · layer ${token.layer}`)));
+    buttons.push(button("token", { token: token.token, layer: token.layer, head: "mean", adapter: token.variant, against }, "the token, and its layer, in which the variants' whole rows differ most", make("span", {}, " most changed: ", words(label), ` · layer ${token.layer}`)));
   }
   if (head) {
     const change = { token: recordedChoice(scene), layer: head.layer, head: head.head, adapter, against };
-    buttons.push(button("head", change, `JS divergence ${head.text}: the largest of all heads of all layers`, make("span", {}, ` most changed head: layer ${head.layer} · head ${head.head}`)));
+    buttons.push(button("head", change, `JS divergence over the image ${head.text}: the largest of all heads of all layers`, make("span", {}, ` most changed head: layer ${head.layer} · head ${head.head}`)));
   }
   if (!ofHeads) buttons.push(make("span", { class: "lav-small lav-coming", "aria-hidden": "true" }, "★ most changed head: layer 00 · head 00"));
   return buttons;

@@ -324,7 +324,7 @@ def test_heads_are_ranked_per_layer_by_their_largest_change_from_the_first_varia
 def test_the_strip_holds_each_layers_change_and_one_scale_for_all(sinking, view):
     header, _ = read(sinking, TOKEN, view=view)
     strip = header["strip"]
-    assert (strip["measure"], strip["unit"]) == ("JS divergence", "bits")
+    assert (strip["measure"], strip["unit"]) == ("JS divergence over the image", "bits")
     shown, deltas, bits = [], [], [[], []]
     for layer, sinks in enumerate(header["sinks"]):
         seen = ~np.isin(np.arange(15), sinks).reshape(GRID) if view == "sink-masked" else np.ones(GRID, bool)
