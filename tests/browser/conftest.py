@@ -89,6 +89,7 @@ def borrowed_page(
     page.mouse.move(0, 0)  # over nothing, whatever it was left over
     yield page
     page.goto("about:blank")
+    page.set_viewport_size({"width": width, "height": height})
     page.context.clear_cookies()
     idle.append(page)
 

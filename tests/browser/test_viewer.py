@@ -230,7 +230,7 @@ def test_a_strip_of_many_layers_shows_each_where_it_stands_in_its_row(browser: B
         (difference,) = stack(shown, visit.choice("token")).differences
         top = np.abs(difference.maps).max()
         expected = colormaps["RdBu_r"](Normalize(-top, top)(difference.maps))[..., :3] * 255
-        for width, rows in ((1440, range(2, 5)), (760, range(3, 7)), (390, range(1, 2))):
+        for width, rows in ((390, range(1, 2)), (760, range(3, 7)), (1440, range(2, 5))):
             visit.page.set_viewport_size({"width": width, "height": 1000})
             until_the_strip_shows(visit, expected, density)
             places = visit.page.locator(".lav-layer-maps").evaluate(PLACES)
@@ -281,7 +281,37 @@ def test_no_chip_is_ever_without_its_share(several: Opened) -> None:
     assert empty == 0
 
 
+def test_the_first_answers_are_there_before_the_pictures_and_the_next_ones_only_with_theirs(viewer: Opened) -> None:
+    page = viewer.page
+    page.evaluate(
+        """async () => {
+            const { createViewer } = await import("./viewer/viewer.js");
+            const place = document.createElement("div");
+            place.id = "other";
+            document.querySelector("main").append(place);
+            window.never = { ...source, stack: () => new Promise(() => {}) };
+            createViewer(place, { auto: true }).show(scene, never, { key: "other" });
+        }"""
+    )
+    share = viewer.server.comparison.recordings[0].by_token[FIRST, viewer.choice("layer")].sum(dtype=float)
+    first = page.locator(f"#other .lav-rows [data-token='{FIRST}'] small")
+    expect(first).to_contain_text(f"{100 * share:.1f}")
+    assert page.locator("#other canvas[data-key]").count() == 0
+    words = page.locator("#viewer .lav-rows .lav-chip .lav-text").all_inner_texts()
+    page.evaluate(
+        """() => {
+            const tokens = scene.tokens.map((token) => ({ ...token, label: "another" }));
+            viewer.show({ ...scene, tokens }, never, { key: "second", keep: true });
+        }"""
+    )
+    settle(page)
+    assert page.locator("#viewer .lav-rows .lav-chip .lav-text").all_inner_texts() == words
+    keys = page.locator("#viewer .lav-canvas:visible").evaluate_all("(all) => all.map((one) => one.dataset.key)")
+    assert keys == ["first"] * 3
+
+
 def test_what_stands_further_off_follows_a_hand_that_does_not_rest(viewer: Opened) -> None:
+    expect(viewer.page.locator(".lav-share-line b")).to_be_visible()  # once the first picture stood for a while
     seen = viewer.page.evaluate(
         """async () => {
             const seen = new Set(), begun = performance.now();

@@ -151,7 +151,7 @@ export function createChips(acts) {
       [adapter, changes] = [of, from];
       build(scene, source);
     },
-    /** The layer's share of each token. @param {Drawn} drawn */
+    /** The layer's share of each token. @param {Pick<Drawn, "scene" | "choice">} shown */
     draw({ scene, choice: shown }) {
       element.style.setProperty("--lav-at", String((shown.layer + 0.5) / scene.layers));
       for (const { index, variants, button, bars, share } of chips) {
@@ -161,7 +161,7 @@ export function createChips(acts) {
         bars.forEach((bar, at) => (bar.style.transform = `scaleX(${scene.bars[variants[at]]?.[index]?.[shown.layer] ?? 0})`));
       }
     },
-    /** Which tokens are looked at. @param {Drawn} drawn what is shown; @param {Choice} pin what is chosen, which a preview leaves as it is */
+    /** Which tokens are looked at. @param {Pick<Drawn, "scene" | "choice">} drawn what is shown; @param {Choice} pin what is chosen, which a preview leaves as it is */
     press({ scene, choice: shown }, pin) {
       [choice, shownScene] = [pin, scene];
       const pins = tokensOf(pin.token, scene);

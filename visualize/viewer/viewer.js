@@ -38,6 +38,7 @@ const REST = 250; // ms without a change after which the address is written and 
  * @property {Source} source
  * @property {string} key
  * @property {ReturnType<typeof createShelf>} shelf
+ * @property {boolean} isFirst whether no other result was shown before
  * @property {{ take(choice: Choice): Changes | null, retry(): void }} changes
  * @property {{ here(choice: Choice): HeadChanges | null, take(choice: Choice): HeadChanges | null, retry(): void }} headChanges
  * @property {ReturnType<typeof createPhoto>} photo
@@ -163,29 +164,25 @@ export function createViewer(root, { auto = false } = {}) {
 
   function draw() {
     if (!look || !choice) return;
-    const { scene, source, key, shelf, changes, headChanges, photo } = look;
+    const { scene, source, key, shelf, headChanges, photo } = look;
     if (!isThere(choice, scene)) findHeads(choice.token);
     controls.draw(choice);
     const shown = wanted();
     const stack = shelf.take(shown);
     status.wait(!stack);
-    if (!stack || !photo.loaded() || !panes.hasSize()) return frames.settle(); // of what stands there
+    const ground = photo.loaded() && panes.hasSize() ? photo.ground(...panes.size(), zoom.part()) : null;
+    if (look.isFirst && !drawn) { // beside no other result's pictures
+      showChips(scene, source, shown);
+      chips.press({ scene, choice: shown }, choice);
+    }
+    if (!stack || !ground) return frames.settle(); // of what stands there
     const now = { key, scene, choice: shown, stack, frame: shown.layer };
     const same = drawn?.stack === stack && drawn.frame === now.frame;
     const moved = !same || drawn?.choice.adapter !== shown.adapter;
     drawn = now;
-    panes.draw(now, photo.ground(...panes.size(), zoom.part()), zoom.part());
-    const changed = changes.take(shown);
+    panes.draw(now, ground, zoom.part());
     const ofHeads = headChanges.here(shown);
-    const sameRows = chipped?.[0] === shown.adapter && chipped[1] === changed;
-    if (!sameRows) {
-      keepingFocus(root, () => chips.show(scene, source, shown.adapter, changed));
-      chips.draw(now);
-    }
-    if (!sameRows || chipped?.[2] !== ofHeads) {
-      chipped = [shown.adapter, changed, ofHeads];
-      keepingFocus(root, () => chips.most.replaceChildren(...(changed ? mostChangedButtons(scene, changed, ofHeads, shown.adapter, choose) : [])));
-    }
+    showChips(scene, source, shown);
     said.draw(now, zoom.part(), panes.frameSize());
     cards.draw(shown);
     const effect = cards.now("heads");
@@ -215,6 +212,21 @@ export function createViewer(root, { auto = false } = {}) {
     }, moved);
     clearTimeout(resting);
     resting = setTimeout(rest, REST);
+  }
+
+  /** The answers, and the ways to what changed most, made anew where another adapter or other changes are shown. @param {Scene} scene @param {Source} source @param {Choice} shown */
+  function showChips(scene, source, shown) {
+    if (!look) return;
+    const changed = look.changes.take(shown);
+    const ofHeads = look.headChanges.here(shown);
+    const sameRows = chipped?.[0] === shown.adapter && chipped[1] === changed;
+    if (!sameRows) {
+      keepingFocus(root, () => chips.show(scene, source, shown.adapter, changed));
+      chips.draw({ scene, choice: shown });
+    }
+    if (sameRows && chipped?.[2] === ofHeads) return;
+    chipped = [shown.adapter, changed, ofHeads];
+    keepingFocus(root, () => chips.most.replaceChildren(...(changed ? mostChangedButtons(scene, changed, ofHeads, shown.adapter, choose) : [])));
   }
 
   /**
@@ -278,7 +290,7 @@ export function createViewer(root, { auto = false } = {}) {
     const photo = before?.source.photo === source.photo ? before.photo : createPhoto(source.photo);
     const refused = (/** @type {unknown} */ problem, /** @type {Choice} */ asked) => failed(problem, asked, next, false);
     /** @type {Look} */
-    const next = { scene, source, key, photo, shelf: createShelf(source, (problem, asked, again) => failed(problem, asked, next, again), queue), changes: createChanges(scene, scene.changed, source.changes, refused, queue),
+    const next = { scene, source, key, photo, isFirst: !before, shelf: createShelf(source, (problem, asked, again) => failed(problem, asked, next, again), queue), changes: createChanges(scene, scene.changed, source.changes, refused, queue),
       headChanges: createChanges(scene, scene.head_changes, source.headChanges, refused, queue) };
     look = next;
     photo.ready.then(queue, (/** @type {unknown} */ problem) => look === next && status.say(isSaid(problem) ? problem.message : ""));
