@@ -1,4 +1,4 @@
-"""Decide how a measure of many maps is taken: of one layer's (or token's) maps after another, on as many cores as help.
+"""Decide how what is found of each layer or token is found: one after another, on as many cores as help.
 
 float64 maps of all heads of all layers at once would be many times the recording. NumPy lets other threads work while
 it computes.
@@ -7,20 +7,34 @@ it computes.
 import os
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
+from typing import TypeVar
 
 import numpy as np
 
 from inference.measures import Measure
 from inference.records import FloatArray
 
-_THREADS = ThreadPoolExecutor(min(4, os.cpu_count() or 1), thread_name_prefix="measure")
+_Found = TypeVar("_Found")
+_MOST_THREADS = 4
+
+
+def each_at_once(find: Callable[..., _Found], *of: Iterable[object]) -> list[_Found]:
+    """What `map` gives, in its order.
+
+    Args:
+        find: takes one of each of `of`.
+        of: of each layer or token something.
+    """
+    # threads of its own for each call: a process that is forked has none of those before
+    with ThreadPoolExecutor(min(_MOST_THREADS, os.cpu_count() or 1), "measure") as threads:
+        return list(threads.map(find, *of))
 
 
 def at_once(measure: Callable[..., Measure], *maps: Iterable[FloatArray]) -> Measure:
-    """What a measure gives for the maps of each layer or token, stacked: the same as of one after another.
+    """What a measure gives for the maps of each layer or token, stacked.
 
     Args:
-        measure: takes one array of each of `maps`; it must not call this function.
+        measure: see `each_at_once`.
         maps: per layer or token an array: what there is along an array's first axis, for example.
     """
-    return np.stack(list(_THREADS.map(measure, *maps)))
+    return np.stack(each_at_once(measure, *maps))

@@ -18,6 +18,7 @@ import numpy as np
 from inference.errors import SelectionError
 from inference.measures import peak_cell
 from inference.records import Comparison, FloatArray, Recording
+from visualize.numbers.at_once import each_at_once
 from visualize.numbers.caption import LIMITS, alternative_text, caption, heading, variant_name
 from visualize.numbers.figures import Change, Measures, changes_of, measures_of, probability_of
 from visualize.numbers.head_choice import Head
@@ -199,7 +200,7 @@ def stack(
         pane = _pane(model, name, recordings[index], selections, maps, shown.sinks, is_change=True)
         changes = changes_of(weights.variants[0], weights.variants[index], head)
         differences.append(replace(pane, changes=changes))
-    heads = tuple(_heads(comparison, recordings, selection, rank) for selection in selections)
+    heads = tuple(each_at_once(lambda selection: _heads(comparison, recordings, selection, rank), selections))
     headings = tuple(heading(recordings, selection) for selection in selections)
     made = Stack(selections, tuple(panes), tuple(differences), shown.sinks, heads, headings, ())
     (scaled,) = made.scaled([Way(log, percentile)])
