@@ -17,8 +17,10 @@ os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"  # Gradio reads it when a page 
 #: uvicorn reads it when it starts, and would believe whoever connects from this machine in whose name he asks.
 os.environ.setdefault("FORWARDED_ALLOW_IPS", "")
 
-from inference.imports import heavy_imports, without_stubs
+from inference.imports import heavy_imports, process_is_ours, without_stubs
 
+if __name__ == "__main__":
+    process_is_ours()
 with heavy_imports(), without_stubs():
     import gradio as gr
 from gradio.components import Component

@@ -7,14 +7,25 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
+_process = {"ours": False}
+
+
+def process_is_ours() -> None:
+    """Say that this process runs this program alone: what is imported from now on stays, and is never searched again.
+
+    A full collection walks all that torch, transformers, PEFT and Gradio brought, for more than half a second in which
+    nobody is answered. Where others work in the same process, as in a notebook, freezing (`gc.freeze`) would keep their
+    garbage, too.
+    """
+    _process["ours"] = True
+
 
 @contextmanager
 def heavy_imports() -> Iterator[None]:
-    """While torch, transformers, PEFT or Gradio are imported: look for no garbage, nor ever in what they brought.
+    """While large libraries are imported: look for no garbage.
 
-    They make half a million objects that stay. Python's collector would walk all of them again and again while they are
-    made, a quarter of the time, and again with each full collection of the process, more than half a second in which
-    nobody is answered (`gc.freeze`). Nothing is frozen where all of it was imported before.
+    They make half a million objects that stay; Python's collector would walk all of them again and again while they are
+    made, which is a quarter of the time.
     """
     known = len(sys.modules)
     collecting = gc.isenabled()
@@ -22,7 +33,7 @@ def heavy_imports() -> Iterator[None]:
     try:
         yield
     finally:
-        if len(sys.modules) != known:
+        if _process["ours"] and len(sys.modules) != known:
             gc.freeze()
         if collecting:
             gc.enable()

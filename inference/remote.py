@@ -37,7 +37,7 @@ from inference.errors import (
     VisualizerError,
 )
 from inference.explanations import Explanation
-from inference.imports import heavy_imports
+from inference.imports import heavy_imports, process_is_ours
 from inference.logs import set_up
 from inference.records import AnswerToken, Comparison, ModelInfo, Progress
 from inference.request import NEW_TOKENS
@@ -138,6 +138,7 @@ class RemoteEngine:
     @modal.enter(snap=True)
     def prepare(self) -> None:
         """Import what is slow to import, and with GPU snapshots load the model: the snapshot keeps it."""
+        process_is_ours()
         with heavy_imports():
             import inference.model.engine  # noqa: F401
 

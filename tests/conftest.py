@@ -7,8 +7,6 @@ Folders stay together, and those whose tests share processes (containers, server
 import gc
 import os
 
-gc.disable()  # until all is collected: nothing that is imported goes, and walking it is a third of the time
-
 os.environ.setdefault("HF_HUB_OFFLINE", "1")  # no test may need a network
 os.environ.setdefault("GRADIO_ANALYTICS_ENABLED", "False")
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # the same sums on every machine
@@ -89,9 +87,15 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     items[:] = [item for folder in dict.fromkeys([*first, *folders]) for item in folders[folder]]
 
 
-def pytest_collection_finish() -> None:
-    gc.freeze()
-    gc.enable()
+@pytest.hookimpl(wrapper=True, tryfirst=True)
+def pytest_collection() -> Iterator[object]:
+    """Nothing that is imported here goes, and looking for garbage in it is a third of the time."""
+    gc.disable()
+    try:
+        return (yield)
+    finally:
+        gc.freeze()
+        gc.enable()
 
 
 def wait_until(ready: Callable[[], bool], seconds: float = 60) -> None:

@@ -43,7 +43,7 @@ NAMED = {
     "palette": "test_overlay",
     "data_url": "test_analysis_json", "shift_matrix": "test_change", "__init__": "test_choice",
     "token_choice": "test_reduce", "layer_limits": "test_stack", "side_by_side": "test_stack",
-    "changes": "test_scene", "json_values": "test_scene", "head_choice": "test_top_heads",
+    "head_changes": "test_scene", "json_values": "test_scene", "head_choice": "test_top_heads",
 }  # fmt: skip
 NOTICED, NOT_HERE = 1, 77  # how a child ends: a test failed; the fault needs a process of its own
 

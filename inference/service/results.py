@@ -8,6 +8,7 @@ is reached. Only shipped examples are everyone's, and they stay.
 import threading
 from collections import OrderedDict
 from collections.abc import Mapping
+from contextvars import copy_context
 from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 
@@ -50,7 +51,8 @@ class Result:
 
     def expect_a_look(self) -> None:
         """Begin what a page asks for first, while the news of the result is on its way to it."""
-        threading.Thread(target=self.changes, args=(self.comparison,), name="first-look", daemon=True).start()
+        run = copy_context().run  # whatever is said of it is of the request
+        threading.Thread(target=run, args=(self.changes, self.comparison), name="first-look", daemon=True).start()
 
     def between(self, *variants: str | None) -> Request:
         """The request of these variants with the answer that this result replayed.

@@ -954,6 +954,43 @@ def test_a_chip_that_comes_under_a_resting_mouse_is_not_previewed(viewer: Opened
     page.wait_for_function(f"document.querySelector('.lav-canvas').dataset.token === '{FIRST + 1}'")
 
 
+def test_the_matrix_shows_nothing_of_another_result_while_its_own_does_not_come(viewer: Opened) -> None:
+    page, matrix = viewer.page, viewer.page.locator(".lav-matrix")
+    expect(matrix.locator(".lav-matrix-said")).to_contain_text("find-red − base")
+    page.evaluate(
+        """() => {
+            const headChanges = () => new Promise((come, fail) => Object.assign(window, { come, fail }));
+            window.waiting = { ...source, headChanges };
+            viewer.show({ ...scene, head_changes: null }, waiting, { key: "second", keep: true });
+        }"""
+    )
+    page.wait_for_function("document.querySelector('.lav-canvas').dataset.key === 'second' && Boolean(window.come)")
+    settle(page)
+    expect(matrix.locator("h2")).to_be_visible()
+    for part in (".lav-matrix-field", ".lav-matrix-said", "[data-measure]"):
+        expect(matrix.locator(part).first).not_to_be_visible()
+    expect(page.locator("[data-most=head]")).to_have_count(0)
+    viewer.choose(token=FIRST + 1)  # whatever is looked at meanwhile: what does not come is said, and stays said
+    page.evaluate("() => fail({ message: 'The line was cut.' })")
+    again = matrix.get_by_role("button", name="try again")
+    expect(again).to_be_visible()
+    viewer.choose(layer=1)
+    viewer.choose(token=FIRST, layer=2)
+    expect(matrix.get_by_text("The line was cut.")).to_be_visible()
+    again.click()
+    expect(matrix.get_by_text("The line was cut.")).to_have_count(0)
+    page.wait_for_timeout(300)  # longer than a hand must rest before they are asked for again
+    page.evaluate("() => come(scene.head_changes)")
+    expect(matrix.locator(".lav-matrix-said")).to_contain_text("find-red − base")
+    expect(matrix.locator(".lav-matrix-field")).to_be_visible()
+    expect(page.locator("[data-most=head]")).to_be_visible()
+    own = "{ ...scene, own: true, changed: { ...scene.changed, rows: {}, most: null }, head_changes: null }"
+    page.evaluate(f"() => viewer.show({own}, waiting, {{ key: 'third', keep: true }})")
+    page.wait_for_function("document.querySelector('.lav-canvas').dataset.key === 'third'")
+    settle(page)
+    expect(matrix).to_be_hidden()
+
+
 @pytest.mark.parametrize("name", ["changes", "headChanges"])
 def test_changes_that_do_not_come_are_said_and_asked_for_again_by_a_click_alone(several: Opened, name: str) -> None:
     page = several.page

@@ -22,7 +22,7 @@ from visualize.numbers.reduce import view_recorded
 from visualize.numbers.tokens import chips, label_of
 from visualize.numbers.views import VIEWS
 from visualize.pictures.palette import DIVERGING, SEQUENTIAL, colour_table
-from visualize.stacks.changes import FindChanges, changes_against, changes_json, most_changed, of_answer
+from visualize.stacks.changes import FindChanges, KeptChanges, changes_json, most_changed, of_answer
 from visualize.stacks.head_changes import head_changes_json
 from visualize.stacks.said_json import said_json
 from visualize.stacks.stack_body import PERCENTILES
@@ -39,7 +39,7 @@ def scene_json(
     against: str = "",
     opens: Mapping[str, Json] | None = None,
     heads: bool = True,
-    find_changes: FindChanges = changes_against,
+    find_changes: FindChanges | None = None,
 ) -> dict[str, Json]:
     """A result in words and numbers, without its maps.
 
@@ -49,8 +49,8 @@ def scene_json(
         families: per adapter that is a checkpoint, the name of its training run and its step.
         against: what `changed` compares with, see `changes_json`; it opens on what changed most against the first.
         opens: parts of a viewer's choice to open on instead.
-        find_changes: what finds how rows changed: `changes_against`, or a `KeptChanges`.
         heads: whether what is said of all heads is in it; whoever waits for a first picture asks for it afterwards.
+        find_changes: what finds how rows changed, where it is kept: a `KeptChanges` of this comparison.
 
     Returns:
         Plain values; per variant, token and layer `shares` (percent, as text) and `bars` (0–1); `changed`, what
@@ -64,7 +64,8 @@ def scene_json(
     written = written or comparison
     first = comparison.recordings[0]
     names = [variant_name(each) for each in comparison.recordings]
-    changes = find_changes(comparison)
+    find = find_changes or KeptChanges()
+    changes = find(comparison)
     most = most_changed(comparison, changes)
     means = {name: rows.mean(axis=1) for name, rows in of_answer(comparison, changes).items()}
     focus = {each.focus for each in comparison.recordings}
@@ -84,7 +85,7 @@ def scene_json(
         "tokens": _tokens(first),
         "own_tokens": {variant_name(each): _tokens(each) for each in comparison.recordings if not comparison.tokens},
         **_shares(comparison),
-        "changed": changes_json(comparison, against, find_changes),
+        "changed": changes_json(comparison, against, find),
         "head_changes": head_changes_json(comparison, against) if heads else None,
         "answers": _answers(comparison, written),
         "said": said_json(comparison),

@@ -31,6 +31,8 @@ export function createChanges(scene, first, ask, failed, arrived) {
       }
       return kept.get(against) ?? null;
     },
+    /** Those against any variant. */
+    any: () => [...kept.values()].find((found) => found !== null) ?? null,
     /** Ask again for what was refused. */
     retry() {
       for (const [against, found] of kept) if (!found) kept.delete(against);

@@ -73,6 +73,9 @@ export function recordedChoice({ recorded, digits }) {
   return String(recorded) === String(digits) ? "digits" : [recorded[0], recorded[recorded.length - 1]];
 }
 
+/** Whether it can be said of heads how they changed: two variants' heads of the same words. @param {Scene} scene */
+export const comparesHeads = ({ own, variants, recorded }) => !own && variants.length > 1 && recorded.length > 0;
+
 /** The tokens whose single heads are there, in words. @param {Scene} scene */
 export function recordedWords({ recorded, tokens }) {
   return recorded.length > 1 ? `the mean of ${recorded.length} tokens` : `“${tokens[recorded[0]]?.label ?? ""}”`;

@@ -3,15 +3,16 @@
 /**
  * @param {Drawn} drawn
  * @param {HeadChanges | null} changes against the variant that is looked at
+ * @param {HeadChanges["localizing"] | undefined} localizing
  * @param {BoxNumbers | null} boxed of the boxes that are drawn
  * @param {Finding | null} effect what carries the change
  * @returns {[HeadSet, string][]} each once
  */
-export function headSets({ choice }, changes, boxed, effect) {
+export function headSets({ choice }, changes, localizing, boxed, effect) {
   /** @type {[HeadSet | "" | undefined, string][]} */
   const ranked = [
     [effect?.heads?.top, "carry the change"],
-    [changes?.localizing[choice.adapter], "look at the image, at few cells"],
+    [localizing?.[choice.adapter], "look at the image, at few cells"],
     [changes?.top[choice.adapter], "changed most"],
     [boxed?.top[choice.adapter], "look into the box"],
   ];

@@ -1,11 +1,12 @@
 // Decides how "where did it change?" looks: one cell per layer and head, coloured on a scale from Python; a cell goes
 // to its layer and head. It is one stop of the keyboard: arrows move in it, Enter goes there.
 
-import { isSet, recordedWords } from "./choice.js";
+import { comparesHeads, isSet, recordedWords } from "./choice.js";
 import { coloursOf } from "./colours.js";
 import { createBar } from "./colour_bar.js";
 import { make, mark, words, write } from "./element.js";
 import { paintMatrix } from "./finding_pictures.js";
+import { isSaid } from "./heads.js";
 
 /** @type {readonly (MatrixName | "carries")[]} */
 const MEASURES = ["carries", "js", "share", "entropy", "box_change", "box_against", "box"];
@@ -22,7 +23,8 @@ export function createMatrix(go) {
   const about = make("p", { class: "lav-note" });
   const choices = make("div", { class: "lav-tabs", role: "group", "aria-label": "Measure" });
   const bar = createBar("lav-matrix-bar");
-  const element = make("section", { class: "lav-card lav-matrix", "aria-label": "Where did it change" }, make("h2", {}, "Where did it change?"), choices, about,
+  const refused = make("p", { class: "lav-status-line", role: "status" });
+  const element = make("section", { class: "lav-card lav-matrix", "aria-label": "Where did it change" }, make("h2", {}, "Where did it change?"), refused, choices, about,
     make("div", { class: "lav-matrix-frame" },
       make("span", { class: "lav-matrix-y", "aria-hidden": "true" }, "head"), field,
       make("span", { class: "lav-matrix-x", "aria-hidden": "true" }, "layer →")), said, bar.element);
@@ -69,6 +71,7 @@ export function createMatrix(go) {
     const matrix = measured();
     element.hidden = !matrix;
     if (!matrix) return;
+    element.classList.remove("lav-empty");
     const now = JSON.stringify([turned(), names, choice.adapter, choice.against]);
     if (offered !== now) {
       offered = now;
@@ -153,20 +156,31 @@ export function createMatrix(go) {
       if (heads !== effect) measure = heads && heads.heads ? "carries" : "js";
       [effect, chance] = [heads, nothing];
       painted = null;
+      if (!drawn) return;
       paint();
       point(cell);
     },
     /** @param {Scene} scene */
     show(scene) {
-      painted = null;
+      drawn = changes = boxed = effect = chance = painted = null; // nothing of another result is shown, or read
       offered = "";
-      cell = null;
-      element.hidden = scene.own || scene.variants.length < 2 || !scene.recorded.length; // and until a box has one
+      point(null);
+      refused.replaceChildren();
+      element.classList.add("lav-empty");
+      element.hidden = !comparesHeads(scene); // until a box has one
       field.style.setProperty("--lav-cells", String(scene.layers / scene.heads));
+    },
+    /** What all heads do did not come. @param {unknown} problem @param {() => void} again asks once more */
+    failed(problem, again) {
+      refused.replaceChildren(isSaid(problem) ? String(problem.message) : "These numbers did not come.", " ", make("button", { type: "button", class: "lav-small", onclick: () => {
+        refused.replaceChildren();
+        again();
+      } }, "try again"));
     },
     /** @param {Drawn} next @param {HeadChanges | null} against @param {BoxNumbers | null} inBox */
     draw(next, against, inBox) {
       const first = drawn?.scene !== next.scene || drawn.choice.adapter !== next.choice.adapter || changes !== against || String(boxed?.boxes) !== String(inBox?.boxes);
+      refused.replaceChildren();
       drawn = next;
       [changes, boxed] = [against, inBox];
       paint();

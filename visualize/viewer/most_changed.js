@@ -1,6 +1,6 @@
 // Decides where "most changed" leads: the token that Python named, and the head with the largest number in its matrix.
 
-import { recordedChoice } from "./choice.js";
+import { comparesHeads, recordedChoice } from "./choice.js";
 import { make, words } from "./element.js";
 
 /**
@@ -44,6 +44,6 @@ export function mostChangedButtons(scene, changes, ofHeads, adapter, choose) {
     const change = { token: recordedChoice(scene), layer: head.layer, head: head.head, adapter, against };
     buttons.push(button("head", change, `JS divergence over the image ${head.text}: the largest of all heads of all layers`, make("span", {}, ` most changed head: layer ${head.layer} · head ${head.head}`)));
   }
-  if (!ofHeads) buttons.push(make("span", { class: "lav-small lav-coming", "aria-hidden": "true" }, "★ most changed head: layer 00 · head 00"));
+  if (!ofHeads && comparesHeads(scene)) buttons.push(make("span", { class: "lav-small lav-coming", "aria-hidden": "true" }, "★ most changed head: layer 00 · head 00"));
   return buttons;
 }

@@ -40,7 +40,7 @@ const REST = 250; // ms without a change after which the address is written and 
  * @property {ReturnType<typeof createShelf>} shelf
  * @property {boolean} isFirst whether no other result was shown before
  * @property {{ take(choice: Choice): Changes | null, retry(): void }} changes
- * @property {{ here(choice: Choice): HeadChanges | null, take(choice: Choice): HeadChanges | null, retry(): void }} headChanges
+ * @property {{ here(choice: Choice): HeadChanges | null, any(): HeadChanges | null, take(choice: Choice): HeadChanges | null, retry(): void }} headChanges
  * @property {ReturnType<typeof createPhoto>} photo
  */
 
@@ -97,7 +97,7 @@ export function createViewer(root, { auto = false } = {}) {
     frame.tabIndex = -1; // a click gives it the focus, and with it the wheel
     zoom.attach(frame);
   }
-  chips.onFold(() => drawn && chips.draw(drawn));
+  chips.onFold(() => look && choice && chips.draw(drawn ?? { scene: look.scene, choice: wanted() }));
   root.classList.add("lav-viewer");
   root.classList.toggle("lav-auto", auto);
   root.hidden = true;
@@ -174,6 +174,7 @@ export function createViewer(root, { auto = false } = {}) {
     if (look.isFirst && !drawn) { // beside no other result's pictures
       showChips(scene, source, shown);
       chips.press({ scene, choice: shown }, choice);
+      chips.draw({ scene, choice: shown }); // in folds that were just opened, too, and whatever layer is chosen meanwhile
     }
     if (!stack || !ground) return frames.settle(); // of what stands there
     const now = { key, scene, choice: shown, stack, frame: shown.layer };
@@ -197,7 +198,7 @@ export function createViewer(root, { auto = false } = {}) {
     const chosen = choice;
     frames.follow(() => {
       const latest = choice ?? chosen; // it may be another one by now, whose numbers are still on their way
-      controls.offerHeads(...heads.order(effect, stack.header.heads[now.frame], shown.layer), headSets(now, ofHeads, boxed, effect), latest.head);
+      controls.offerHeads(...heads.order(effect, stack.header.heads[now.frame], shown.layer), headSets(now, ofHeads, headChanges.any()?.localizing, boxed, effect), latest.head);
       controls.draw(latest);
       chips.press(now, chosen);
       matrix.element.classList.toggle("lav-waiting", !ofHeads);
@@ -280,7 +281,6 @@ export function createViewer(root, { auto = false } = {}) {
     status.failed(problem, () => {
       from.shelf.retry();
       from.changes.retry();
-      from.headChanges.retry();
       queue();
     });
   }
@@ -291,7 +291,10 @@ export function createViewer(root, { auto = false } = {}) {
     const refused = (/** @type {unknown} */ problem, /** @type {Choice} */ asked) => failed(problem, asked, next, false);
     /** @type {Look} */
     const next = { scene, source, key, photo, isFirst: !before, shelf: createShelf(source, (problem, asked, again) => failed(problem, asked, next, again), queue), changes: createChanges(scene, scene.changed, source.changes, refused, queue),
-      headChanges: createChanges(scene, scene.head_changes, source.headChanges, refused, queue) };
+      headChanges: createChanges(scene, scene.head_changes, source.headChanges, (problem) => look === next && matrix.failed(problem, () => {
+        next.headChanges.retry();
+        queue();
+      }), queue) };
     look = next;
     photo.ready.then(queue, (/** @type {unknown} */ problem) => look === next && status.say(isSaid(problem) ? problem.message : ""));
     chipped = null;

@@ -4,19 +4,14 @@ import threading
 from dataclasses import replace
 from pathlib import Path
 
-import numpy as np
 import pytest
 
-from inference.errors import InputError, SelectionError
-from inference.measures import Measure
-from inference.records import Comparison
+from inference.errors import InputError
 from inference.request import Request, digest
 from inference.service.results import Result, ResultCache
 from tests.conftest import picture
 from tests.scripted_backend import comparison
 from visualize.numbers.rank_heads import KeptRanks
-from visualize.stacks import changes
-from visualize.stacks.changes import changes_against
 
 
 def result(seed: int = 0, prompt: str = "What is here?") -> Result:
@@ -72,30 +67,6 @@ def test_bytes_count_every_array_each_picture_that_is_held_and_what_may_be_kept_
     rows = kept.changes(kept.comparison)
     held = sum(array.nbytes for array in (*arrays, *rows.values(), *kept.changes(kept.comparison, "find-red").values()))
     assert kept.nbytes == held + ranks
-
-
-def test_changes_of_rows_are_found_once_whoever_asks_first(monkeypatch: pytest.MonkeyPatch):
-    found: list[tuple[object, str]] = []
-
-    def find(shown: Comparison, against: str) -> dict[str, Measure]:
-        found.append((shown, against))
-        return changes_against(shown, against)
-
-    monkeypatch.setattr(changes, "changes_against", find)
-    kept = result()
-    threads = [threading.Thread(target=kept.changes, args=(kept.comparison,)) for _ in range(4)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    for against in ("", "base", "find-red", "base"):
-        rows, expected = kept.changes(kept.comparison, against), changes_against(kept.comparison, against)
-        assert rows.keys() == expected.keys()
-        for name in expected:
-            np.testing.assert_array_equal(rows[name], expected[name])
-    assert [against for _, against in found] == ["", "find-red"]
-    with pytest.raises(SelectionError, match="'nobody' is not in this comparison"):
-        kept.changes(kept.comparison, "nobody")
 
 
 def test_putting_the_same_result_twice_counts_once(cache: ResultCache):
