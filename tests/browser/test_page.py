@@ -156,7 +156,7 @@ def test_an_old_result_beside_a_new_photo_is_dimmed_and_says_so(visit: Watched, 
     page = visit.page
     expect(panes(page)).to_have_count(3)
     hand_in(page, a_photo(tmp_path))
-    expect(page.locator(".lav-stale-line")).to_contain_text("press Analyze")
+    expect(page.locator(".lav-stale-line")).to_contain_text("belong to the question before")
     keep(page, "stale-1440")
     analyze(page)
     expect(page.locator(".lav-stale-line")).to_be_empty()

@@ -991,6 +991,42 @@ def test_the_matrix_shows_nothing_of_another_result_while_its_own_does_not_come(
     expect(matrix).to_be_hidden()
 
 
+def test_shares_of_another_result_are_not_read_beside_its_pictures(viewer: Opened) -> None:
+    page, card = viewer.page, viewer.page.locator(".lav-shares-card")
+    expect(card.locator(".lav-share-line")).to_be_visible()
+    page.evaluate(
+        """() => {
+            window.asked = [];
+            const stack = (choice) => new Promise((come) => asked.push(() => source.stack(choice).then(come)));
+            viewer.show(scene, { ...source, stack }, { key: "second", keep: true });
+        }"""
+    )
+    page.wait_for_function("asked.length > 0")
+    expect(card.locator("h2")).to_be_visible()
+    expect(card.locator(".lav-share-line")).not_to_be_visible()
+    page.evaluate("() => asked.forEach((come) => come())")
+    expect(card.locator(".lav-share-line")).to_be_visible()
+    assert viewer.drawn("key") == ["second"] * 3
+
+
+def test_what_is_below_a_boxs_numbers_stays_where_it_is_while_they_come(viewer: Opened) -> None:
+    page = viewer.page
+    viewer.choose(boxes=[[5, 5, 40, 40]])
+    best = page.locator(".lav-box-best")
+    expect(best).to_contain_text("Largest share in the box")
+    height = page.locator(".lav-box-panel").evaluate("(panel) => panel.offsetHeight")
+    page.evaluate(
+        "() => { window.whole = source.box; source.box = () => new Promise((come) => { window.come = come; }); }"
+    )
+    viewer.choose(token=FIRST + 1)
+    expect(page.locator(".lav-box-numbers")).to_have_text("Measuring…")
+    expect(best).not_to_be_visible()
+    assert abs(page.locator(".lav-box-panel").evaluate("(panel) => panel.offsetHeight") - height) <= 30  # its own line
+    page.evaluate("() => { source.box = whole; }")
+    viewer.choose(token=FIRST)
+    expect(best).to_be_visible()
+
+
 @pytest.mark.parametrize("name", ["changes", "headChanges"])
 def test_changes_that_do_not_come_are_said_and_asked_for_again_by_a_click_alone(several: Opened, name: str) -> None:
     page = several.page

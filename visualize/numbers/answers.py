@@ -53,8 +53,8 @@ def legend(comparison: Comparison) -> str:
     """What stands under the tokens of an answer, in a sentence."""
     names = [variant_name(each) for each in comparison.recordings]
     if len(names) == 1 or not comparison.tokens:
-        return "Under each token: its share of attention on the image."
-    return f"Under each token: its share of attention on the image, {' → '.join(names)}."
+        return "Under each token: its share of attention on the image, mean of all heads."
+    return f"Under each token: its share of attention on the image, mean of all heads, {' → '.join(names)}."
 
 
 def warnings(comparison: Comparison, written: Comparison, changes: Mapping[str, Measure]) -> list[str]:

@@ -95,7 +95,7 @@ const loadViewer = async () => {
   show(hints(), page.images, holder);
   const viewer = createViewer(holder);
   viewer.on((choice) => tell({ choice }));
-  page.ask = () => viewer.stale(true, "These pictures belong to the question before: press Analyze for the new one.");
+  page.ask = () => viewer.stale(true, "These pictures belong to the question before; Analyze brings those of the new one.");
   return viewer;
 };
 // How to read it, until somebody has read it: closed once, it stays closed in this browser.

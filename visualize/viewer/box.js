@@ -220,8 +220,11 @@ export function createBoxes(frames, part, choose, changed) {
     const key = JSON.stringify([boxKey(choice), choice.head, frame, choice.adapter, typeof answer === "string" ? answer : answer !== null]);
     if (key === told) return;
     told = key;
+    const isComing = answer === null && boxes().length > 0 && Boolean(source?.box);
+    element.classList.toggle("lav-measuring", isComing);
+    if (isComing) return numbers.replaceChildren("Measuring…");
     if (answer === null || typeof answer === "string") {
-      numbers.replaceChildren(boxes().length && source?.box ? answer ?? "Measuring…" : "");
+      numbers.replaceChildren(boxes().length && source?.box ? answer ?? "" : "");
       write(about, "");
       best.replaceChildren();
       return;

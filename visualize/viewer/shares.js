@@ -95,12 +95,15 @@ export function createShares(choose) {
 
   return {
     element,
-    show() {
+    /** @param {boolean} isAnother whether what stands there is of another result: it is hidden until this one's comes */
+    show(isAnother) {
       painted = [];
+      if (isAnother) element.classList.add("lav-empty");
     },
     /** @param {Drawn} next */
     draw(next) {
       drawn = next;
+      element.classList.remove("lav-empty");
       const { stack, choice, scene, frame } = next;
       const now = [stack, choice.adapter];
       const same = now.every((part, index) => part === painted[index]);

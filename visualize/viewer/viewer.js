@@ -305,7 +305,7 @@ export function createViewer(root, { auto = false } = {}) {
     keepingFocus(root, () => {
       panes.show(scene);
       strip.show(scene);
-      shares.show();
+      shares.show(before?.key !== key);
       controls.show(scene);
       matrix.show(scene);
       heads.show(scene, source);

@@ -69,7 +69,7 @@ def test_own_words_part_at_the_first_other_token(pair, ids, parts):
 
 
 def test_the_legend_names_the_variants_in_order(pair):
-    words = "Under each token: its share of attention on the image"
+    words = "Under each token: its share of attention on the image, mean of all heads"
     assert legend(pair) == f"{words}, base → find-red."
     assert legend(comparison(*pair.recordings, recording("c"))) == f"{words}, base → find-red → c."
     assert legend(comparison(recording("find-red"))) == f"{words}."

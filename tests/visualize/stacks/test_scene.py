@@ -69,7 +69,7 @@ def test_sizes_names_and_what_is_offered(three):
     assert made["view_kinds"]["named alone"]["recorded"] == "named"
     assert made["windows"] == [0, 1, 2]  # 4 layers have no window of 4 to both sides
     assert made["percentiles"] == [100, 99, 95]
-    assert made["legend"] == "Under each token: its share of attention on the image, base → b → c."
+    assert made["legend"] == "Under each token: its share of attention on the image, mean of all heads, base → b → c."
     wide = comparison(recording(layers=5), model=replace(MODEL, num_layers=5))
     assert scene_json(wide)["windows"] == [0, 1, 2, 4]
 
@@ -200,7 +200,7 @@ def test_one_variant_has_nothing_to_compare():
     assert made["own_tokens"] == {}
     assert (made["opening"]["against"], made["opening"]["adapter"]) == ("find-red", "find-red")
     assert made["recorded"] == [7]
-    assert made["legend"] == "Under each token: its share of attention on the image."
+    assert made["legend"] == "Under each token: its share of attention on the image, mean of all heads."
 
 
 def test_own_answers_have_tokens_of_their_own_and_nothing_to_compare():
