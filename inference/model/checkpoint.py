@@ -93,7 +93,7 @@ def load_checkpoint(model: str, device: str = "auto", dtype: str = "auto") -> Ch
             "Choose a smaller model, a larger GPU, or --dtype bfloat16.",
         ) from error
     except (OSError, ValueError, KeyError, RuntimeError, SafetensorError) as error:
-        logger.warning("loading %r failed: %s", model, error, exc_info=True)
+        logger.info("loading %r failed: %s: %s", model, type(error).__name__, error)
         raise ModelLoadError(
             f"The model {model!r} could not be loaded ({type(error).__name__}).",
             "Check the folder or id, the network, and for a gated model HF_TOKEN.",

@@ -12,8 +12,9 @@ from tests import ROOT
 
 OPEN_EACH = """
 import logging, sys
-logging.basicConfig(level=logging.INFO)  # as the page does
 from inference import VisualizerError, open_backend
+from inference.logs import set_up
+set_up(logging.INFO)  # as the page does
 for model in sys.argv[1:]:
     try:
         open_backend("local", model=model, device="cpu")
@@ -44,7 +45,7 @@ def test_a_folder_called_demo_is_not_the_embedded_model_and_can_be_named_by_its_
 
 
 @pytest.mark.slow
-def test_a_model_that_cannot_be_loaded_is_one_sentence_and_no_traceback(tmp_path):
+def test_a_model_that_cannot_be_loaded_is_one_sentence_and_in_the_log_its_reason_in_a_line(tmp_path):
     broken = tmp_path / "broken"
     broken.mkdir()
     (broken / "config.json").write_text('{"model_type": "qwen3_vl"}')
@@ -62,4 +63,11 @@ def test_a_model_that_cannot_be_loaded_is_one_sentence_and_no_traceback(tmp_path
         "error: There is no folder",
         *["error: The model"] * 3,
     ]
-    assert done.stderr == ""
+    said = [line.partition("INFO inference.model.checkpoint: loading ") for line in done.stderr.splitlines()]
+    reasons = (
+        "'nobody/nothing' failed: OSError: We couldn't connect",
+        f"{str(broken)!r} failed: OSError: Can't load image processor",
+        f"{str(tmp_path)!r} failed: ValueError: Unrecognized model",
+    )
+    for (before, _, told), reason in zip(said, reasons, strict=True):
+        assert (before, told[: len(reason)]) == ("", reason)
