@@ -991,6 +991,30 @@ def test_the_matrix_shows_nothing_of_another_result_while_its_own_does_not_come(
     expect(matrix).to_be_hidden()
 
 
+def test_nothing_of_a_result_is_kept_once_others_are_shown(viewer: Opened) -> None:
+    page = viewer.page
+    for key in ("a", "b", "c"):
+        page.evaluate(
+            """(key) => {
+                const own = { ...scene };
+                window.kept = { ...window.kept, [key]: new WeakRef(own) };
+                viewer.show(own, source, { key, keep: true });
+            }""",
+            key,
+        )
+        page.wait_for_function("(key) => document.querySelector('.lav-canvas').dataset.key === key", arg=key)
+        page.wait_for_timeout(300)  # what follows a picture once the hand rests is drawn, too
+    collector = page.context.new_cdp_session(page)
+
+    def left() -> list[str]:
+        collector.send("HeapProfiler.collectGarbage")
+        found: list[str] = page.evaluate("Object.keys(kept).filter((key) => kept[key].deref())")
+        return found
+
+    wait_until(lambda: left() == ["c"], 20)
+    collector.detach()
+
+
 def test_shares_of_another_result_are_not_read_beside_its_pictures(viewer: Opened) -> None:
     page, card = viewer.page, viewer.page.locator(".lav-shares-card")
     expect(card.locator(".lav-share-line")).to_be_visible()

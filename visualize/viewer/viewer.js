@@ -287,6 +287,7 @@ export function createViewer(root, { auto = false } = {}) {
 
   /** @param {Scene} scene @param {Source} source @param {string} key @param {Look | null} before whose photo is the same */
   function turnTo(scene, source, key, before) {
+    const isAnother = before?.key !== key; // what closures below name lives as long as this look: never the one before
     const photo = before?.source.photo === source.photo ? before.photo : createPhoto(source.photo);
     const refused = (/** @type {unknown} */ problem, /** @type {Choice} */ asked) => failed(problem, asked, next, false);
     /** @type {Look} */
@@ -305,7 +306,7 @@ export function createViewer(root, { auto = false } = {}) {
     keepingFocus(root, () => {
       panes.show(scene);
       strip.show(scene);
-      shares.show(before?.key !== key);
+      shares.show(isAnother);
       controls.show(scene);
       matrix.show(scene);
       heads.show(scene, source);
