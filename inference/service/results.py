@@ -90,11 +90,9 @@ class Result:
             SelectionError: there is no such image.
         """
         shown = self.comparison if image is None else self.comparison.showing(image)
-        return (
-            self
-            if shown is self.comparison
-            else replace(self, comparison=shown, ranks=KeptRanks(), changes=KeptChanges())
-        )
+        if shown is self.comparison:
+            return self
+        return replace(self, comparison=shown, ranks=KeptRanks(), changes=KeptChanges())
 
 
 @dataclass(frozen=True, slots=True)
