@@ -29,7 +29,7 @@ from inference.service.gradio_guard import LONGEST_NAME
 from inference.service.lazy_backend import LazyBackend
 from inference.service.metrics import Metrics
 from inference.service.rate_limit import RateLimit
-from inference.service.replayed_heads import all_views, has_heads, replay_of, with_heads_of
+from inference.service.replayed_heads import all_views, has_heads, replay_of, with_answers_of, with_heads_of
 from inference.service.request_queue import RequestQueue
 from inference.service.results import Explained, Result, ResultCache
 from inference.service.session import Session
@@ -181,6 +181,7 @@ class AnalysisService:
         address: str,
         admitted: bool = False,
         session: Session | None = None,
+        written: Result | None = None,
         cancelled: threading.Event | None = None,
     ) -> Generator[Progress | AnswerToken | Result, None, None]:
         """Answer a request: what happens, then exactly one `Result`; closing the generator stops the work.
@@ -190,6 +191,7 @@ class AnalysisService:
             address: who asks, for rate limit and turn; an answer from the cache does not count.
             admitted: it was counted before, by `admit`.
             session: whose cache to look in and to keep the result in; None keeps nothing.
+            written: where an answer is given, the result in which the variants answered the same question themselves.
             cancelled: stops the work when it is set.
 
         Raises:
@@ -201,7 +203,8 @@ class AnalysisService:
         stop = cancelled or threading.Event()
 
         def keep(comparison: Comparison, stamps: Mapping[str, str]) -> Result:
-            return Result(key, request, comparison, stamps)
+            known = with_answers_of(written.comparison, comparison) if written else comparison
+            return Result(key, request, known, stamps)
 
         with self.metrics.counting("comparison") as ended:
             check_limits(request, self.settings.limits)

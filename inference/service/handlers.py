@@ -147,7 +147,7 @@ class Handlers:
         except VisualizerError:
             return None  # whoever analyzes is told
         names = adapters if isinstance(adapters, list) else [adapters]
-        found = [info for info in offered if info.name in names]
+        found = sorted((info for info in offered if info.name in names), key=lambda info: names.index(info.name))
         return [line for info in found for line in adapter_lines(info, named=len(found) > 1)] or None
 
     @page_event
@@ -223,11 +223,13 @@ class Handlers:
         """Replay an edited answer, or another variant's, through the variants of a result."""
         session = self._session(request)
         try:
-            asked = with_answer(self.service.kept(session, key).request, look)
+            shown = self.service.kept(session, key)
+            asked = with_answer(shown.request, look)
         except VisualizerError as error:
             yield View(notice=refusal(error))
             return
-        yield from self._answer(session, asked, address_of(request))
+        written = None if asked.answer is None else shown
+        yield from self._answer(session, asked, address_of(request), written)
 
     def _read(self, session: Session, sent: Sequence[object], address: str) -> Request:
         form = PageForm.of(sent)
@@ -238,14 +240,16 @@ class Handlers:
             check_pixels(photos, self.service.settings.limits)  # before the next is decoded
         return form.request(*photos)
 
-    def _answer(self, session: Session, asked: Request, address: str) -> Iterator[View]:
+    def _answer(self, session: Session, asked: Request, address: str, written: Result | None = None) -> Iterator[View]:
         """Answer a request, and say what happens meanwhile."""
         stop = session.begin("analysis", digest(asked))
         session.asked = asked
         yield View(notice=notice("busy", "Starting…"), status=self.status(), go=active(False), stop=active(True))
         writing: dict[str, str] = {}
         try:
-            with closing(self.service.answer(asked, address=address, session=session, cancelled=stop)) as events:
+            with closing(
+                self.service.answer(asked, address=address, session=session, written=written, cancelled=stop)
+            ) as events:
                 for event in events:
                     if isinstance(event, Result):
                         event.expect_a_look()
@@ -282,7 +286,7 @@ def _offer(adapters: Sequence[AdapterInfo], chosen: Sequence[object]) -> Offer:
     labels = [info.name if info.usable else f"{info.name} (cannot be used)" for info in listed]
     choices = list(zip(labels, [info.name for info in listed], strict=True))
     usable = [info for info in listed if info.usable]
-    kept = [info for info in usable if info.name in chosen]
+    kept = sorted((info for info in usable if info.name in chosen), key=lambda info: chosen.index(info.name))
     as_it_is = bool(kept) and len(kept) == len(chosen)
     kept = kept or usable[:1]
     value: dict[str, Any] = {} if as_it_is else {"value": [info.name for info in kept]}
