@@ -30,7 +30,7 @@ class RankedHead:
         score: divergence of the whole row between two variants, in bits, 0–1; or the share of attention on the image,
             0–1.
         unit: which of the two: `"bits"` or `"share"`.
-        words: the head and its score as people read them: `head 3 · changed 0.0212 bits`.
+        words: the head and its score as people read them: `head 3 · row changed 0.0212 bits`.
     """
 
     head: int
@@ -103,4 +103,4 @@ class KeptRanks:
 
 def _words(head: int, score: float, unit: Literal["bits", "share"]) -> str:
     text = number(score, unit)
-    return f"head {head} · " + (f"changed {text} bits" if unit == "bits" else f"{text} % on the image")
+    return f"head {head} · " + (f"row changed {text} bits" if unit == "bits" else f"{text} % on the image")

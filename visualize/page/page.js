@@ -40,8 +40,9 @@ const parts = {
       ? make("div", { class: "lav-meter" }, make("div", { class: "lav-run" }))
       : null;
     show(make("div", { class: `lav-notice lav-${value.kind}`, role: value.kind === "error" ? "alert" : "status" }, head, ...words, meter));
-    // on a phone the results are below the button: whoever pressed it is taken to what happens
-    if (begins && element.getBoundingClientRect().top > innerHeight) element.scrollIntoView({ block: "start" });
+    // on a phone the results are below the button: whoever pressed it is taken to what happens; and to what failed, up too
+    const { top, bottom } = element.getBoundingClientRect();
+    if (begins && (top > innerHeight || (bottom < 0 && value.kind === "error"))) element.scrollIntoView({ block: "start" });
   },
 
   about(value) {

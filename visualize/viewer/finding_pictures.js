@@ -91,7 +91,14 @@ function matrix(picture, scene) {
     const text = picture.texts[layer]?.[head];
     if (text !== undefined) write(said, `layer ${layer}, head ${head}: ${text}`);
   });
-  return [make("div", { class: "lav-matrix-frame" }, make("span", { class: "lav-matrix-y" }, "head"), field, make("span", { class: "lav-matrix-x" }, "layer →")), said, bar.element];
+  return [make("div", { class: "lav-matrix-frame" }, ...axes(field, scene)), said, bar.element];
+}
+
+/** A matrix between its axes: heads downwards, layers to the right. @param {HTMLElement} field @param {Scene} scene */
+export function axes(field, { layers, heads }) {
+  const axis = (/** @type {string} */ side, /** @type {string} */ name, /** @type {number} */ count) =>
+    make("div", { class: `lav-matrix-${side}`, "aria-hidden": "true" }, ...["0", name, String(count - 1)].map((text) => make("span", {}, text)));
+  return [axis("y", "head", heads), field, axis("x", "layer", layers)];
 }
 
 /**

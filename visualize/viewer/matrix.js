@@ -5,7 +5,7 @@ import { comparesHeads, isSet, recordedWords } from "./choice.js";
 import { coloursOf } from "./colours.js";
 import { createBar } from "./colour_bar.js";
 import { make, mark, words, write } from "./element.js";
-import { paintMatrix } from "./finding_pictures.js";
+import { axes, paintMatrix } from "./finding_pictures.js";
 import { isSaid } from "./heads.js";
 
 /** @type {readonly (MatrixName | "carries")[]} */
@@ -23,11 +23,10 @@ export function createMatrix(go) {
   const about = make("p", { class: "lav-note" });
   const choices = make("div", { class: "lav-tabs", role: "group", "aria-label": "Measure" });
   const bar = createBar("lav-matrix-bar");
+  const frame = make("div", { class: "lav-matrix-frame" });
   const refused = make("p", { class: "lav-status-line", role: "status" });
   const element = make("section", { class: "lav-card lav-matrix", "aria-label": "Where did it change" }, make("h2", {}, "Where did it change?"), refused, choices, about,
-    make("div", { class: "lav-matrix-frame" },
-      make("span", { class: "lav-matrix-y", "aria-hidden": "true" }, "head"), field,
-      make("span", { class: "lav-matrix-x", "aria-hidden": "true" }, "layer →")), said, bar.element);
+    frame, said, bar.element);
   /** @type {MatrixName | "carries"} */
   let measure = "js";
   /** @type {Finding | null} what carries the change */
@@ -168,6 +167,9 @@ export function createMatrix(go) {
       refused.replaceChildren();
       element.classList.add("lav-empty");
       element.hidden = !comparesHeads(scene); // until a box has one
+      const size = `${scene.layers} ${scene.heads}`;
+      if (frame.dataset.size !== size) frame.replaceChildren(...axes(field, scene)); // else the keyboard stays in it
+      frame.dataset.size = size;
       field.style.setProperty("--lav-cells", String(scene.layers / scene.heads));
     },
     /** What all heads do did not come. @param {unknown} problem @param {() => void} again asks once more */

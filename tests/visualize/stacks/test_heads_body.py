@@ -38,7 +38,7 @@ def test_each_frame_is_a_head_in_the_order_of_its_change_and_all_share_one_scale
     scores = [max(written_out.bits_of_row(heats[0][head], other[head]) for other in heats[1:]) for head in range(HEADS)]
     order = sorted(range(HEADS), key=lambda head: -scores[head])
     assert (header["heads"], header["frames"], header["layer"]) == (order, HEADS, layer)
-    assert header["words"] == [f"head {head} · changed {digits(scores[head])} bits" for head in order]
+    assert header["words"] == [f"head {head} · row changed {digits(scores[head])} bits" for head in order]
     shown = [np.array(each)[order] for each in heats]
     deltas = [each - shown[0] for each in shown[1:]]
     assert list(maps) == [*names, *(f"{name} − {against}" for name in names[1:])]

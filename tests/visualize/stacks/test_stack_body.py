@@ -316,7 +316,7 @@ def test_heads_are_ranked_per_layer_by_their_largest_change_from_the_first_varia
             first, *others = rows_of(three, ("c", "b", "base"), [TOKEN], layers, head)
             scores[head] = max(written_out.bits_of_row(first, other) for other in others)
         order = sorted(scores, key=lambda head: -scores[head])
-        assert ranked == [[head, f"head {head} · changed {digits(scores[head])} bits"] for head in order]
+        assert ranked == [[head, f"head {head} · row changed {digits(scores[head])} bits"] for head in order]
     assert read(three, 7)[0]["heads"] == read(three, (7, 8))[0]["heads"] == [[]] * LAYERS
 
 
