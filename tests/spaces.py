@@ -1,7 +1,9 @@
 """Install each list of requirements as a Hugging Face Space does, start the page there, and use it.
 
-    python -m tests.spaces            # as a Space does: the newest versions that the lists allow
-    python -m tests.spaces --locked   # as the locks say: these versions, each file's SHA-256 checked
+    python -m tests.spaces                         # as a Space does: the newest versions that the lists allow
+    python -m tests.spaces --locked                # as the locks say: these versions, each file's SHA-256 checked
+    python -m tests.spaces --folder F --install    # only install them, in F: needs nothing but Python
+    python -m tests.spaces --folder F              # and use what is installed there
 
 Run from the project's own environment (the stand-in for Modal runs its containers there). A Space installs the list and
 Gradio in the version of README's front matter, but not this package, and starts `python app.py`. With
@@ -9,6 +11,7 @@ Gradio in the version of README's front matter, but not this package, and starts
 alone: say why where there is no token, and answer where there is one.
 """
 
+import argparse
 import contextlib
 import json
 import os
@@ -35,9 +38,11 @@ LOCKED = {"requirements.txt": "page", "requirements-modal.txt": "page-over-modal
 
 
 def installed(folder: Path, requirements: str, *, locked: bool) -> Path:
-    """A virtual environment with one list, or with its lock; return its Python."""
+    """A virtual environment with one list, or with its lock, where it is not there yet; return its Python."""
+    python, done = folder / "bin" / "python", folder / "installed"
+    if done.exists():
+        return python
     venv.create(folder, with_pip=True)
-    python = folder / "bin" / "python"
     sdk = re.search(r"^sdk_version: (\S+)$", (ROOT / "README.md").read_text(encoding="utf-8"), re.MULTILINE)
     assert sdk is not None
     command = [python, "-m", "pip", "install", "-qqq", "--no-compile", "--disable-pip-version-check"]
@@ -45,6 +50,7 @@ def installed(folder: Path, requirements: str, *, locked: bool) -> Path:
     if locked:
         wanted = ["--require-hashes", "-r", ROOT / "inference" / "cloud" / "locks" / f"{LOCKED[requirements]}.txt"]
     subprocess.run([*command, *wanted], check=True)
+    done.touch()
     return python
 
 
@@ -123,9 +129,8 @@ def analyze(address: str) -> tuple[int, Any]:
         return error.code, json.load(error)
 
 
-def check_whole(folder: Path, source: Path, *, locked: bool) -> None:
+def check_whole(python: Path, folder: Path, source: Path) -> None:
     """requirements.txt without a token: the embedded model, in the page's own process."""
-    python = installed(folder / "whole", "requirements.txt", locked=locked)
     with started(python, source, folder / "whole.log") as address:
         status, found = analyze(address)
         assert status == 200, (found, (folder / "whole.log").read_text())
@@ -134,11 +139,10 @@ def check_whole(folder: Path, source: Path, *, locked: bool) -> None:
     print(f"requirements.txt: the embedded model answers {[each['text'] for each in found['answers']]}")
 
 
-def check_light(folder: Path, source: Path, *, locked: bool) -> None:
+def check_light(python: Path, folder: Path, source: Path) -> None:
     """requirements-modal.txt: no torch, Modal alone; with and without a token."""
     from tests.modal_stand_in import run_in_thread
 
-    python = installed(folder / "light", "requirements-modal.txt", locked=locked)
     absent = "import importlib.util as i; assert not any(map(i.find_spec, ('torch', 'transformers', 'peft')))"
     subprocess.run([python, "-c", absent], check=True)
     log = folder / "light.log"
@@ -174,13 +178,21 @@ def check_light(folder: Path, source: Path, *, locked: bool) -> None:
 
 
 def main() -> None:
-    locked = sys.argv[1:] == ["--locked"]
-    assert locked or not sys.argv[1:], __doc__
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--locked", action="store_true")
+    parser.add_argument("--install", action="store_true")
+    parser.add_argument("--folder", type=Path)
+    asked = parser.parse_args()
     with tempfile.TemporaryDirectory() as place:
         folder = Path(place)
+        kept = asked.folder or folder
+        light = installed(kept / "light", "requirements-modal.txt", locked=asked.locked)
+        whole = installed(kept / "whole", "requirements.txt", locked=asked.locked)
+        if asked.install:
+            return
         source = checkout(folder / "source")
-        check_light(folder, source, locked=locked)
-        check_whole(folder, source, locked=locked)
+        check_light(light, folder, source)
+        check_whole(whole, folder, source)
 
 
 if __name__ == "__main__":
