@@ -234,6 +234,7 @@ def test_four_screenshots_on_the_page(
     ticket = done.viewer["ticket"]
     for index, size in enumerate(SIZES):
         result = page.service.looked_at(f"{ticket}.{index}")
+        assert result.changes is page.service.looked_at(ticket).changes, "found once for all who look"
         shown = scene_json(result.comparison)
         assert scene_json(result.comparison, find_changes=result.changes) == shown
         assert (shown["images"], shown["shown"], shown["image_size"]) == (4, index, list(size))

@@ -92,7 +92,7 @@ class Result:
         shown = self.comparison if image is None else self.comparison.showing(image)
         if shown is self.comparison:
             return self
-        return replace(self, comparison=shown, ranks=KeptRanks(), changes=KeptChanges())
+        return replace(self, comparison=shown, ranks=KeptRanks())
 
 
 @dataclass(frozen=True, slots=True)

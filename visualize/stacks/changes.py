@@ -46,29 +46,29 @@ class FindChanges(Protocol):
 
 
 class KeptChanges:
-    """`changes_against` of one comparison, against each variant once.
+    """`changes_against` of one comparison, against each variant once, of whichever of its images is shown.
 
     It belongs to whoever holds the comparison. Any thread may call it; who comes second waits for the first.
     """
 
     def __init__(self) -> None:
-        self._kept: dict[str, dict[str, Measure]] = {}
+        self._kept: dict[tuple[int, str], dict[str, Measure]] = {}
         self._lock = threading.Lock()
 
     def __call__(self, comparison: Comparison, against: str = "") -> dict[str, Measure]:
         """See `changes_against`; the comparison is the one, or has the same rows."""
-        name = variant_name(sides_of(comparison, against)[0])
+        key = comparison.shown, variant_name(sides_of(comparison, against)[0])
         with self._lock:
-            if name not in self._kept:
-                self._kept[name] = changes_against(comparison, against)
-            return self._kept[name]
+            if key not in self._kept:
+                self._kept[key] = changes_against(comparison, against)
+            return self._kept[key]
 
     @staticmethod
     def most_bytes(comparison: Comparison) -> int:
-        """Bytes that it holds at most: of each pair of variants, both ways, a number per token and layer."""
+        """Bytes that it holds at most: of each image and pair of variants, both ways, a number per token and layer."""
         tokens, layers = len(comparison.tokens), comparison.model.num_layers
         variants = len(comparison.recordings)
-        return variants * (variants - 1) * tokens * layers * np.dtype(np.float64).itemsize
+        return len(comparison.images) * variants * (variants - 1) * tokens * layers * np.dtype(np.float64).itemsize
 
 
 def of_answer(comparison: Comparison, changes: Mapping[str, Measure]) -> dict[str, Measure]:

@@ -1,12 +1,14 @@
 """How rows changed is found once per pair of sides, whoever asks first, and as many bytes as are held are counted."""
 
 import threading
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
 from inference.errors import SelectionError
-from inference.records import Recording
+from inference.image_maps import PER_IMAGE, ImageMaps, SeenImage
+from inference.records import Comparison, Recording
 from tests.visualize.factory import comparison, recording
 from visualize.numbers.change import row_changes
 from visualize.stacks import changes
@@ -60,6 +62,35 @@ def test_its_bytes_are_those_of_all_sides(three):
     own = comparison(recording(), recording("a", seed=1), own=True)
     assert KeptChanges.most_bytes(own) == 0
     assert KeptChanges()(own) == changes_against(own) == {}
+
+
+def of_two_images(one: Comparison) -> Comparison:
+    """The same with another image before it: half of what the last group got is evenly on its cells."""
+
+    def recorded(each: Recording) -> Recording:
+        half = each.group_share[..., 3:] / 2
+        groups = np.concatenate([each.group_share[..., :3], half, half], axis=-1)
+        evenly = {name: np.full_like(getattr(each, name), 1 / np.prod(one.grid)) for name in PER_IMAGE[:-1]}
+        evenly["by_token"] *= half.mean(axis=2)[..., None]
+        return replace(each, group_share=groups, elsewhere=(ImageMaps(**evenly),))
+
+    recordings = tuple(map(recorded, one.recordings))
+    return replace(one, recordings=recordings, shown=1, elsewhere=(SeenImage(one.image, one.grid),))
+
+
+def test_whichever_image_is_shown_its_own_are_found_and_once(found, three):
+    two = of_two_images(three)
+    kept = KeptChanges()
+    ours = {shown: kept(two.showing(shown)) for shown in (1, 0)}
+    for shown, rows in ours.items():
+        for name, values in changes_against(two.showing(shown)).items():
+            np.testing.assert_array_equal(rows[name], values)
+    assert not np.array_equal(ours[0]["b"], ours[1]["b"])
+    del found[:]
+    assert [kept(two.showing(shown)) is rows for shown, rows in ours.items()] == [True, True]
+    assert found == []
+    held = [kept(two.showing(shown), name) for shown in (0, 1) for name in ("base", "b", "c")]
+    assert KeptChanges.most_bytes(two) == sum(rows.nbytes for each in held for rows in each.values())
 
 
 @pytest.mark.parametrize("against", ["", "base", "b"])
