@@ -149,7 +149,9 @@ def test_an_edited_answer_is_replayed(visit: Watched) -> None:
     page.get_by_role("button", name="replay", exact=True).click()
     expect(panes(page).first).not_to_have_attribute("data-key", before)
     expect(page.locator(".lav-rows")).to_contain_text("given")
-    expect(page.locator(".lav-rows .lav-chip").first).to_contain_text("green")
+    expect(page.locator(".lav-rows > .lav-chips .lav-chip").first).to_contain_text("green")
+    expect(page.locator(".lav-rows > .lav-own")).to_have_count(2)  # what each wrote itself is still there
+    expect(page.locator(".lav-rows > .lav-own").first).to_contain_text("<tool_call>")
 
 
 def test_an_old_result_beside_a_new_photo_is_dimmed_and_says_so(visit: Watched, tmp_path: Path) -> None:
@@ -199,7 +201,8 @@ def test_looking_around_asks_the_server_only_for_other_tokens_heads_and_views(vi
     assert asked == []
     page.locator("select[data-choice=view]").select_option("contrast")
     expect(caption(page)).to_contain_text("view contrast")
-    assert len([url for url in asked if "view=contrast" in url]) == 1
+    token = panes(page).first.get_attribute("data-token")
+    assert len([url for url in asked if f"token={token}&" in url and "view=contrast" in url]) == 1
 
 
 def test_a_file_that_is_no_image_gets_our_sentence_and_nothing_is_lost(visit: Watched, tmp_path: Path) -> None:
