@@ -56,11 +56,11 @@ window.probe = {
       const isDone = (picture) => probe.says(picture).includes(words) && picture.complete !== false;
       return shown.length > 0 && shown.every(isDone);
     };
-    // whatever is drawn before a frame or in it is painted at its end, before any message comes; an image a frame later
-    do {
+    while (!done()) {
       if (performance.now() - begin > 30000) throw new Error("never painted: " + words);
-      await probe.frame();
-    } while (!done());
+      await probe.soon();
+    }
+    // a canvas is painted at the end of the frame that drew it, before any message comes; an image takes another frame
     if (probe.pictures()[0].tagName === "IMG") await probe.frame();
   },
   async look(change, words) {

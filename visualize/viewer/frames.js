@@ -1,7 +1,6 @@
-// Decides when what is chosen is drawn: the pictures at once, so that they are ready when the browser's next frame
-// begins, and whatever changes until then in that frame; what stands beside them a frame after, and what stands further
-// off, whose layout costs more than the pictures, once the hand rests. Whoever drags sees the pictures first, and the
-// rest once there is time; it is marked as behind them while the hand moves.
+// Decides when what is chosen is drawn: the pictures once per frame of the browser, what stands beside them a frame
+// after, and what stands further off, whose layout costs more than the pictures, once the hand rests. Whoever drags sees
+// the pictures first, and the rest once there is time; it is marked as behind them while the hand moves.
 
 const PAUSE = 100; // ms without another drawing after which the hand rests
 const LONGEST = 1000; // ms after which what stands further off is drawn all the same, as while layers play
@@ -12,9 +11,7 @@ const BEHIND = 150; // ms of motion after which what stands further off is marke
  * @param {(on: boolean) => void} behind whether what stands further off may be that of a picture before
  */
 export function createFrames(draw, behind) {
-  let soon = false; // whether it is drawn at the end of this task, when the change that asks for it is whole
-  let frame = 0; // the next one, while something is drawn for it
-  let queued = 0; // the same frame, where it is drawn for once more
+  let queued = 0;
   let following = 0;
   let resting = 0;
   let moving = 0; // from a hand's first move until it rests
@@ -36,10 +33,6 @@ export function createFrames(draw, behind) {
     afar = null;
   }
 
-  function later() {
-    if (!queued) settleBeside(); // else the next picture comes in this frame, and brings its own
-  }
-
   /** The hand rests. */
   function rest() {
     clearTimeout(moving);
@@ -48,21 +41,10 @@ export function createFrames(draw, behind) {
   }
 
   return {
-    /** Draw for the next frame. */
+    /** Draw in the next frame. */
     queue() {
-      if (soon || queued) return;
-      if (frame) {
-        queued = requestAnimationFrame(() => {
-          queued = 0;
-          draw();
-        });
-        return;
-      }
-      soon = true;
-      frame = requestAnimationFrame(() => (frame = 0));
-      queueMicrotask(() => {
-        if (!soon) return; // stopped
-        soon = false;
+      if (!queued) queued = requestAnimationFrame(() => {
+        queued = 0;
         draw();
       });
     },
@@ -80,7 +62,9 @@ export function createFrames(draw, behind) {
       cancelAnimationFrame(following);
       clearTimeout(resting);
       if (now - waits >= LONGEST) settle(); // with their pictures, since no rest came
-      else following = requestAnimationFrame(frame ? () => (following = requestAnimationFrame(later)) : later);
+      else following = requestAnimationFrame(() => {
+        if (!queued) settleBeside(); // else the next picture comes in this frame, and brings its own
+      });
       resting = setTimeout(() => {
         if (queued) return; // it brings its own too
         settle();
@@ -99,8 +83,6 @@ export function createFrames(draw, behind) {
       rest();
     },
     stop() {
-      soon = false;
-      cancelAnimationFrame(frame);
       cancelAnimationFrame(queued);
       cancelAnimationFrame(following);
       clearTimeout(resting);
