@@ -40,17 +40,18 @@ LOCKED = {"requirements.txt": "page", "requirements-modal.txt": "page-over-modal
 def installed(folder: Path, requirements: str, *, locked: bool) -> Path:
     """A virtual environment with one list, or with its lock, where it is not there yet; return its Python."""
     python, done = folder / "bin" / "python", folder / "installed"
-    if done.exists():
-        return python
-    venv.create(folder, with_pip=True)
     sdk = re.search(r"^sdk_version: (\S+)$", (ROOT / "README.md").read_text(encoding="utf-8"), re.MULTILINE)
     assert sdk is not None
     command = [python, "-m", "pip", "install", "-qqq", "--no-compile", "--disable-pip-version-check"]
     wanted = ["-r", ROOT / requirements, f"gradio[oauth,mcp]=={sdk[1]}"]
     if locked:
         wanted = ["--require-hashes", "-r", ROOT / "inference" / "cloud" / "locks" / f"{LOCKED[requirements]}.txt"]
-    subprocess.run([*command, *wanted], check=True)
-    done.touch()
+    lists = "".join(path.read_text(encoding="utf-8") for path in wanted if isinstance(path, Path))
+    what = "\n".join([*map(str, wanted), lists])
+    if not done.exists() or done.read_text(encoding="utf-8") != what:
+        venv.create(folder, with_pip=True, clear=True)
+        subprocess.run([*command, *wanted], check=True)
+        done.write_text(what, encoding="utf-8")
     return python
 
 
@@ -183,9 +184,11 @@ def main() -> None:
     parser.add_argument("--install", action="store_true")
     parser.add_argument("--folder", type=Path)
     asked = parser.parse_args()
+    if asked.install and asked.folder is None:
+        parser.error("--install needs --folder: what it installs is to be used afterwards.")
     with tempfile.TemporaryDirectory() as place:
         folder = Path(place)
-        kept = asked.folder or folder
+        kept = (asked.folder or folder).absolute()
         light = installed(kept / "light", "requirements-modal.txt", locked=asked.locked)
         whole = installed(kept / "whole", "requirements.txt", locked=asked.locked)
         if asked.install:

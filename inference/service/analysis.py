@@ -29,9 +29,9 @@ from inference.service.gradio_guard import LONGEST_NAME
 from inference.service.lazy_backend import LazyBackend
 from inference.service.metrics import Metrics
 from inference.service.rate_limit import RateLimit
-from inference.service.replayed_heads import all_views, has_heads, replay_of, with_answers_of, with_heads_of
+from inference.service.replayed_heads import all_views, has_heads, replay_of, with_heads_of
 from inference.service.request_queue import RequestQueue
-from inference.service.results import Explained, Result, ResultCache
+from inference.service.results import Explained, Result, ResultCache, same_files
 from inference.service.session import Session
 from inference.service.slots import Slots
 from inference.service.tickets import EVERYONE, Tickets
@@ -203,8 +203,8 @@ class AnalysisService:
         stop = cancelled or threading.Event()
 
         def keep(comparison: Comparison, stamps: Mapping[str, str]) -> Result:
-            known = with_answers_of(written.comparison, comparison) if written else comparison
-            return Result(key, request, known, stamps)
+            known = written is not None and same_files(written.stamps, stamps)
+            return Result(key, request, comparison, stamps, written=written.own if written and known else None)
 
         with self.metrics.counting("comparison") as ended:
             check_limits(request, self.settings.limits)

@@ -85,15 +85,15 @@ class Exports:
         session = self._service.session(str(request.session_hash))
         try:
             kept, image = self._service.kept(session, key), image_of(look)
-            written = result = kept.showing(image)
-            choice = Choice.read(choice_of(look), written.comparison)
-            if ending in ("npz", "html") or not choice.is_recorded(written.comparison):
-                focus = choice.focus(written.comparison)
-                views = extra_views(written.comparison, focus, choice.view)
+            shown = result = kept.showing(image)
+            choice = Choice.read(choice_of(look), shown.comparison)
+            if ending in ("npz", "html") or not choice.is_recorded(shown.comparison):
+                focus = choice.focus(shown.comparison)
+                views = extra_views(shown.comparison, focus, choice.view)
                 result = self._service.with_heads(session, kept, focus, views, address=address_of(request))
                 result = result.showing(image)
-            found = [each.explanation for each in self._service.results.explained_of(session.id, written.key)]
-            looked = Looked(result.comparison, written.comparison, choice, self._service.families(), found[::-1])
+            found = [each.explanation for each in self._service.results.explained_of(session.id, shown.key)]
+            looked = Looked(result.comparison, shown.own, choice, self._service.families(), found[::-1])
             name, source = choice.file_name(result.comparison, ending), encode(looked)
         except Exception as error:  # noqa: BLE001 - the boundary: what was shown stays
             return None, refusal(unforeseen(error, "a file could not be made"))

@@ -138,14 +138,13 @@ class Looking:
 
     def _scene(self, ticket: str, sent: dict[str, str]) -> Response:
         result = self._service.looked_at(ticket)
-        written = result.comparison
         query = parse(LookQuery, sent) if sent else None
-        focus = query.focus(written) if query else None
-        views = extra_views(written, focus, query.view) if query and focus else ()
+        focus = query.focus(result.comparison) if query else None
+        views = extra_views(result.comparison, focus, query.view) if query and focus else ()
         shown = self._service.looked_at(ticket, focus, views)
         scene = scene_json(
             shown.comparison,
-            written=written,
+            written=result.own,
             families=self._service.families(),
             opens=result.opens,
             heads=False,

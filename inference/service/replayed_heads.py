@@ -1,4 +1,4 @@
-"""What a result has of single heads, other views and own answers, and what a replay adds to it; it asks no engine."""
+"""What a result has of single heads and other views, and what a replay must record of the rest; it asks no engine."""
 
 from dataclasses import replace
 from typing import get_args
@@ -58,13 +58,3 @@ def with_heads_of(written: Result, replayed: Result) -> Result:
         for own, other in pairs
     )
     return replace(written, comparison=replace(written.comparison, recordings=recordings), ranks=replayed.ranks)
-
-
-def with_answers_of(written: Comparison, replayed: Comparison) -> Comparison:
-    """A given answer's replay, in which each variant is known to have written what it wrote to the same question."""
-    wrote = {own.adapter: own for own in written.recordings}
-    recordings = tuple(
-        replace(each, answer=own.answer, answer_ids=own.answer_ids, answer_pieces=own.answer_pieces)
-        for each, own in ((each, wrote[each.adapter]) for each in replayed.recordings)
-    )
-    return replace(replayed, recordings=recordings)

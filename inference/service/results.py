@@ -27,6 +27,11 @@ from visualize.stacks.changes import KeptChanges
 MIB = 2**20
 
 
+def same_files(then: Mapping[str, str], now: Mapping[str, str]) -> bool:
+    """Whether adapters' files are the same by their stamps (adapter → stamp), as far as both are known."""
+    return all(now.get(name, stamp) == stamp for name, stamp in then.items())
+
+
 @dataclass(frozen=True, slots=True)
 class Result:
     """A request with its answer.
@@ -39,6 +44,8 @@ class Result:
         ranks: how the heads of the answer are ranked, kept as it becomes known.
         changes: how the answer's rows changed, kept as it becomes known.
         opens: parts of a viewer's choice that it opens on (layer, head, boxes, …), in place of what changed most.
+        written: where the answer was given, the comparison in which the same variants wrote their own to the same
+            question, if that is known.
     """
 
     key: str
@@ -48,6 +55,12 @@ class Result:
     ranks: KeptRanks = field(default_factory=KeptRanks, repr=False, compare=False)
     changes: KeptChanges = field(default_factory=KeptChanges, repr=False, compare=False)
     opens: Mapping[str, Json] = field(default_factory=dict)
+    written: Comparison | None = None
+
+    @property
+    def own(self) -> Comparison:
+        """The comparison in which the variants wrote their answers, as far as they did."""
+        return self.comparison if self.written is None else self.written
 
     def expect_a_look(self) -> None:
         """Begin what a page asks for first, while the news of the result is on its way to it."""
@@ -73,10 +86,10 @@ class Result:
 
     @property
     def nbytes(self) -> int:
-        """Bytes held: the arrays, the picture once or twice, and as many as `ranks` and `changes` may hold."""
+        """Bytes held: all arrays, the picture once or twice, and as many as `ranks` and `changes` may hold."""
         pixels = [*(photo.pixels for photo in self.request.images), *(seen.pixels for seen in self.comparison.images)]
         arrays = list({id(each): each for each in pixels}.values())
-        for recording in self.comparison.recordings:
+        for recording in (*self.comparison.recordings, *(self.written.recordings if self.written else ())):
             held: tuple[Recording | ImageMaps, ...] = (recording, *recording.elsewhere)
             values = (getattr(one, each.name) for one in held for each in fields(one))
             arrays += [value for value in values if isinstance(value, np.ndarray)]
@@ -153,8 +166,7 @@ class ResultCache:
         """
         with self._lock:
             for key, kept in list(self._kept.items()):
-                of_then = () if isinstance(kept, Photo) else kept.stamps.items()
-                if any(stamps.get(name, stamp) != stamp for name, stamp in of_then):
+                if not isinstance(kept, Photo) and not same_files(kept.stamps, stamps):
                     self._drop(key)
 
     def begin(self, session: str) -> None:

@@ -150,8 +150,10 @@ def test_an_edited_answer_is_replayed(visit: Watched) -> None:
     expect(panes(page).first).not_to_have_attribute("data-key", before)
     expect(page.locator(".lav-rows")).to_contain_text("given")
     expect(page.locator(".lav-rows > .lav-chips .lav-chip").first).to_contain_text("green")
-    expect(page.locator(".lav-rows > .lav-own")).to_have_count(2)  # what each wrote itself is still there
-    expect(page.locator(".lav-rows > .lav-own").first).to_contain_text("<tool_call>")
+    own = page.locator(".lav-rows > .lav-own")  # what each wrote itself is still there, and leads back
+    expect(own.nth(0).locator(".lav-own-chip", has_text="7")).to_have_count(1)
+    expect(own.nth(1).locator(".lav-own-chip", has_text="7")).to_have_count(0)
+    expect(own.nth(1).get_by_role("button", name="replay this")).to_be_in_viewport()
 
 
 def test_an_old_result_beside_a_new_photo_is_dimmed_and_says_so(visit: Watched, tmp_path: Path) -> None:

@@ -71,7 +71,10 @@ def warnings(comparison: Comparison, written: Comparison, changes: Mapping[str, 
     if len(answers) > 1 and answers[0] is not None and len(set(answers)) == 1:
         both = "Both" if len(answers) == 2 else "All"
         where = "where the model looked and how likely they are"
-        said.append(f"{both} answers are the same: what changed, if anything, is {where}.")
+        if comparison.recordings[0].answer is None:
+            said.append(f"{both} wrote the same answer themselves; the one that is replayed was given.")
+        else:
+            said.append(f"{both} answers are the same: what changed, if anything, is {where}.")
     said += written.notes
     noise = NOISE if comparison.model.dtype == "float32" else NOISE_HALF
     for name, change in changes.items():

@@ -30,8 +30,9 @@ const parts = {
   },
 
   notice(value) {
-    const begins = value?.kind !== page.noticed && ["busy", "error"].includes(value?.kind);
-    page.noticed = value?.kind;
+    const said = value?.kind === "error" ? value.sentence : value?.kind;
+    const begins = said !== page.noticed && ["busy", "error"].includes(value?.kind);
+    page.noticed = said;
     if (!value || !value.kind) return show();
     const head = make("p", { class: "lav-sentence" }, make("strong", {}, value.sentence), value.hint ? ` ${value.hint}` : "");
     const words = (value.words ?? []).map(([variant, text]) =>

@@ -90,7 +90,9 @@ export function createChips(acts) {
       const replay = !answer.replayed && answer.text !== null && source.replay && make("button", {
         type: "button", class: "lav-small", title: `replay the answer of ${answer.variant} through all variants`, onclick: () => acts.replay({ variant: answer.variant }) }, "replay this");
       const tokens = scene.own ? scene.own_tokens[answer.variant] : scene.tokens;
-      return [name, answer.replayed ? rowOf(scene, tokens.filter(isAnswer), scene.own ? [answer.variant] : variants) : make("div", { class: "lav-own" }, ...(answer.words.length && answer.parts !== null ? [ownRow(scene, answer, replay)] : [words(answer.text ?? "—"), replay]))];
+      return [name, answer.replayed ? rowOf(scene, tokens.filter(isAnswer), scene.own ? [answer.variant] : variants) : answer.words.length && answer.parts !== null
+        ? make("div", { class: "lav-own lav-own-row" }, ownRow(scene, answer, Boolean(replay)), replay)
+        : make("div", { class: "lav-own" }, words(answer.text ?? "—"), replay)];
     }));
     if (!scene.answers.some((answer) => answer.replayed)) {
       rows.append(make("span", { class: "lav-variant" }, "given", make("small", {}, "replayed")), rowOf(scene, scene.tokens.filter(isAnswer), variants));
@@ -98,7 +100,7 @@ export function createChips(acts) {
     if (scene.digits.length) rows.querySelector(".lav-chips:not(.lav-own-words)")?.append(digits);
     const fold = (/** @type {string} */ title, /** @type {string[]} */ ...roles) => of(...roles).length > 0 &&
       make("details", { class: "lav-fold", "data-fold": title, open: open.has(title) }, make("summary", {}, title), rowOf(scene, of(...roles), variants));
-    folds.replaceChildren(.../** @type {Node[]} */ ([scene.before.length > 0 && readBefore(scene, open.has("before the image")), fold("words of the question", "prompt"), fold("template and special tokens", "template"), source.replay && editor(scene, open.has("another answer"))].filter(Boolean)));
+    folds.replaceChildren(.../** @type {Node[]} */ ([scene.before.length > 0 && readBefore(scene, open.has("before the image")), fold("template and special tokens", "template"), source.replay && editor(scene, open.has("another answer")), fold("words of the question", "prompt")].filter(Boolean)));
     write(legend, scene.legend);
     const told = [...scene.warnings, ...scene.notes];
     warnings.replaceChildren(...told.map((warning) => make("li", {}, warning)));
@@ -108,17 +110,17 @@ export function createChips(acts) {
   /**
    * The words that a variant wrote itself. Up to the one that parts, the rows are those of the replayed answer; what
    * comes after was not looked at, and a click replays it.
-   * @param {Scene} scene @param {Answer} answer @param {HTMLElement | false | undefined} replay the button that replays all of it
+   * @param {Scene} scene @param {Answer} answer @param {boolean} canReplay
    */
-  function ownRow(scene, { variant, words: own, parts }, replay) {
+  function ownRow(scene, { variant, words: own, parts }, canReplay) {
     const replayed = scene.tokens.filter((token) => token.role === "answer" || token.role === "end");
     return make("div", { class: "lav-chips lav-own-words" }, ...own.map((word, at) => {
       const here = at <= (parts ?? own.length) ? replayed[at] : undefined;
       const title = at === parts ? (here ? `here it parts: “${here.label}” is replayed` : "here it goes on beyond the replayed answer")
-        : here ? "the same word is replayed" : `not looked at: ${replay ? "a click replays" : "it needs"} the answer of ${variant}`;
+        : here ? "the same word is replayed" : `not looked at: ${canReplay ? "a click replays" : "it needs"} the answer of ${variant}`;
       const act = () => (here ? pin(here.index, false) : acts.replay({ variant }, at));
-      return make("button", { type: "button", class: `lav-chip lav-own-chip${at === parts ? " lav-parts" : here ? " lav-same" : ""}`, title, disabled: !here && !replay, onclick: act }, make("span", { class: "lav-text" }, at === parts && make("span", { class: "lav-unlike", "aria-hidden": "true" }, "≠ "), words(word)));
-    }), replay);
+      return make("button", { type: "button", class: `lav-chip lav-own-chip${at === parts ? " lav-parts" : here ? " lav-same" : ""}`, title, disabled: !here && !canReplay, onclick: act }, make("span", { class: "lav-text" }, at === parts && make("span", { class: "lav-unlike", "aria-hidden": "true" }, "≠ "), words(word)));
+    }));
   }
 
   /**

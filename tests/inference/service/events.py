@@ -56,7 +56,7 @@ def analyze(page: Any, image: Any, who: Any = None, **changes: Any) -> list[Any]
 def scene(page: Any, done: Any) -> Any:
     """What the viewer asks first of a result."""
     result = page.service.looked_at(done.viewer["ticket"])
-    return scene_json(result.comparison, opens=result.opens)
+    return scene_json(result.comparison, written=result.own, opens=result.opens)
 
 
 def look(page: Any, done: Any, **changes: Any) -> dict[str, Any]:

@@ -181,6 +181,20 @@ def test_files_that_are_replaced_during_an_analysis_make_its_answer_old_too():
     assert service.result(request(), address="a", session=session) is not old
 
 
+def test_what_variants_wrote_is_not_said_of_adapters_whose_files_were_replaced_since():
+    backend = ScriptedBackend(offered=_stamped("before"))
+    service = service_over(backend)
+    session = service.session("someone")
+    written = service.result(request(), address="a", session=session)
+    for stamp, own in (("before", written.comparison), ("after", None)):
+        backend.offered = _stamped(stamp)  # it may wait for its turn meanwhile
+        service.adapters()
+        edited = replace(written.request, answer=f"Another, {stamp}")
+        *_, result = service.answer(edited, address="a", session=session, written=written)
+        assert result.written is own
+        assert result.own is (own or result.comparison)
+
+
 def _stamped(stamp: str) -> tuple[AdapterInfo, ...]:
     return tuple(replace(each, stamp=stamp) for each in ADAPTERS)
 

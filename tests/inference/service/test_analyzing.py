@@ -125,10 +125,12 @@ def test_an_edited_answer_is_replayed_through_the_same_variants(page: Any, backe
     assert replayed.key != done.key
     asked = backend.requests[-1]
     assert (asked.answer, asked.adapters, asked.prompt) == ("A blue square", (None, "find-red"), "What is here?")
-    wrote = [answer["text"] for answer in scene(page, done)["answers"]]
-    assert None not in wrote
-    for edited in (replayed, list(page.replay(replayed.key, {"answer": {"text": "No"}}, visitor()))[-1]):
-        assert [answer["text"] for answer in scene(page, edited)["answers"]] == wrote, "what each wrote is still known"
+    written = page.service.looked_at(done.viewer["ticket"]).comparison
+    twice = list(page.replay(replayed.key, {"answer": {"text": "No"}}, visitor()))[-1]
+    for edited in (replayed, twice):
+        result = page.service.looked_at(edited.viewer["ticket"])
+        assert result.own is written, "what each wrote is still known"
+        assert [each.answer for each in result.comparison.recordings] == [None, None], "and is not what is replayed"
     own = list(page.replay(done.key, {"answer": {"variant": "base"}}, visitor()))[-1]
     assert (backend.requests[-1].answer, backend.requests[-1].answer_from) == (None, None)
     assert own.key not in (done.key, replayed.key)

@@ -67,6 +67,9 @@ def test_the_scene_the_stacks_and_the_heads_are_what_drawing_makes_of_the_result
         assert answer.content == stack_body(comparison, choice)
         assert answer.headers["cache-control"].startswith("private")
         assert answer.headers["content-encoding"] == "gzip"
+    edited = list(page.replay(done.key, {"answer": {"text": "Another"}}, visitor()))[-1]
+    given = page.service.looked_at(edited.viewer["ticket"]).comparison
+    assert ask(client, edited, "scene").json() == scene_json(given, written=comparison, heads=False)
     answer = ask(client, done, "heads", token="5", layer=3)
     assert answer.content == heads_body(comparison, StackChoice(5), 3)
 

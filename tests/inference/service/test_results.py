@@ -67,6 +67,9 @@ def test_bytes_count_every_array_each_picture_that_is_held_and_what_may_be_kept_
     rows = kept.changes(kept.comparison)
     held = sum(array.nbytes for array in (*arrays, *rows.values(), *kept.changes(kept.comparison, "find-red").values()))
     assert kept.nbytes == held + ranks
+    others = [replace(each, by_head=each.by_head.copy()) for each in kept.comparison.recordings]
+    given = replace(kept, written=replace(kept.comparison, recordings=tuple(others)))
+    assert given.nbytes == kept.nbytes + sum(array.nbytes for array in arrays[1:])
 
 
 def test_putting_the_same_result_twice_counts_once(cache: ResultCache):

@@ -99,6 +99,16 @@ def test_equal_answers_are_said():
     assert said("x", "x", "x", changes={"a": MUCH, "b": MUCH}) == [SAME_ANSWERS.replace("Both", "All")]
 
 
+def test_whose_answers_are_equal_is_said_where_another_is_replayed():
+    written = comparison(*(wrote(recording(name), "x", ()) for name in (None, "a")))
+    given = comparison(
+        *(replace(recording(name), answer=None, answer_ids=(), answer_pieces=()) for name in (None, "a"))
+    )
+    same = "Both wrote the same answer themselves; the one that is replayed was given."
+    assert warnings(given, written, {"a": MUCH}) == [same]
+    assert warnings(given, given, {"a": MUCH}) == []
+
+
 def test_what_was_noted_when_the_answers_were_written_is_said():
     assert said("x", "x", changes={"a": MUCH}, notes=("Beware.",)) == [SAME_ANSWERS, "Beware."]
 
