@@ -159,7 +159,7 @@ def test_a_call_may_be_nested_as_deep_as_is_said():
 @pytest.mark.parametrize(
     ("value", "said"),
     [
-        ('[{"role": "user", "content": "<image>What?"}', "not JSON from line 1"),
+        ('[{"role": "user", "content": "<image>What?"}', "^The messages: this is not JSON from line 1"),
         ('{"messages": [{"role": "user"', "not JSON from line 1"),
         (
             '[{"role": "user", "content": "a<image>"}]\n[{"role": "user", "content": "<image>b"}]',
@@ -195,12 +195,28 @@ def test_a_call_may_be_nested_as_deep_as_is_said():
         ([{"role": "user", "content": [IMAGE]}], "hold no words"),
         ({"messages": [{"role": "user", "content": "x"}], "tools": [{}]}, "Tool 1 has no name"),
         ({"messages": [{"role": "user", "content": "x"}], "tools": "[{"}, "tools: this is not JSON"),
+        (
+            {"messages": [{"role": "user", "content": "x"}], "tools": [TOOL] * 129},
+            "tools: 129 tools; at most 128 are read",
+        ),
         ({"messages": [{"role": "user", "content": "x\ud800"}]}, "half of a surrogate pair"),
     ],
 )
 def test_what_is_wrong_is_said_and_where(value: Any, said: str):
     with pytest.raises(PromptError, match=said):
         as_prompt(value) if isinstance(value, str) else read_messages(value)
+
+
+@pytest.mark.parametrize("kind", ["image", "image_url", "input_image"])
+def test_an_image_is_known_by_each_name_that_it_has(kind: str):
+    (turn,) = read_messages([{"role": "user", "content": [{"type": kind, kind: "a.png"}, text("x")]}]).turns
+    assert turn.parts == (None, "x")
+
+
+@pytest.mark.parametrize("name", ["id", "name", "tool_call_id", "loss", "loss_weight", "weight"])
+def test_what_else_training_sets_say_of_a_turn_changes_nothing(name: str):
+    turn = {"role": "user", "content": "x"}
+    assert read_messages([turn | {name: 1}]) == read_messages([turn])
 
 
 def test_a_request_takes_messages_in_place_of_words():
