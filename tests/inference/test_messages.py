@@ -219,6 +219,22 @@ def test_what_else_training_sets_say_of_a_turn_changes_nothing(name: str):
     assert read_messages([turn | {name: 1}]) == read_messages([turn])
 
 
+def test_other_words_instead_of_those_after_the_last_image_leave_all_before_it():
+    turns = [
+        {"role": "system", "content": "You click."},
+        {"role": "user", "content": "First <image> here"},
+        {"role": "assistant", "content": "yes"},
+        {"role": "user", "content": "Then <image> where?"},
+        {"role": "assistant", "content": "there"},
+        {"role": "user", "content": "and now?"},
+    ]
+    read = read_messages({"conversations": turns, "tools": [TOOL]})
+    other = read.instead("Describe it.")
+    assert other.asked[:3] == read.asked[:3]
+    assert [turn.parts for turn in other.asked[3:]] == [("Then ", None, "Describe it.")]
+    assert other.tools == read.tools != ()
+
+
 def test_a_request_takes_messages_in_place_of_words():
     value = OPENAI
     request = Request(picture(8, 8), value)
