@@ -69,7 +69,10 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: p
 
 @pytest.hookimpl(trylast=True)
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Keep a folder's tests together in the shuffled order; real clouds are asked only where that was said by name."""
+    """Keep a folder's tests together in the shuffled order; real clouds are asked only where that was said by name.
+
+    Files with slow tests come first: the quick ones fill the end, when a worker would have nothing else to do.
+    """
     if "hostile" not in (config.option.markexpr or ""):
         left = [item for item in items if item.get_closest_marker("hostile")]
         config.hook.pytest_deselected(items=left)
@@ -79,8 +82,9 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         for item in items:
             if item.get_closest_marker("cloud"):  # not item.keywords: a folder of that name is in them too
                 item.add_marker(skip)
+    slow = {item.path for item in items if item.get_closest_marker("slow")}
     folders: dict[Path, list[pytest.Item]] = {}
-    for item in items:
+    for item in sorted(items, key=lambda item: item.path not in slow):
         folder = item.path.parent
         folders.setdefault(folder, []).append(item)
     first = [folder for folder in folders if folder.relative_to(config.rootpath).as_posix() in TOGETHER]
