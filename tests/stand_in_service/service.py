@@ -60,9 +60,9 @@ def steps(count: int):
 @app.function(image=image, max_containers=2)
 def nap(seconds: float, name: str = "") -> str:
     """Sleep; say in the queue's partition `name` that it began, and how it ended."""
-    if name:
-        queue.put(("started", os.getpid()), partition=name)
     try:
+        if name:
+            queue.put(("started", os.getpid()), partition=name)  # whoever hears it may cancel before this returns
         time.sleep(seconds)
     except modal.exception.InputCancellation:
         queue.put(("cancelled", os.getpid()), partition=name)
