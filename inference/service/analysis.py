@@ -203,8 +203,8 @@ class AnalysisService:
         stop = cancelled or threading.Event()
 
         def keep(comparison: Comparison, stamps: Mapping[str, str]) -> Result:
-            known = written is not None and same_files(written.stamps, stamps)
-            return Result(key, request, comparison, stamps, written=written.own if written and known else None)
+            own = written.own if written is not None and same_files(written.stamps, stamps) else None
+            return Result(key, request, comparison, stamps, written=own)
 
         with self.metrics.counting("comparison") as ended:
             check_limits(request, self.settings.limits)
