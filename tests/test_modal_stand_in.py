@@ -1,5 +1,6 @@
 """The stand-in for Modal does what the tests of our Modal service rely on."""
 
+import gc
 import os
 import queue
 import socket
@@ -472,6 +473,17 @@ def test_a_redeployment_lets_running_inputs_finish_and_runs_new_ones_in_new_code
     assert nap.remote(0) == "2"
     tokens.put("go", partition="redeployed-go")
     assert old.get(timeout=SECONDS) == "1"
+
+
+def test_a_connection_that_a_client_keeps_open_ends_with_the_stand_in():
+    with run_in_thread() as cloud:
+        host, port = cloud.url.removeprefix("http://").split(":")
+        connection = socket.create_connection((host, int(port)), SECONDS)
+        assert connection.recv(1)  # the server speaks first
+    with connection:
+        gc.collect()  # a transport that was left open warns when it goes
+        while connection.recv(2**16):
+            pass
 
 
 @pytest.mark.parametrize("packages", [(), ("modal_proto.api_pb2", "grpclib.client")], ids=["fresh", "forked"])

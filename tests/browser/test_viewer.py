@@ -876,6 +876,20 @@ def test_back_leads_to_the_token_head_and_variants_before_and_layers_are_no_step
     assert page.evaluate("jumps") == 2
 
 
+def test_back_leads_on_though_the_place_before_was_just_written_into_the_address(several: Opened) -> None:
+    """The browser says that the address changed a while after it did; what was to be written meanwhile stands in it."""
+    page = several.page
+    page.wait_for_function("location.hash.length > 1")
+    several.choose(layer=1)
+    page.wait_for_function("location.hash.includes('layer=1')")
+    page.evaluate("""() => {
+        const newURL = location.href.replace("layer=1", "layer=3");
+        dispatchEvent(new HashChangeEvent("hashchange", { oldURL: location.href, newURL }));
+    }""")
+    assert several.choice("layer") == 3
+    page.wait_for_function("location.hash.includes('layer=3')")
+
+
 def test_chips_and_matrix_change_with_the_variant_that_is_compared_with(several: Opened) -> None:
     page, shown = several.page, several.server.comparison
     field, said = page.locator(".lav-matrix-field"), page.locator(".lav-matrix-said")

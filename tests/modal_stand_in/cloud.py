@@ -12,7 +12,6 @@ from collections.abc import Callable, Coroutine, Iterator, Sequence
 from pathlib import Path
 from typing import IO, Any, Literal
 
-import grpclib.server
 from aiohttp import web
 from grpclib import GRPCError, Status
 from modal_proto import api_pb2 as pb
@@ -20,7 +19,7 @@ from modal_proto import api_pb2 as pb
 from .apps import Apps
 from .calls import Calls
 from .containers import Containers
-from .endpoint import Endpoint
+from .endpoint import Endpoint, EndpointServer
 from .processes import ForkServer
 from .records import Container, ContainerInfo, FunctionDefinition, Hold, is_of
 from .storage import Storage
@@ -245,7 +244,7 @@ class StandIn(Apps, Storage, Calls, Containers):
     async def serve(self):
         """Listen until the context ends."""
         http = web.AppRunner(self.http_app(), access_log=None, shutdown_timeout=1)
-        server = grpclib.server.Server([Endpoint(self)])
+        server = EndpointServer(Endpoint(self))
         # with its protocol named, asyncio switches Nagle's algorithm off: without that every answer waits 40 ms
         listener = socket.socket(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP)
         listener.bind(("127.0.0.1", 0))

@@ -10,14 +10,13 @@ import signal
 import time
 from pathlib import Path
 
-import grpclib.server
 from grpclib import GRPCError
 from modal_proto import api_pb2 as pb
 
 from tests import ROOT
 
 from .calls import HEARTBEAT_SECONDS
-from .endpoint import Endpoint
+from .endpoint import Endpoint, EndpointServer
 from .processes import CONTAINER_START, ForkServer, start_interpreter
 from .records import App, Bell, Container, Pool
 
@@ -141,7 +140,7 @@ class Containers:
     async def _run_process(self, container: Container) -> None:
         home = self.root / container.id
         env = self._prepare(container, home)
-        server = grpclib.server.Server([Endpoint(self, container)])
+        server = EndpointServer(Endpoint(self, container))
         await server.start(path=str(home / "worker"))
         async with server:
             while await self._is_stillborn(container, home, env):

@@ -4,10 +4,13 @@ Nothing in a container's request names the container, so each container gets an 
 where it talks to the worker under it.
 """
 
+import asyncio
 import functools
 import re
 
+import grpclib.server
 from grpclib import GRPCError, Status
+from grpclib.protocol import H2Protocol
 from grpclib.server import Stream
 from modal_proto.api_grpc import ModalClientBase
 
@@ -39,3 +42,22 @@ class Endpoint:
                 await stream.send_message(message)
         else:
             await stream.send_message(await reply)
+
+
+class EndpointServer(grpclib.server.Server):
+    """Listens for one endpoint; its end is its connections' end too, which grpclib leaves to the other side."""
+
+    def __init__(self, endpoint: Endpoint) -> None:
+        super().__init__([endpoint])
+        self._protocols: list[H2Protocol] = []
+
+    def _protocol_factory(self) -> H2Protocol:
+        protocol = super()._protocol_factory()
+        self._protocols.append(protocol)
+        return protocol
+
+    async def wait_closed(self) -> None:
+        await super().wait_closed()
+        for connection in (each.connection for each in self._protocols if hasattr(each, "connection")):
+            connection.close()
+        await asyncio.sleep(0)  # their sockets are closed in the loop's next round

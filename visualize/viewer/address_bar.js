@@ -8,9 +8,9 @@ export function createAddressBar() {
   let noted = ""; // the place that the address names
 
   return {
-    /** What the address names, unchecked; other boxes than a file holds have no numbers in it. @param {Source} source */
-    named(source) {
-      const { boxes, ...rest } = fromAddress(location.hash);
+    /** What an address names, unchecked; other boxes than a file holds have no numbers in it. @param {Source} source */
+    named(source, address = location.href) {
+      const { boxes, ...rest } = fromAddress(new URL(address).hash);
       return source.fixed || boxes === undefined ? rest : { ...rest, boxes };
     },
     /** Write the address; Back leads to the place before. @param {Choice} now */

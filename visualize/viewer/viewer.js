@@ -122,9 +122,10 @@ export function createViewer(root, { auto = false } = {}) {
     box: boxes.toggle,
     escape: () => boxes.cancel() || hover.clear(),
   });
-  const follow = () => {
+  /** @param {HashChangeEvent} event */
+  const follow = (event) => { // what was on its way into the address may stand there already: the event says where it led
     if (!look?.source.address || !choice) return;
-    choose(fitted(look.scene, { ...choice, ...addressBar.named(look.source) }));
+    choose(fitted(look.scene, { ...choice, ...addressBar.named(look.source, event.newURL) }));
     addressBar.at(choice);
   };
   addEventListener("hashchange", follow);
