@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from reprlib import repr as shortened
-from typing import Generic, Literal, TypeVar, get_args
+from typing import ClassVar, Generic, Literal, TypeVar, get_args
 
 import numpy as np
 
@@ -32,9 +32,11 @@ class Question(Generic[Answer]):
     """Anything that `Backend.explain` answers; the type it is of is the record that answers it.
 
     `token` is an index into `Comparison.tokens` of the answer token that is measured; None is the answer's first.
+    `OF_ONE_IMAGE` says that it can be asked only of a prompt with one image.
     """
 
     __slots__ = ()
+    OF_ONE_IMAGE: ClassVar[bool] = True
     token: int | None
 
     def check(self, model: ModelInfo) -> None:
@@ -53,6 +55,8 @@ class Question(Generic[Answer]):
 class AttributionOptions(Question[Attribution]):
     """Why did the answer change? Which token, which outcome, and how finely.
 
+    Of several images everything up to the last one is seen together: the images, and the words between them.
+
     Args:
         token: see `Question`.
         by: also force single layers, or single layers and single heads; None is neither.
@@ -64,6 +68,7 @@ class AttributionOptions(Question[Attribution]):
         SelectionError: whatever is none of these.
     """
 
+    OF_ONE_IMAGE: ClassVar[bool] = False
     token: int | None
     by: AttributionParts | None
     layers: tuple[int, ...] | None

@@ -2,7 +2,7 @@
 
     python -m tests.spaces                         # as a Space does: the newest versions that the lists allow
     python -m tests.spaces --locked                # as the locks say: these versions, each file's SHA-256 checked
-    python -m tests.spaces --folder F --install    # only install them, in F: needs nothing but Python
+    python -m tests.spaces --folder F --install    # only install them, in F: with uv where it is there, else with pip
     python -m tests.spaces --folder F              # and use what is installed there
 
 Run from the project's own environment (the stand-in for Modal runs its containers there). A Space installs the list and
@@ -16,6 +16,7 @@ import contextlib
 import json
 import os
 import re
+import shutil
 import socket
 import subprocess
 import sys
@@ -42,15 +43,19 @@ def installed(folder: Path, requirements: str, *, locked: bool) -> Path:
     python, done = folder / "bin" / "python", folder / "installed"
     sdk = re.search(r"^sdk_version: (\S+)$", (ROOT / "README.md").read_text(encoding="utf-8"), re.MULTILINE)
     assert sdk is not None
-    command = [python, "-m", "pip", "install", "-qqq", "--no-compile", "--disable-pip-version-check"]
     wanted = ["-r", ROOT / requirements, f"gradio[oauth,mcp]=={sdk[1]}"]
     if locked:
         wanted = ["--require-hashes", "-r", ROOT / "inference" / "cloud" / "locks" / f"{LOCKED[requirements]}.txt"]
     lists = "".join(path.read_text(encoding="utf-8") for path in wanted if isinstance(path, Path))
     what = "\n".join([*map(str, wanted), lists])
     if not done.exists() or done.read_text(encoding="utf-8") != what:
-        venv.create(folder, with_pip=True, clear=True)
-        subprocess.run([*command, *wanted], check=True)
+        uv = shutil.which("uv")
+        venv.create(folder, with_pip=uv is None, clear=True)
+        command: list[str | Path] = [python, "-m", "pip", "install", "-qqq", "--no-compile"]
+        if uv is not None:  # it takes what pip was told of
+            links = [f"--find-links={place}" for place in os.environ.get("PIP_FIND_LINKS", "").split()]
+            command = [uv, "pip", "install", "--quiet", f"--python={python}", *links]
+        subprocess.run([*command, *map(str, wanted)], check=True)
         done.write_text(what, encoding="utf-8")
     return python
 

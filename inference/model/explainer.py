@@ -40,10 +40,10 @@ class Explainer:
         Raises:
             VisualizerError: whatever went wrong; what was read of the image before is kept where it is whole.
         """
-        if len(context.prompt.images) > 1:
+        if question.OF_ONE_IMAGE and len(context.prompt.images) > 1:
             raise SelectionError(
-                "Questions about a change are answered of a prompt with one image; this one has several.",
-                "Ask with one image, or look at the maps.",
+                "This question is about the cells of one image; this prompt has several images.",
+                "Ask what of the change is seeing, looking or saying, or ask with one image.",
             )
         index = measured_index(context, question, self._passes)
         run = self._prepared(context, question, index)

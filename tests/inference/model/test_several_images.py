@@ -10,16 +10,18 @@ from inference.adapters.catalog import AdapterCatalog
 from inference.errors import InputError, PromptError, SelectionError, UnknownAdapterError
 from inference.limits import check_limits
 from inference.model.engine import Engine
-from inference.questions import AttributionOptions
+from inference.questions import AttributionOptions, BlurOptions, ChanceOptions, KnockoutOptions, PartsOptions
 from inference.records import GROUPS, Recording
 from inference.request import Request, digest
 from inference.serialization import pack_comparison, pack_request, unpack_comparison, unpack_request
 from inference.settings import Limits, Settings
 from tests import upstream
+from tests.adapters import write_adapter
 from tests.checkpoints import knowing_tools
 from tests.conftest import picture
 from tests.conversations import IMAGE, WAIT, text
 from tests.inference.model.test_attention_is_the_models_own import Witness, worst_rows
+from tests.upstream_mediation import Mediated, shapley
 
 #: Four screenshots of different sizes, none square: 3 × 5, 5 × 2, 3 × 5 and 4 × 6 cells.
 SIZES = ((96, 160), (160, 64), (96, 160), (128, 192))
@@ -32,12 +34,18 @@ MESSAGES = [
     {"role": "assistant", "content": "It is there."},
     {"role": "user", "content": [text("Now: "), IMAGE, text("click the red circle.")]},
 ]
+ANSWER = (70, 71, 72)
 LINE = {"messages": MESSAGES, "tools": [WAIT]}
 
 
 @pytest.fixture(scope="module")
 def folder(dense: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return knowing_tools(dense, tmp_path_factory.mktemp("tools") / "checkpoint")
+
+
+@pytest.fixture(scope="module")
+def adapter(folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_adapter(tmp_path_factory.mktemp("adapter") / "one", folder, strength=0.3)
 
 
 @pytest.fixture(scope="module")
@@ -179,11 +187,43 @@ def test_what_is_said_of_an_image_has_its_number(engine):
     assert not any(note.startswith("Image 2") for note in notes)
 
 
-def test_what_is_only_of_one_image_is_refused(engine):
+@pytest.mark.parametrize("attention", ["eager", "rows"])
+def test_seeing_looking_and_saying_equal_upstreams_with_the_weights_replaced(folder, adapter, attention):
+    """What either variant reads of all four images, and of the words between them, is swapped as one."""
+    engine = Engine(Settings(model=str(folder), device="cpu", attention=attention), AdapterCatalog({"one": adapter}))
+    request, answer = asked(adapters=(None, "one"), answer=ANSWER), ANSWER
+    prompt = engine.prompt(request)
+    theirs = Mediated(folder, [None, adapter], prompt, answer, index=1)
+    ours = engine.explain(request, AttributionOptions(len(prompt.tokens) + 1, by="head", layers=(0,)))
+    expected = theirs.eight(theirs.logprob)
+    np.testing.assert_allclose(ours.outcomes, expected, atol=1e-5, rtol=0)
+    found = [ours.seeing, ours.looking, ours.saying]
+    np.testing.assert_allclose(found, shapley(expected), atol=1e-5, rtol=0)
+    assert min(map(abs, found)) > 1e-3
+    heads = range(engine.model_info.num_heads)
+    single = [theirs.part(0, 0, [head], theirs.logprob) for head in heads]
+    np.testing.assert_allclose(ours.by_head[0], single, atol=1e-5, rtol=0)
+    comparison = engine.compare(request)
+    natural = [recording.logprobs[1] for recording in comparison.recordings]
+    np.testing.assert_allclose(ours.outcomes[[0, 1], [0, 1], [0, 1]], natural, atol=1e-5, rtol=0)
+
+
+@pytest.mark.parametrize(
+    "question",
+    [KnockoutOptions((0,)), BlurOptions((0,)), ChanceOptions(), PartsOptions()],
+    ids=lambda each: type(each).__name__,
+)
+def test_a_question_about_cells_is_of_one_image(folder, adapter, monkeypatch, question):
+    engine = Engine(Settings(model=str(folder), device="cpu"), AdapterCatalog({"one": adapter}))
+    monkeypatch.setattr(engine.passes, "vision", lambda *given: pytest.fail("the model ran"))
+    with pytest.raises(SelectionError, match="cells of one image; this prompt has several images") as refused:
+        engine.explain(asked(adapters=(None, "one"), answer=ANSWER), question)
+    assert "seeing, looking or saying" in refused.value.hint
+
+
+def test_what_is_only_of_one_image_is_refused():
     with pytest.raises(InputError, match="are recorded of one image"):
         asked(views=("relative",))
-    with pytest.raises(SelectionError, match="a prompt with one image"):
-        engine.explain(asked(adapters=(None,)), AttributionOptions())
     with pytest.raises(PromptError, match="places for images: 4; images that came: 3"):
         Request(PICTURES[:3], LINE)
     with pytest.raises(InputError, match="4 images were sent; the limit is 3"):
