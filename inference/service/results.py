@@ -65,7 +65,12 @@ class Result:
     def expect_a_look(self) -> None:
         """Begin what a page asks for first, while the news of the result is on its way to it."""
         run = copy_context().run  # whatever is said of it is of the request
-        threading.Thread(target=run, args=(self.changes, self.comparison), name="first-look", daemon=True).start()
+        threading.Thread(target=run, args=(self._first_look,), name="first-look", daemon=True).start()
+
+    def _first_look(self) -> None:
+        self.changes(self.comparison)
+        for layer in range(self.comparison.model.num_layers if self.comparison.tokens else 0):
+            self.ranks(self.comparison.recordings, layer)
 
     def between(self, *variants: str | None) -> Request:
         """The request of these variants with the answer that this result replayed.

@@ -552,14 +552,17 @@ def test_up_and_down_go_through_the_heads_in_the_order_of_the_layer_that_is_show
     )
     assert passed[0] == "max"
     assert [head for head in passed if isinstance(head, int)] == orders[there]
-    settle(viewer.page)
-    offered = viewer.page.locator('[data-choice="head"] optgroup').last.locator("option")
-    assert offered.evaluate_all("all => all.map((one) => Number(one.value))") == orders[there]
-    chosen = viewer.page.locator('[data-choice="head"]')
-    assert chosen.input_value() == str(orders[there][-1])
-    viewer.choose(layer=here)
-    assert offered.evaluate_all("all => all.map((one) => Number(one.value))") == orders[here]
-    assert chosen.input_value() == str(orders[there][-1])
+    last = str(orders[there][-1])
+    for layer in (there, here):  # the menu follows its pictures
+        viewer.choose(layer=layer)
+        viewer.page.wait_for_function(
+            """([order, chosen]) => {
+                const menu = document.querySelector('[data-choice="head"]');
+                const offered = [...menu.querySelector("optgroup:last-of-type").children].map((one) => one.value);
+                return String(offered) === String(order) && menu.value === chosen;
+            }""",
+            arg=[orders[layer], last],
+        )
 
 
 def test_a_menu_keeps_its_arrows(viewer: Opened) -> None:

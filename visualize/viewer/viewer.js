@@ -298,11 +298,12 @@ export function createViewer(root, { auto = false } = {}) {
         queue();
       }), queue) };
     look = next;
+    previewed = null;
+    if (choice && isThere(choice, scene)) next.shelf.take(choice); // on its way while the elements are made
     photo.ready.then(queue, (/** @type {unknown} */ problem) => look === next && status.say(isSaid(problem) ? problem.message : ""));
     chipped = null;
     drawn = null;
     frames.forget();
-    previewed = null;
     root.hidden = false;
     keepingFocus(root, () => {
       panes.show(scene);

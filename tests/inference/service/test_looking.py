@@ -12,7 +12,7 @@ from PIL import Image
 from starlette.testclient import TestClient
 
 from inference.demo import EXAMPLE_SCREENS
-from inference.records import Recording
+from inference.records import Comparison, Recording
 from inference.service.tickets import EVERYONE
 from inference.settings import Settings
 from tests.built_page import build_handlers, build_server_of
@@ -77,24 +77,34 @@ def test_the_scene_the_stacks_and_the_heads_are_what_drawing_makes_of_the_result
 def test_heads_are_ranked_once_per_answer_and_those_of_another_token_each_their_own(
     page: Any, client: TestClient, uploads: Path, monkeypatch: pytest.MonkeyPatch
 ):
-    done = analyze(page, upload(uploads))[-1]
-    ranked: list[Any] = []
+    ranked: list[tuple[Recording, int, str]] = []
     rank_once = rank_heads.rank_heads
-    monkeypatch.setattr(rank_heads, "rank_heads", lambda *each: ranked.append(each[1]) or rank_once(*each))
+
+    def rank(recordings: Any, layer: int) -> Any:
+        ranked.append((recordings[0], layer, threading.current_thread().name))
+        return rank_once(recordings, layer)
+
+    def of(comparison: Comparison) -> list[tuple[int, str]]:
+        return sorted((layer, name) for one, layer, name in ranked if one.focus == comparison.recordings[0].focus)
+
+    monkeypatch.setattr(rank_heads, "rank_heads", rank)
+    done = analyze(page, upload(uploads))[-1]
+    first = page.service.looked_at(done.viewer["ticket"]).comparison
+    wait_until(lambda: len(of(first)) == LAYERS)  # while the news is on its way
     token = FIRST_ANSWER + 2
     record(page, done, token=token, head=1)
     orders = set()
     for shown in (FIRST_ANSWER, token):
         comparison = page.service.looked_at(done.viewer["ticket"], (shown,)).comparison
-        ranked.clear()
         for head in (1, 2, "max"):
             answer = ask(client, done, "stack", token=str(shown), head=head)
             assert answer.content == stack_body(comparison, StackChoice(shown, head=head))
         assert ask(client, done, "heads", token=str(shown), layer=1).content == heads_body(
             comparison, StackChoice(shown), 1
         )
-        assert sorted(ranked) == list(range(LAYERS))
+        assert [layer for layer, _ in of(comparison)] == list(range(LAYERS))
         orders.add(str(read_body(answer.content)[0]["heads"]))
+    assert {name for _, name in of(first)} == {"first-look"}
     assert len(orders) == 2
 
 
