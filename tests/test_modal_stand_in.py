@@ -1,5 +1,6 @@
 """The stand-in for Modal does what the tests of our Modal service rely on."""
 
+import asyncio
 import gc
 import os
 import queue
@@ -17,6 +18,7 @@ modal = pytest.importorskip("modal")
 
 from tests.conftest import wait_until
 from tests.modal_stand_in import ContainerInfo, StandIn, run_in_thread, unreachable_env
+from tests.modal_stand_in.endpoint import Endpoint, EndpointServer
 
 TESTS = Path(__file__).parent
 SERVICE = TESTS / "stand_in_service"
@@ -484,6 +486,21 @@ def test_a_connection_that_a_client_keeps_open_ends_with_the_stand_in():
         gc.collect()  # a transport that was left open warns when it goes
         while connection.recv(2**16):
             pass
+
+
+def test_a_connection_that_comes_while_a_server_ends_is_ended_too():
+    async def main() -> None:
+        server = EndpointServer(Endpoint(None))
+        with socket.create_server(("127.0.0.1", 0)) as listener:
+            await server.start(sock=listener)
+            with socket.create_connection(listener.getsockname(), SECONDS):
+                for _ in range(2):  # now it is accepted, and nothing was done for it
+                    await asyncio.sleep(0)
+                server.close()
+                await server.wait_closed()
+
+    asyncio.run(main())
+    gc.collect()
 
 
 @pytest.mark.parametrize("packages", [(), ("modal_proto.api_pb2", "grpclib.client")], ids=["fresh", "forked"])

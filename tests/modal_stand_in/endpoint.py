@@ -56,7 +56,16 @@ class EndpointServer(grpclib.server.Server):
         self._protocols.append(protocol)
         return protocol
 
+    def close(self) -> None:
+        """Accept no more; `wait_closed` does the rest."""
+        assert self._server is not None
+        for listener in self._server.sockets:
+            asyncio.get_running_loop().remove_reader(listener)
+
     async def wait_closed(self) -> None:
+        """End every connection, also one that was accepted just now: asyncio would leave it open for good."""
+        await asyncio.sleep(0)
+        super().close()
         await super().wait_closed()
         for connection in (each.connection for each in self._protocols if hasattr(each, "connection")):
             connection.close()
