@@ -5,6 +5,7 @@ an address waits behind the first one of everybody else, and the requests of one
 """
 
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -18,10 +19,12 @@ class Ticket:
         queue: that it is a place in.
         address: who waits.
         round: its turn comes after those of all earlier rounds.
+
+    `began` is when its turn came, by `time.monotonic`; 0 before.
     """
 
     def __init__(self, queue: "RequestQueue", address: str, round: int) -> None:
-        self._queue, self.address, self.round = queue, address, round
+        self._queue, self.address, self.round, self.began = queue, address, round, 0.0
 
     @property
     def ahead(self) -> int:
@@ -55,6 +58,13 @@ class RequestQueue:
     def running(self) -> int:
         """How many are served now."""
         return len(self._serving)
+
+    @property
+    def busy_seconds(self) -> float:
+        """For how long the one that is served longest has been; 0 where none is."""
+        with self._moved:
+            now = time.monotonic()
+            return now - min((ticket.began for ticket in self._serving), default=now)
 
     @property
     def waiting(self) -> int:
@@ -139,4 +149,5 @@ class RequestQueue:
             ticket = self._waiting.pop(0)
             self._round = ticket.round
             self._serving.append(ticket)
+            ticket.began = time.monotonic()
         self._moved.notify_all()

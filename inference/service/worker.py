@@ -98,13 +98,14 @@ class Worker:
     ) -> Iterator[_Said]:
         started, answer = time.monotonic(), None
         with self._queue.place(address) as ticket:
-            told = 0
+            told = ""
             while not self._queue.wait(ticket, POLL):
                 check_stop(stop)
                 ahead = ticket.ahead
-                if ahead and ahead != told:
-                    told = ahead
-                    yield Progress("queue", _waiting(ahead), time.monotonic() - started)
+                sentence = _waiting(ahead, self._queue.busy_seconds)
+                if ahead and sentence != told:
+                    told = sentence
+                    yield Progress("queue", sentence, time.monotonic() - started)
             opened = self._backend.warm()
             if not opened.done():
                 opening = "loading the model" if self._kind == "local" else "reaching Modal"
@@ -137,5 +138,8 @@ def _next(events: _Events, stop: threading.Event) -> _Said:
         return event
 
 
-def _waiting(ahead: int) -> str:
-    return "Waiting: one analysis is before yours." if ahead == 1 else f"Waiting: {ahead} analyses are before yours."
+def _waiting(ahead: int, busy: float) -> str:
+    """Who waits behind something long reads for how long already, in steps of ten seconds."""
+    tens = int(busy // 10)
+    at_work = f"; the one at work began {tens}0 s ago" if tens else ""
+    return f"Waiting: {'one analysis is' if ahead == 1 else f'{ahead} analyses are'} before yours{at_work}."

@@ -149,6 +149,36 @@ def test_who_waits_is_told_how_many_are_before():
     assert [each.prompt for each in backend.requests] == ["What?", "Second?"]
 
 
+def test_who_waits_behind_something_long_is_told_for_how_long_already(monkeypatch):
+    gate, busy = threading.Event(), [9.9]
+    monkeypatch.setattr(RequestQueue, "busy_seconds", property(lambda line: busy[0]))
+    service = service_over(ScriptedBackend(gate=gate))
+    first = service.answer(request(), address="a")
+    next(first)
+    second = service.answer(request(prompt="Second?"), address="b")
+    told = [next(second).sentence]
+    for busy[0] in (10.0, 39.0):
+        told.append(next(second).sentence)
+    assert told == [
+        "Waiting: one analysis is before yours.",
+        "Waiting: one analysis is before yours; the one at work began 10 s ago.",
+        "Waiting: one analysis is before yours; the one at work began 30 s ago.",
+    ]
+    gate.set()
+    assert isinstance(list(first)[-1], Result)
+    assert isinstance(list(second)[-1], Result)
+
+
+def test_a_queue_knows_for_how_long_it_has_been_busy():
+    line = RequestQueue(longest=2, at_once=2)
+    assert line.busy_seconds == 0
+    with line.place("a") as one, line.place("b") as other:
+        one.began, other.began = one.began - 20, other.began - 5
+        with line.place("c"):  # who waits has not begun
+            assert 20 <= line.busy_seconds < 25
+    assert line.busy_seconds == 0
+
+
 def test_an_answer_is_not_given_again_after_its_adapters_files_were_replaced():
     backend = ScriptedBackend(offered=_stamped("before"))
     service = service_over(backend)
