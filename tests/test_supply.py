@@ -4,6 +4,7 @@ import ast
 import contextlib
 import json
 import re
+import tomllib
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -126,3 +127,14 @@ def test_a_checkpoint_that_brings_code_is_refused_and_its_code_is_not_run(tmp_pa
     with contextlib.suppress(ModelError):
         load_checkpoint(str(folder), "cpu")
     assert not (tmp_path / "owned").exists()
+
+
+@pytest.mark.parametrize("package", ["inference", "visualize"])
+def test_every_file_of_the_packages_that_is_no_module_is_installed(package: str):
+    settings = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["tool"]["setuptools"]
+    assert settings["include-package-data"] is False
+    folder = ROOT / package
+    named = {path for pattern in settings["package-data"][package] for path in folder.glob(pattern)}
+    there = {path for path in folder.rglob("*") if path.is_file() and path.suffix not in (".py", ".pyc")}
+    assert len(there) > 10
+    assert there <= named
