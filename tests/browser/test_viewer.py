@@ -640,10 +640,14 @@ def test_contrast_puts_a_head_aside_and_gives_it_back(viewer: Opened) -> None:
 def test_heads_that_were_not_recorded_are_asked_for_once_and_shown_when_they_come(viewer: Opened) -> None:
     page = viewer.page
     viewer.choose(token=FIRST + 1)
+    place = viewer.canvases().first.bounding_box()
     viewer.choose(head=1)
     viewer.choose(layer=1)
     assert page.evaluate("told") == [["record", FIRST + 1]]
-    expect(page.locator(".lav-looking .lav-status-line").last).to_contain_text("Recording the heads of this token")
+    status = page.locator(".lav-looking .lav-status-line").last
+    expect(status).to_contain_text("Recording the heads of this token")
+    assert status.bounding_box()["height"] > 20
+    assert viewer.canvases().first.bounding_box() == place  # it lies over the pictures, which stay where they are
     page.locator('[data-choice="view"]').focus()
     focus = (FIRST + 1,)
     viewer.server.comparison = comparison(with_sinks(seed=3, focus=focus), with_sinks("find-red", seed=4, focus=focus))
