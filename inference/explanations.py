@@ -67,9 +67,10 @@ class Attribution(Explanation):
     """Why an answer changed from one variant to another: seeing, looking or saying. Exact, by replays.
 
     A replay of the text has three parts, and each may come from either variant: *seeing* is what was kept of the image
-    (keys and values of every layer up to its last token), *looking* the attention weights of all text rows, layers and
-    heads, forced to those of a variant's own replay, and *saying* everything else at the text rows. The outcomes of the
-    eight combinations are what is measured; all else follows from them.
+    (keys and values of every layer up to its last token; of several images, up to the last one's, the words between
+    them included), *looking* the attention weights of all text rows, layers and heads, forced to those of a variant's
+    own replay, and *saying* everything else at the text rows. The outcomes of the eight combinations are what is
+    measured; all else follows from them.
 
     Causal mediation (Vig et al. 2020, arXiv 2004.12265) by activation patching (Heimersheim & Nanda 2024, arXiv
     2404.15255); shares are Shapley values (1953), which add up to the total.

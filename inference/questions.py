@@ -39,6 +39,19 @@ class Question(Generic[Answer]):
     OF_ONE_IMAGE: ClassVar[bool] = True
     token: int | None
 
+    @classmethod
+    def check_images(cls, count: int) -> None:
+        """Check the number of images of the prompt that is asked about.
+
+        Raises:
+            SelectionError: there are several, and the question is of one.
+        """
+        if cls.OF_ONE_IMAGE and count > 1:
+            raise SelectionError(
+                "This question is answered of a prompt with one image; this one has several.",
+                "Ask what of the change is seeing, looking or saying, or ask with one image.",
+            )
+
     def check(self, model: ModelInfo) -> None:
         """Check the question against a model.
 

@@ -40,11 +40,7 @@ class Explainer:
         Raises:
             VisualizerError: whatever went wrong; what was read of the image before is kept where it is whole.
         """
-        if question.OF_ONE_IMAGE and len(context.prompt.images) > 1:
-            raise SelectionError(
-                "This question is about the cells of one image; this prompt has several images.",
-                "Ask what of the change is seeing, looking or saying, or ask with one image.",
-            )
+        question.check_images(len(context.prompt.images))
         index = measured_index(context, question, self._passes)
         run = self._prepared(context, question, index)
         answer, variants = context.given, dict[str | None, VariantPass]()

@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 import gradio as gr
 
 from inference.errors import CancelledError, SelectionError
+from inference.questions import QUESTIONS
 from inference.records import Comparison
 from inference.service.analysis import AnalysisService
 from inference.service.cells import cells_of
@@ -83,6 +84,7 @@ class Cards:
         result = self._service.kept(session, key)
         options = given.get("options")
         fields = parse(QuestionFields, options if isinstance(options, Mapping) else {})
+        QUESTIONS[fields.question].check_images(len(result.comparison.images))
         choice = Choice.read(choice_of(look), result.comparison)
         token = _measured(result.comparison, choice)
         shown = result

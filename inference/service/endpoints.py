@@ -12,7 +12,7 @@ from inference.errors import VisualizerError
 from inference.explanations import Explanation
 from inference.limits import check_count, check_pixels
 from inference.photo import Photo
-from inference.questions import Question
+from inference.questions import QUESTIONS, Question
 from inference.request import NEW_TOKENS, Request
 from inference.service.analysis import AnalysisService
 from inference.service.cells import cells_of
@@ -201,6 +201,7 @@ def question_of(
     """
     service.admit(address)
     request = fields.request(*_decoded(service, fields, address, stop))
+    QUESTIONS[fields.question].check_images(len(request.images))  # before a map is recorded for it
     token = fields.token if isinstance(fields.token, int) else None
     if fields.top is None and not fields.box:
         return request, fields.asked(token, fields.cells)

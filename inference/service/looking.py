@@ -164,8 +164,7 @@ class Looking:
         return _packed(body, "application/octet-stream")
 
     def _cards(self, ticket: str, sent: dict[str, str]) -> Response:
-        comparison = self._service.looked_at(ticket).comparison
-        offers = [] if comparison.elsewhere else offers_json(ways(comparison, self._service.pace))
+        offers = offers_json(ways(self._service.looked_at(ticket).comparison, self._service.pace))
         return Response(json.dumps(offers), media_type="application/json")  # not kept: the pace becomes known
 
     def _changes(self, ticket: str, sent: dict[str, str]) -> Response:

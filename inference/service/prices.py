@@ -1,6 +1,6 @@
 """Decide which questions a result offers, in which ways, and what each costs: replays, and seconds by its timings."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from inference.explanations import Attribution, Explanation
 from inference.questions import AttributionOptions, ChanceOptions, KnockoutOptions, PartsOptions, Question
@@ -11,6 +11,14 @@ from visualize.findings.carries import layers_that_matter
 from visualize.findings.finding import Card
 from visualize.json_values import Json
 
+#: What each card asks.
+ASKED: Mapping[Card, type[Question[Explanation]]] = {
+    "attribution": AttributionOptions,
+    "heads": AttributionOptions,
+    "knockout": KnockoutOptions,
+    "chance": ChanceOptions,
+    "parts": PartsOptions,
+}
 #: So many replays at most are proposed first; what takes more comes after.
 FEW = 200
 TOPS = (5, 10, 20)  # percent of the cells
@@ -18,24 +26,26 @@ MANY_CONTROLS = 40  # random adapters: level 1/41
 
 
 def ways(comparison: Comparison, pace: float = 0.0) -> dict[Card, Sequence[Way]]:
-    """The ways to ask each question of a result, the one to propose first.
+    """The ways to ask each question of a result, the one to propose first; of several images, only what can be asked.
 
     Args:
         comparison: the result; its timings say what a replay and a reading of the image take here.
         pace: seconds of one replay where the result itself does not say; 0 is unknown.
     """
     clock = _Clock(comparison, pace)
-    variants = min(len(comparison.recordings), 2)
-    offered: dict[Card, Sequence[Way]] = {"knockout": _of_cells(clock, variants)}
-    if variants < 2:
-        return offered
+    offered = {"knockout": _of_cells(clock)} if len(comparison.recordings) < 2 else _of_two(clock, comparison.model)
+    several = len(comparison.images) > 1
+    return {card: found for card, found in offered.items() if not (several and ASKED[card].OF_ONE_IMAGE)}
+
+
+def _of_two(clock: "_Clock", model: ModelInfo) -> dict[Card, Sequence[Way]]:
     return {
         "attribution": [
             clock.way("of log probability", AttributionOptions()),
             clock.way("of what each would say", AttributionOptions(outcome="margin"), outcome="margin"),
         ],
-        "heads": _of_heads(clock, comparison.model),
-        **offered,
+        "heads": _of_heads(clock, model),
+        "knockout": _of_cells(clock),
         "chance": [
             clock.way(f"{controls} random adapters", ChanceOptions(controls=controls), controls=controls)
             for controls in (ChanceOptions().controls, MANY_CONTROLS)
@@ -83,7 +93,7 @@ def _of_heads(clock: _Clock, model: ModelInfo) -> Sequence[Way]:
     return found[::-1] if found[1].replays <= FEW else found
 
 
-def _of_cells(clock: _Clock, variants: int) -> Sequence[Way]:
+def _of_cells(clock: _Clock) -> Sequence[Way]:
     question = KnockoutOptions(cells=(0,))
     tops = [clock.way(f"the top {top} % of the shown map", question, top=top) for top in TOPS]
     return [*tops[1:2], tops[0], *tops[2:], clock.way("the drawn box", question, box=None)]

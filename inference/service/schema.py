@@ -279,7 +279,7 @@ class QuestionFields(BaseModel):
 
     question: Annotated[
         Asked,
-        Field(description=f"one of {', '.join(get_args(Asked))}"),
+        Field(description=f"one of {', '.join(get_args(Asked))}; of several images, attribution alone"),
         Expected(f"one of {', '.join(get_args(Asked))}", SelectionError),
     ]
     by: Annotated[

@@ -51,6 +51,17 @@ def test_each_image_is_chosen_by_its_picture_and_looked_at(visit: Watched, tmp_p
     expect(panes(page)).to_have_count(3)
     page.locator("[data-layer], .lav-share-column").first.click()
     expect(page.locator(".lav-image[aria-pressed=true]")).to_have_text("image 2")
+    card = page.locator('[data-card="attribution"]')
+    expect(page.locator(".lav-finding h3")).to_have_text(["Seeing, looking or saying?", "Which heads carry it?"])
+    card.get_by_role("button", name="Find out").click()
+    sentence = card.locator(".lav-sentence-found")
+    expect(sentence).to_contain_text("carries")
+    words = sentence.inner_text()
+    chooser.nth(0).click()  # it is of all images, and stays
+    expect(page.locator(".lav-image[aria-pressed=true]")).to_have_text("image 1")
+    expect(page.locator(".lav-pane canvas").first).to_be_visible()
+    expect(sentence).to_have_text(words)
+    expect(card).not_to_have_class(re.compile("lav-old"))
     page.get_by_text("read before the image", exact=True).click()
     expect(page.locator(".lav-folds")).to_contain_text("screen")
 

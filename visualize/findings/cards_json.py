@@ -127,8 +127,8 @@ def _changed(explanation: Explanation, comparison: Comparison) -> Measure | None
     """How much each head changed at the measured token, where the result recorded the heads of just that one."""
     focus = {recording.adapter: recording.focus for recording in comparison.recordings}
     known = all(focus.get(name) == (explanation.token,) for name in explanation.variants)
-    if not known or not comparison.tokens or len(explanation.variants) != 2:
-        return None
+    if not known or not comparison.tokens or len(explanation.variants) != 2 or comparison.elsewhere:
+        return None  # of several images, each has changes of its own
     first, second = explanation.variants
     return shift_matrix(comparison, first, second)
 

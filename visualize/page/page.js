@@ -130,7 +130,7 @@ const tell = (value, event) => {
 const query = (choice, more = {}) => new URLSearchParams({
   token: [choice.token].flat().join("-"), head: choice.head, view: choice.view, window: choice.window, against: choice.against, ...more });
 const run = (recorded) => (recorded.length ? { recorded: recorded.join() } : {});
-const sourceOf = (ticket) => {
+const sourceOf = (ticket, result) => {
   const visit = `${root()}/visits/${ticket}`;
   const ask = async (address) => {
     const response = await fetch(address);
@@ -139,6 +139,7 @@ const sourceOf = (ticket) => {
   };
   return {
     photo: `${visit}/photo`,
+    result,
     address: true,
     scene: async (focus, view) => (await ask(`${visit}/scene${focus ? `?${new URLSearchParams({ token: [focus].flat().join("-"), view })}` : ""}`)).json(),
     stack: async (choice) => (await ask(`${visit}/stack?${query(choice)}`)).arrayBuffer(),
@@ -156,7 +157,7 @@ const sourceOf = (ticket) => {
 const lookAt = async ({ ticket, key, focus, view, image }) => {
   const same = page.shown === key;
   const shown = image ?? (same ? page.image : undefined); // of several images, the one that is looked at stays
-  const source = sourceOf(shown === undefined ? ticket : `${ticket}.${shown}`);
+  const source = sourceOf(shown === undefined ? ticket : `${ticket}.${shown}`, key);
   const [viewer, scene] = await Promise.all([page.viewer ?? loadViewer(), source.scene(focus, view)]);
   page.viewer = viewer;
   const name = scene.images > 1 ? `${key} ${scene.shown}` : key;

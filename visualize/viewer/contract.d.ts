@@ -333,6 +333,8 @@ interface CardNews {
 /** Where the numbers come from: the page's server, or the report's own file. */
 interface Source {
   photo: string;
+  /** The result that its numbers are of, whichever of its images is shown; without it, what is shown is all there is. */
+  result?: string;
   stack(choice: Choice): Promise<ArrayBuffer>;
   heads?(choice: Choice, layer: number): Promise<ArrayBuffer>;
   /** What changed against the choice's variant. */

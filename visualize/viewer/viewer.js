@@ -312,7 +312,7 @@ export function createViewer(root, { auto = false } = {}) {
       controls.show(scene);
       matrix.show(scene);
       heads.show(scene, source);
-      cards.show(scene, source, key);
+      cards.show(scene, source, source.result ?? key);
       boxes.show(source);
     });
     queue();

@@ -213,10 +213,10 @@ def test_seeing_looking_and_saying_equal_upstreams_with_the_weights_replaced(fol
     [KnockoutOptions((0,)), BlurOptions((0,)), ChanceOptions(), PartsOptions()],
     ids=lambda each: type(each).__name__,
 )
-def test_a_question_about_cells_is_of_one_image(folder, adapter, monkeypatch, question):
+def test_the_other_questions_are_of_one_image(folder, adapter, monkeypatch, question):
     engine = Engine(Settings(model=str(folder), device="cpu"), AdapterCatalog({"one": adapter}))
     monkeypatch.setattr(engine.passes, "vision", lambda *given: pytest.fail("the model ran"))
-    with pytest.raises(SelectionError, match="cells of one image; this prompt has several images") as refused:
+    with pytest.raises(SelectionError, match="a prompt with one image; this one has several") as refused:
         engine.explain(asked(adapters=(None, "one"), answer=ANSWER), question)
     assert "seeing, looking or saying" in refused.value.hint
 
