@@ -493,11 +493,13 @@ def test_a_connection_that_comes_while_a_server_ends_is_ended_too():
         server = EndpointServer(Endpoint(None))
         with socket.create_server(("127.0.0.1", 0)) as listener:
             await server.start(sock=listener)
-            with socket.create_connection(listener.getsockname(), SECONDS):
+            with socket.create_connection(listener.getsockname(), SECONDS) as connection:
                 for _ in range(2):  # now it is accepted, and nothing was done for it
                     await asyncio.sleep(0)
                 server.close()
                 await server.wait_closed()
+                while connection.recv(2**16):
+                    pass
 
     asyncio.run(main())
     gc.collect()

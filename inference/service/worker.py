@@ -102,7 +102,7 @@ class Worker:
             while not self._queue.wait(ticket, POLL):
                 check_stop(stop)
                 ahead = ticket.ahead
-                sentence = _waiting(ahead, self._queue.busy_seconds)
+                sentence = _waiting(ahead, self._queue.running, self._queue.busy_seconds)
                 if ahead and sentence != told:
                     told = sentence
                     yield Progress("queue", sentence, time.monotonic() - started)
@@ -138,8 +138,9 @@ def _next(events: _Events, stop: threading.Event) -> _Said:
         return event
 
 
-def _waiting(ahead: int, busy: float) -> str:
-    """Who waits behind something long reads for how long already, in steps of ten seconds."""
-    tens = int(busy // 10)
-    at_work = f"; the one at work began {tens}0 s ago" if tens else ""
+def _waiting(ahead: int, running: int, busy: float) -> str:
+    """Who waits behind something long reads for how long already, in steps of ten seconds, then of minutes."""
+    seconds = int(busy // 10) * 10
+    since = f"{seconds} s" if seconds < 90 else f"{seconds // 60} min"
+    at_work = f"; the {'one' if running == 1 else 'longest'} at work began {since} ago" if seconds else ""
     return f"Waiting: {'one analysis is' if ahead == 1 else f'{ahead} analyses are'} before yours{at_work}."

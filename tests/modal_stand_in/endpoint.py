@@ -7,6 +7,7 @@ where it talks to the worker under it.
 import asyncio
 import functools
 import re
+import weakref
 
 import grpclib.server
 from grpclib import GRPCError, Status
@@ -49,11 +50,11 @@ class EndpointServer(grpclib.server.Server):
 
     def __init__(self, endpoint: Endpoint) -> None:
         super().__init__([endpoint])
-        self._protocols: list[H2Protocol] = []
+        self._protocols: weakref.WeakSet[H2Protocol] = weakref.WeakSet()
 
     def _protocol_factory(self) -> H2Protocol:
         protocol = super()._protocol_factory()
-        self._protocols.append(protocol)
+        self._protocols.add(protocol)
         return protocol
 
     def close(self) -> None:
@@ -66,7 +67,8 @@ class EndpointServer(grpclib.server.Server):
         """End every connection, also one that was accepted just now: asyncio would leave it open for good."""
         await asyncio.sleep(0)
         super().close()
-        await super().wait_closed()
-        for connection in (each.connection for each in self._protocols if hasattr(each, "connection")):
-            connection.close()
+        await asyncio.gather(*(handler.wait_closed() for handler in self._handlers))
+        for protocol in self._protocols:
+            protocol.connection.close()
+        await super().wait_closed()  # from Python 3.12 on it waits for the connections
         await asyncio.sleep(0)  # their sockets are closed in the loop's next round

@@ -6,6 +6,7 @@ A head that changed most need not be one that matters for the answer: a ranking 
 import threading
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
+from concurrent.futures import Future
 from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
@@ -74,26 +75,31 @@ def rank_heads(recordings: Sequence[Recording], layer: Layer) -> tuple[RankedHea
 class KeptRanks:
     """`rank_heads` for the variants of one comparison, each layer once: whatever head is shown, the order is the same.
 
-    It belongs to whoever holds the comparison. The least recently used leave first; any thread may call it.
+    It belongs to whoever holds the comparison. The least recently used leave first. Any thread may call it; who comes
+    second waits for the first.
     """
 
     def __init__(self) -> None:
-        self._kept: OrderedDict[tuple[tuple[str | None, ...], Layer], tuple[RankedHead, ...]] = OrderedDict()
+        self._kept: OrderedDict[tuple[tuple[str | None, ...], Layer], Future[tuple[RankedHead, ...]]] = OrderedDict()
         self._lock = threading.Lock()
 
     def __call__(self, recordings: Sequence[Recording], layer: Layer) -> tuple[RankedHead, ...]:
         """See `rank_heads`; the recordings are those of the one comparison."""
         key = tuple(each.adapter for each in recordings), layer
         with self._lock:
-            if key in self._kept:
-                self._kept.move_to_end(key)
-                return self._kept[key]
-        ranked = rank_heads(recordings, layer)
-        with self._lock:
-            self._kept[key] = ranked
+            is_first = key not in self._kept
+            ranked = self._kept.setdefault(key, Future())
+            self._kept.move_to_end(key)
             if len(self._kept) > MOST_KEPT:
                 self._kept.popitem(last=False)
-        return ranked
+        if is_first:
+            try:
+                ranked.set_result(rank_heads(recordings, layer))
+            except Exception as error:  # noqa: BLE001 - whoever waits for it gets it, too
+                ranked.set_exception(error)
+                with self._lock:
+                    self._kept.pop(key, None)
+        return ranked.result()
 
     @staticmethod
     def most_bytes(heads: int) -> int:

@@ -122,10 +122,9 @@ export function createViewer(root, { auto = false } = {}) {
     box: boxes.toggle,
     escape: () => boxes.cancel() || hover.clear(),
   });
-  /** @param {HashChangeEvent} event */
-  const follow = (event) => { // what was on its way into the address may stand there already: the event says where it led
+  const follow = () => {
     if (!look?.source.address || !choice) return;
-    choose(fitted(look.scene, { ...choice, ...addressBar.named(look.source, event.newURL) }));
+    choose(fitted(look.scene, { ...choice, ...addressBar.named(look.source) }));
     addressBar.at(choice);
   };
   addEventListener("hashchange", follow);

@@ -17,8 +17,9 @@ from inference.request import Request
 from inference.service.analysis import LONGEST_NAME, AnalysisService
 from inference.service.decoder import Decoder
 from inference.service.rate_limit import RateLimit
-from inference.service.request_queue import RequestQueue
+from inference.service.request_queue import RequestQueue, Ticket
 from inference.service.results import Result
+from inference.service.worker import POLL
 from inference.settings import Limits, Settings
 from tests.conftest import picture
 from tests.scripted_backend import ADAPTERS, ANSWER, ScriptedBackend
@@ -157,16 +158,32 @@ def test_who_waits_behind_something_long_is_told_for_how_long_already(monkeypatc
     next(first)
     second = service.answer(request(prompt="Second?"), address="b")
     told = [next(second).sentence]
-    for busy[0] in (10.0, 39.0):
+    for busy[0], running in ((10.0, 1), (39.0, 1), (39.5, 2), (89.9, 1), (125.0, 1)):
+        monkeypatch.setattr(RequestQueue, "running", property(lambda line, running=running: running))
         told.append(next(second).sentence)
     assert told == [
         "Waiting: one analysis is before yours.",
         "Waiting: one analysis is before yours; the one at work began 10 s ago.",
         "Waiting: one analysis is before yours; the one at work began 30 s ago.",
+        "Waiting: one analysis is before yours; the longest at work began 30 s ago.",
+        "Waiting: one analysis is before yours; the one at work began 80 s ago.",
+        "Waiting: one analysis is before yours; the one at work began 2 min ago.",
     ]
     gate.set()
     assert isinstance(list(first)[-1], Result)
     assert isinstance(list(second)[-1], Result)
+
+
+def test_whose_turn_it_has_become_is_not_told_to_wait(monkeypatch):
+    monkeypatch.setattr(Ticket, "ahead", 0)  # of one that is served a moment after it was asked whether it is
+    gate = threading.Event()
+    service = service_over(ScriptedBackend(gate=gate))
+    first = service.answer(request(), address="a")
+    next(first)
+    threading.Timer(3 * POLL, gate.set).start()
+    told = [each for each in service.answer(request(prompt="Second?"), address="b") if isinstance(each, Progress)]
+    assert "queue" not in {each.stage for each in told}
+    list(first)
 
 
 def test_a_queue_knows_for_how_long_it_has_been_busy():

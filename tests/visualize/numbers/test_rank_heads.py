@@ -1,4 +1,7 @@
 import sys
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
@@ -68,6 +71,31 @@ def test_a_kept_ranking_is_the_ranking_itself_and_each_is_made_once(monkeypatch)
     assert [rank(*each) for each in asked] == expected
     assert [rank(*each) for each in asked] == expected
     assert len(made) == len(asked)
+
+
+def test_who_comes_second_for_a_ranking_waits_for_the_first_and_what_failed_is_tried_again(monkeypatch):
+    only, made, meet = recording(), [], threading.Barrier(2)
+
+    def slow(recordings, layer):
+        made.append(layer)
+        time.sleep(0.2)
+        if len(made) == 1:
+            raise MemoryError
+        return ()
+
+    def ask(_):
+        meet.wait()
+        try:
+            return rank([only], 0)
+        except MemoryError as error:
+            return error
+
+    rank = KeptRanks()
+    monkeypatch.setattr(ranking, "rank_heads", slow)
+    with ThreadPoolExecutor(2) as threads:
+        assert [type(each) for each in threads.map(ask, range(2))] == [MemoryError] * 2
+        assert list(threads.map(ask, range(2))) == [(), ()]
+    assert made == [0, 0]
 
 
 def test_a_kept_ranking_holds_so_many_and_the_least_recently_used_leaves_first(monkeypatch):
