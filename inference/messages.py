@@ -302,7 +302,8 @@ def _no_number(name: str) -> None:
 
 def _list(value: object, place: str, what: str, most: int) -> Sequence[Any]:
     if not isinstance(value, (list, tuple)) or not value:
-        raise PromptError(f"{place} must be a list of {what}, not empty; got {shortened(value)}.", _FORMS)
+        or_text = "text or " if what == "parts" else ""
+        raise PromptError(f"{place} must be {or_text}a list of {what}, not empty; got {shortened(value)}.", _FORMS)
     if len(value) > most:
         raise PromptError(f"{place}: {len(value):,} {what}; at most {most} are read.", "Leave some out.")
     return value

@@ -154,7 +154,9 @@ def _prompt(prompt: object, images: int) -> str | Conversation:
     if read.images != images:
         raise PromptError(
             f"The conversation has places for images: {read.images}; images that came: {images}.",
-            'Each needs its own: write <image> into a turn of the user, or the part {"type": "image"}.',
+            "Send the others, too, in the order of their places."
+            if images < read.images
+            else 'Each needs its own: write <image> into a turn of the user, or the part {"type": "image"}.',
         )
     return read
 

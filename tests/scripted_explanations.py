@@ -75,7 +75,7 @@ def _attribution(question: AttributionOptions, rng: np.random.Generator, moves: 
     if question.outcome == "margin" and says[0] == says[1]:
         raise SelectionError(
             "Both variants would say 'red' at this token: there is no margin between what they would say.",
-            'Measure another token, or outcome="logprob".',
+            "Measure another token, or the log probability of this one.",
         )
     model: ModelInfo = about["model"]
     seeing, looking, saying = moves * np.array([0.2, 1.7, 0.4]) * rng.uniform(0.8, 1.2)

@@ -60,12 +60,15 @@ def set_section(folder: Path, scores: SetScores) -> str:
     )
     first = scores.scores[0]
     missing = f"; {scores.missing:,} more could not be measured" if scores.missing else ""
-    heads = " and ".join(f"layer {layer}, head {head}" for layer, head in dict.fromkeys(scores.heads)) or "no head"
+    heads = " and ".join(f"layer {layer}, head {head}" for layer, head in dict.fromkeys(scores.heads))
+    chosen = f"{heads}, chosen on the other half of the images by {scores.chosen_by}" if heads else "none"
+    answers = f"{first.items:,} answer{'' if first.items == 1 else 's'}"
+    images = f"{first.images:,} image{'' if first.images == 1 else 's'}"
     return (
-        f"<h2>Over {first.items:,} answers with a target, of {first.images:,} images{missing}</h2>\n"
+        f"<h2>Over {answers} with a target, of {images}{missing}</h2>\n"
         f"{sentences}{picture}"
-        f"<p>Best head: {escape(heads)}, chosen on the other half of the images by {_text(scores.chosen_by)}; at the "
-        f"tokens: {_text(scores.focus)}. In brackets: 95 %, bootstrap over images.</p>\n"
+        f"<p>Best head: {_text(chosen)}; at the tokens: {_text(scores.focus)}. "
+        "In brackets: 95 %, bootstrap over images.</p>\n"
         "<table>\n<thead><tr><th>variant</th>"
         + "".join(f"<th>{_WORDS[what]}</th>" for what in MEASURED)
         + "<th>said, against base</th><th>looked, against base</th><th>says a place</th></tr></thead>\n"

@@ -107,7 +107,7 @@ class Mediation:
             raise SelectionError(
                 f"Both variants would say {self._replays.text_of(self._says[0])!r} at this token: there is no margin "
                 "between what they would say.",
-                'Measure another token, or outcome="logprob".',
+                "Measure another token, or the log probability of this one.",
             )
 
     # 2. every head forced

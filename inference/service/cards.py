@@ -137,7 +137,7 @@ def _measured(comparison: Comparison, choice: Choice) -> int:
         raise SelectionError("A question is about one token; several are looked at.", "Click one word of the answer.")
     if isinstance(choice.token, int) and tokens[choice.token].role in ("answer", "end"):
         return choice.token
-    token = questioned(tokens)
+    token = questioned(comparison)
     if tokens[token].role not in ("answer", "end"):
         raise SelectionError("A question is about a token of the answer; there is none.", "Ask something else.")
     return token

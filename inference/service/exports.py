@@ -62,7 +62,7 @@ class Exports:
     @page_event
     def picture(self, key: object, look: object, request: gr.Request) -> tuple[Json, Json]:
         """The same of the rightmost picture alone: the difference, where there is one."""
-        return self._saved("png", _picture, key, look, request)
+        return self._saved("one-picture.png", _picture, key, look, request)
 
     @page_event
     def film(self, key: object, look: object, request: gr.Request) -> tuple[Json, Json]:

@@ -21,6 +21,7 @@ from tests.browser.steps import (
     slider,
     take_away,
     until,
+    write_prompt,
 )
 from tests.scripted_backend import HOSTILE
 
@@ -175,6 +176,23 @@ def test_a_new_result_keeps_layer_and_head(visit: Watched, tmp_path: Path) -> No
     hand_in(page, a_photo(tmp_path))
     analyze(page)
     expect(caption(page)).to_contain_text("layer 4 · head")
+
+
+def test_another_photo_opens_where_it_changed_most_until_a_place_was_chosen(visit: Watched, tmp_path: Path) -> None:
+    page = visit.page
+    opened = page.evaluate("attentionPage.viewer.choice()")
+    hand_in(page, a_photo(tmp_path))
+    write_prompt(page, "Describe the image.")
+    analyze(page)
+    scene = page.evaluate(
+        """async () => {
+            const asked = performance.getEntriesByType("resource").map((one) => one.name);
+            return (await fetch(asked.filter((name) => name.endsWith("/scene")).at(-1))).json();
+        }"""
+    )
+    now = page.evaluate("attentionPage.viewer.choice()")
+    assert [now[name] for name in ("token", "layer")] == [scene["opening"][name] for name in ("token", "layer")]
+    assert [now[name] for name in ("token", "layer")] != [opened[name] for name in ("token", "layer")]
 
 
 def _wait_for_neighbours(page: Page) -> None:

@@ -174,7 +174,7 @@ def test_a_call_may_be_nested_as_deep_as_is_said():
         ({"messages": [{"role": "user", "content": "x"}], "videos": ["a.mp4"]}, "hold videos; only images and text"),
         ([3], "Turn 1 of the messages must be an object; got 3"),
         ([{"role": "developer", "content": "x"}], "Turn 1 is said by 'developer'; known are system, user"),
-        ([{"role": "user", "content": 3}], "The content of turn 1 must be a list of parts"),
+        ([{"role": "user", "content": 3}], "The content of turn 1 must be text or a list of parts"),
         ([{"role": "user", "content": ""}], "Turn 1 of the messages is empty"),
         ([{"role": "user", "content": [{"type": "video", "video": "x"}]}], "part 0 must be text or an image"),
         ([{"role": "user", "content": "x", "audio": "y"}], "Turn 1 has a key 'audio', which is not read"),

@@ -27,13 +27,23 @@ class Opening:
     variant: str | None
 
 
-def questioned(tokens: Sequence[Token]) -> int:
+def questioned(comparison: Comparison) -> int:
     """The token that a question about a change is of where none of the answer's is looked at alone.
 
-    The first of its digits, where a place is decided; without any, the answer's first token (the last of all, where
-    nothing was answered).
+    The first that a variant wrote otherwise than it is replayed. Where all wrote the same: the first of its digits,
+    where a place is decided; without any, the answer's first token (the last of all, where nothing was answered).
     """
-    return next(iter(digit_tokens(tokens) or answer_indices(tuple(tokens))), len(tokens) - 1)
+    tokens = comparison.recordings[0].tokens
+    differs = [_parts(comparison.tokens, recording.answer_ids) for recording in comparison.recordings]
+    usual = digit_tokens(tokens) or answer_indices(tokens)
+    return next(iter(sorted(index for index in differs if index is not None) or usual), len(tokens) - 1)
+
+
+def _parts(replayed: Sequence[Token], written: Sequence[int]) -> int | None:
+    """The index of the first replayed token of an answer that is not what was written; None where there is none."""
+    answer = [index for index, token in enumerate(replayed) if token.role in ("answer", "end")]
+    pairs = zip(answer, written, strict=False)
+    return next((index for index, wrote in pairs if replayed[index].id != wrote), None)
 
 
 def opening(comparison: Comparison, base: str | None, adapter: str | None) -> tuple[int, TokenChoice]:

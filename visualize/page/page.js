@@ -110,7 +110,7 @@ const remembered = (closing) => {
   }
 };
 const HINTS = [
-  "Bright is where the model looks when it writes the marked word: left the base model, then the adapter, at the right what changed (red: more, blue: less).",
+  "Bright is where the model looks at the marked word, as it reads one of the question or writes one of the answer: left the base model, then the adapter, at the right what changed (red: more, blue: less).",
   "Slide through the layers, click another word of the answer, or a cell of the matrix: each is another look, on one scale.",
   "Attention is where a layer reads, not why the answer came out.",
 ];

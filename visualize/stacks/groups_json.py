@@ -1,6 +1,7 @@
 """Decide what a browser gets of where a row's attention goes: shares of all layers, as numbers and as texts."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 from inference.measures import Measure
 from inference.records import Comparison
@@ -39,7 +40,8 @@ def groups_json(
     more = "; a maximum over heads has no shares" if head == "max" else ""
     return {
         "names": list(comparison.groups),
-        "labels": [where(selection)[0] for selection in selections],
+        # of the attention, whatever view is shown
+        "labels": [where(replace(selection, view="raw"))[0] for selection in selections],
         "values": {name: [[round(each, 4) for each in row.tolist()] for row in rows] for name, rows in shares.items()},
         "texts": {name: [_texts(row) for row in rows] for name, rows in shares.items()},
         "changes": {

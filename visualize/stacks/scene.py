@@ -107,7 +107,7 @@ def scene_json(
         "windows": [window for window in WINDOWS if window < comparison.model.num_layers],
         "recorded": recorded,
         "digits": list(digit_tokens(first.tokens)),
-        "questioned": questioned(first.tokens),
+        "questioned": questioned(comparison),
         "opening": {**_opening(comparison, names, most), **(opens or {})},
     }
 

@@ -97,6 +97,7 @@ export function createCards({ box, changed }) {
       if (source.findings) kept.set(key, source.findings);
       if (again) return paint();
       offered = key;
+      write(said, "");
       const found = source.findings ?? [];
       element.hidden = true;
       if (!source.cards) return build(found.map(({ card, title, about }) => ({ card, title, about, ways: [] })), source);
@@ -212,7 +213,7 @@ function createCard(offer, { ask, stop }) {
         else meter.removeAttribute("value");
         write(step, news.sentence ?? "");
       }
-      write(refusal, news?.state === "refused" ? [news.sentence, news.hint].filter(Boolean).join(" ") : news?.state === "stopped" ? "Stopped. What was found before is still here." : "");
+      write(refusal, news?.state === "refused" ? [news.sentence, news.hint, finding && "Below is what was found before."].filter(Boolean).join(" ") : news?.state === "stopped" ? "Stopped. What was found before is still here." : "");
       element.classList.toggle("lav-old", stale);
       write(old, stale && finding ? `Of ${finding.of}: not of what is looked at now.${ask ? " Find out again for this one." : ""}` : "");
       mark(answer, "aria-busy", String(busy));

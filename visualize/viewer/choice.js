@@ -162,13 +162,20 @@ export function fitted(scene, wanted) {
 
 /**
  * What of a choice still means the same in another scene: a token only where the same word stands, boxes only on the
- * same photo.
+ * same photo; and on another photo only what somebody chose, since where the one before opened says nothing of it.
  * @param {Scene} before
  * @param {Choice} choice
  * @param {Scene} scene
+ * @param {Set<string>} picked the parts that somebody chose
  * @returns {Change}
  */
-export function kept(before, choice, scene) {
+export function kept(before, choice, scene, picked) {
+  const still = stillMeant(before, choice, scene);
+  return before.photo === scene.photo ? still : Object.fromEntries(Object.entries(still).filter(([name]) => picked.has(name)));
+}
+
+/** @param {Scene} before @param {Choice} choice @param {Scene} scene @returns {Change} */
+function stillMeant(before, choice, scene) {
   const { token, boxes, ...rest } = choice;
   const there = before.photo === scene.photo ? { ...rest, boxes } : rest;
   if (token === "digits" && scene.digits.length) return { ...there, token };

@@ -112,7 +112,7 @@ export function createMatrix(go) {
     const matrix = measured();
     if (!drawn || !matrix) return;
     const { scene, choice } = drawn;
-    const of = matrix === carried() ? `“${scene.tokens[Number(choice.token)]?.label ?? ""}”` : recordedWords(scene);
+    const of = matrix === carried() ? `“${scene.tokens[effect?.token ?? 0]?.label ?? ""}”` : recordedWords(scene);
     if (!next) return write(said, `of ${of}, ${choice.adapter} − ${choice.against} · point at a cell, click to go there`);
     place(pointed, ...next);
     write(said, `layer ${next[0]}, head ${next[1]}: ${matrix.label} ${matrix.texts[next[0]][next[1]]}${within()?.[next[0]][next[1]] ? ", within chance" : ""}`);

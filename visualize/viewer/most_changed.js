@@ -38,7 +38,7 @@ export function mostChangedButtons(scene, changes, ofHeads, adapter, choose) {
   const buttons = [];
   if (token) {
     const label = scene.tokens[token.token].label;
-    buttons.push(button("token", { token: token.token, layer: token.layer, head: "mean", adapter: token.variant, against }, "the token, and its layer, in which the variants' whole rows differ most", make("span", {}, " most changed token: ", words(label), ` · layer ${token.layer}`)));
+    buttons.push(button("token", { token: token.token, layer: token.layer, head: "mean", adapter: token.variant, against }, "the answer's token (its end aside), and its layer, in which the variants' whole rows differ most", make("span", {}, " most changed token: ", words(label), ` · layer ${token.layer}`)));
   }
   if (head) {
     const change = { token: recordedChoice(scene), layer: head.layer, head: head.head, adapter, against };

@@ -66,6 +66,8 @@ export function createViewer(root, { auto = false } = {}) {
   let expected = null;
   /** @type {"layers" | "checkpoints"} */
   let playing = "layers";
+  /** @type {Set<string>} the parts of the choice that somebody ever changed: the others are as results opened */
+  const picked = new Set();
   /** @type {((choice: Choice) => void)[]} */
   const listeners = [];
 
@@ -134,6 +136,9 @@ export function createViewer(root, { auto = false } = {}) {
   function choose(change) {
     if (!choice || !look) return;
     expected = null; // whoever goes elsewhere meanwhile stays there
+    for (const [name, value] of Object.entries(change)) {
+      if (JSON.stringify(value) !== JSON.stringify(choice[/** @type {keyof Choice} */ (name)])) picked.add(name);
+    }
     choice = settle(choice, change, look.scene.view_kinds);
     status.clear();
     listeners.forEach((listener) => listener(/** @type {Choice} */ (choice)));
@@ -321,8 +326,9 @@ export function createViewer(root, { auto = false } = {}) {
     show(scene, source, { key, choice: opening = {}, keep = false }) {
       play.turn(false);
       const first = look === null;
-      const still = keep && look && choice ? kept(look.scene, choice, scene) : {};
+      const still = keep && look && choice ? kept(look.scene, choice, scene, picked) : {};
       const named = first && source.address ? addressBar.named(source) : {};
+      Object.keys(named).forEach((name) => picked.add(name));
       const word = expected && scene.answers.some(({ variant, replayed }) => replayed && variant === expected?.variant)
         ? { token: scene.tokens.findIndex((token) => token.role === "answer" || token.role === "end") + expected.word } : {};
       expected = null;

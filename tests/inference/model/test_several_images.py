@@ -224,8 +224,10 @@ def test_the_other_questions_are_of_one_image(folder, adapter, monkeypatch, ques
 def test_what_is_only_of_one_image_is_refused():
     with pytest.raises(InputError, match="are recorded of one image"):
         asked(views=("relative",))
-    with pytest.raises(PromptError, match="places for images: 4; images that came: 3"):
-        Request(PICTURES[:3], LINE)
+    for given, hint in ((PICTURES[:3], "Send the others, too"), ([*PICTURES, PICTURES[0]], "write <image>")):
+        with pytest.raises(PromptError, match=f"places for images: 4; images that came: {len(given)}") as refused:
+            Request(given, LINE)
+        assert hint in refused.value.hint
     with pytest.raises(InputError, match="4 images were sent; the limit is 3"):
         check_limits(asked(), Limits(max_images=3))
     with pytest.raises(InputError, match="There is no image"):

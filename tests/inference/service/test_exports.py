@@ -84,6 +84,7 @@ def test_a_film_goes_through_all_layers_and_a_picture_alone_is_the_difference(pa
     assert opened(film).n_frames == LAYERS
     whole, alone = exports.pictures(done.key, at, visitor())[0], exports.picture(done.key, at, visitor())[0]
     assert opened(whole).width > 2 * opened(alone).width
+    assert alone["name"] == whole["name"].removesuffix(".png") + ".one-picture.png"
 
 
 def test_a_report_opens_on_what_was_looked_at_with_its_heads(page: Any, backend: ScriptedBackend, uploads: Path):

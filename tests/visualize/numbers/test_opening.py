@@ -7,6 +7,7 @@ from inference.errors import SelectionError
 from tests.visualize import written_out
 from tests.visualize.factory import GRID, HEADS, LAYERS, MODEL, comparison, recording, tokens
 from visualize import middle_layer, opening
+from visualize.numbers.opening import questioned
 
 
 @pytest.mark.parametrize("seed", range(1, 6))
@@ -48,6 +49,22 @@ def test_where_nothing_differs_it_is_the_middle_layer_and_the_first_answer_token
 def test_own_answers_open_there_too():
     own = comparison(recording(), recording("a", row=tokens(answer=(" blue",)), seed=1), own=True)
     assert opening(own, None, "a") == (2, 7)
+
+
+def test_a_question_is_of_the_first_token_that_a_variant_wrote_otherwise():
+    base, other = recording(), recording("a", seed=1)
+    ids = tuple(token.id for token in base.tokens if token.role in ("answer", "end"))  # tokens 7, 8 and the end
+    for written, expected in (
+        (ids, 7),
+        ((ids[0], 99, ids[2]), 8),
+        ((ids[0], ids[1], 99), 9),
+        (ids[:1], 7),  # an answer that was broken off differs nowhere
+    ):
+        pair = (replace(base, answer_ids=ids), replace(other, answer_ids=written))
+        assert questioned(comparison(*pair)) == expected
+        assert questioned(comparison(*pair[::-1])) == expected
+    assert questioned(comparison(replace(base, answer_ids=(*ids[:2], 98)), replace(other, answer_ids=(99,)))) == 7
+    assert questioned(comparison(base, recording("a", row=tokens(answer=(" blue",)), seed=1), own=True)) == 7
 
 
 def test_without_an_answer_it_is_the_last_word():
