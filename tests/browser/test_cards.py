@@ -100,11 +100,13 @@ def test_a_question_has_its_price_its_progress_its_stop_and_its_sentence(scripte
     page.get_by_role("button", name="changed most").click()
     expect(menu).to_have_attribute("label", "ranked for this token and layer")
     expect(page.locator(".lav-matrix-said")).to_contain_text("of “The”, find-red − base")
-    page.evaluate("attentionPage.viewer.choose({ token: 2 })")  # a word of the question: it was of the answer's
+    # while a word of the question is looked at, what is found is of the answer's, and says of which
+    page.evaluate("attentionPage.viewer.choose({ token: 2 })")
     expect(page.locator(".lav-pane canvas[data-key]").first).to_have_attribute("data-token", "2")
-    page.wait_for_timeout(300)  # what stands further off is drawn once the hand rests
-    expect(page.locator(".lav-matrix-said")).to_contain_text("of “The”, find-red − base")
+    find_out(page, "heads")
+    expect(page.locator(".lav-matrix-said")).to_contain_text("of “<img src=x onerror=alert(1)>”, find-red − base")
     token(page, FIRST)
+    find_out(page, "heads")
 
     # another token: what was found is dimmed and says of what; found out again, it counts for that one
     token(page, FIRST + 1)
