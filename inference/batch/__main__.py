@@ -188,6 +188,9 @@ def _go(
         stopped, code = "Stopped.", 130
     if scores:
         _say_set(scores, answers.folder / TABLE, say)
+    placed = sum(bool(row.get("said")) for row in batch.rows() if row["focus"] == "first")
+    if placed:
+        say(f"{_many(placed, 'answer')} with a place, measured at the first token; --focus digits: at its digits.")
     return _conclude(batch, stopped, code, answers.folder / "summary.csv", say)
 
 

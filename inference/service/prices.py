@@ -33,7 +33,9 @@ def ways(comparison: Comparison, pace: float = 0.0) -> dict[Card, Sequence[Way]]
         pace: seconds of one replay where the result itself does not say; 0 is unknown.
     """
     clock = _Clock(comparison, pace)
-    offered = {"knockout": _of_cells(clock)} if len(comparison.recordings) < 2 else _of_two(clock, comparison.model)
+    offered: dict[Card, Sequence[Way]] = {"knockout": _of_cells(clock)}
+    if len(comparison.recordings) > 1:
+        offered = _of_two(clock, comparison.model)
     several = len(comparison.images) > 1
     return {card: found for card, found in offered.items() if not (several and ASKED[card].OF_ONE_IMAGE)}
 

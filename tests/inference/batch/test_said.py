@@ -25,7 +25,8 @@ def test_a_row_says_the_places_and_whether_they_lie_in_the_box_of_its_line(tmp_p
 
 def test_an_answer_without_a_place_says_none(tmp_path):
     lines = prompts(tmp_path / "p.jsonl", {"prompt": "What?", "box": [0, 0, 40, 40]})
-    assert batch(photos(tmp_path / "in", 1), "--prompts", lines, "--out", tmp_path / "out")[0] == 0
+    code, said = batch(photos(tmp_path / "in", 1), "--prompts", lines, "--out", tmp_path / "out")
+    assert (code, "with a place" in said) == (0, False)
     (row,) = summary(tmp_path / "out")
     assert (row["answer"], row["said"], row["said_in_box"]) == ("".join(ANSWER), "", None)
 
@@ -39,5 +40,7 @@ def test_the_first_token_is_measured_where_it_is_asked_for_and_the_digits_withou
         assert code == 0, said
         assert [(row["focus_tokens"], row["focus_text"]) for row in summary(out)] == [(tokens, words)] * 2
         assert len(backend.requests) == 2  # one per picture
+        hint = "2 answers with a place, measured at the first token; --focus digits: at its digits."
+        assert (hint in said) == (focus == "first")
         start = Comparison.load(out / summary(out)[0]["file"]).recordings[0].focus[0]
         assert start == (5 if focus == "first" else 6)
