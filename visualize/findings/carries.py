@@ -190,7 +190,8 @@ def _by_layer(explanation: Attribution) -> Json:
     found = _both_ways(explanation.by_layer, explanation.by_layer_reverse).tolist()
     rows = [(f"layer {layer}", value, amount(explanation, value)) for layer, value in enumerate(found)]
     said = ", ".join(f"{label} {text}" for label, _, text in rows[:48])
-    return bars(rows, title="one layer at a time", alt=f"What each layer's looking alone does: {said}.")
+    alt = f"What each layer's looking alone does: {said}."
+    return bars(rows, title="one layer at a time", alt=alt, least=NOTHING)
 
 
 def _heads(explanation: Attribution, found: Measure) -> Json:

@@ -27,6 +27,7 @@ def mediation(explanation: Attribution) -> Finding:
     picture = bars(
         [(name, values[name], texts[name]) for name in FACTORS],
         alt=f"Shares of the change, {unit(explanation)}: " + ", ".join(f"{name} {texts[name]}" for name in FACTORS),
+        least=NOTHING,
     )
     interaction = explanation.interaction
     details = (

@@ -16,10 +16,20 @@ from visualize.pictures.bar import limits_json
 
 
 def bars(
-    rows: Sequence[tuple[str, float, str]], *, alt: str, title: str = "", mark: tuple[float, str] | None = None
+    rows: Sequence[tuple[str, float, str]],
+    *,
+    alt: str,
+    title: str = "",
+    mark: tuple[float, str] | None = None,
+    least: float = 0.0,
 ) -> Json:
-    """One bar from 0 per (label, value, text); `mark` is a value that all are held against, and its words."""
+    """One bar from 0 per (label, value, text); `mark` is a value that all are held against, and its words.
+
+    The longest bar fills its room unless every value is below `least`: what is nothing looks like nothing.
+    """
     values = [value for _, value, _ in rows] + ([mark[0]] if mark else [])
+    if max(map(abs, values), default=0.0) < least:
+        values.append(least)
     made: list[Json] = [{"label": label, "value": _short(value), "text": text} for label, value, text in rows]
     marked: Json = None if mark is None else {"value": _short(mark[0]), "text": mark[1]}
     return {"kind": "bars", "title": title, "alt": alt, "rows": made, "mark": marked, **_ends(values)}

@@ -72,8 +72,9 @@ export function createCards({ box, changed }) {
       stop: () => source.stopExplaining?.(),
     })]));
     const made = [...cards.entries()];
-    const column = (/** @type {boolean} */ left) => make("div", { class: "lav-cards-column" },
-      ...made.filter(([name]) => LEFT.includes(name) === left).map(([, card]) => card.element));
+    const left = made.every(([name]) => LEFT.includes(name)) ? LEFT.slice(0, 1) : LEFT;
+    const column = (/** @type {boolean} */ isLeft) => make("div", { class: "lav-cards-column" },
+      ...made.filter(([name]) => left.includes(name) === isLeft).map(([, card]) => card.element));
     grid.replaceChildren(column(true), column(false));
     element.hidden = !offers.length;
     paint();

@@ -71,6 +71,9 @@ def test_nothing_is_no_percentage():
         "seeing +0.001 nats, looking +0.002 nats, saying −0.001 nats."
     )
     assert "looking_share" not in said.numbers
+    tiny, large = said.pictures[0], finding(attribution(seeing=0.0, looking=1.2, saying=-1.0)).pictures[0]
+    assert (tiny["low"], tiny["high"]) == (pytest.approx(-0.001), pytest.approx(0.01))  # bars as short as they are
+    assert (large["low"], large["high"]) == (pytest.approx(-1.0), pytest.approx(1.2))
 
 
 def test_what_cancels_out_and_what_pulls_apart_is_said_in_nats():
