@@ -1,9 +1,9 @@
 """Decide which questions a result offers, in which ways, and what each costs: replays, and seconds by its timings."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 from inference.explanations import Attribution, Explanation
-from inference.questions import AttributionOptions, ChanceOptions, KnockoutOptions, PartsOptions, Question
+from inference.questions import QUESTIONS, AttributionOptions, ChanceOptions, KnockoutOptions, PartsOptions, Question
 from inference.records import Comparison, ModelInfo
 from inference.serialization import pack_question
 from visualize.findings.cards_json import Way
@@ -11,14 +11,6 @@ from visualize.findings.carries import layers_that_matter
 from visualize.findings.finding import Card
 from visualize.json_values import Json
 
-#: What each card asks.
-ASKED: Mapping[Card, type[Question[Explanation]]] = {
-    "attribution": AttributionOptions,
-    "heads": AttributionOptions,
-    "knockout": KnockoutOptions,
-    "chance": ChanceOptions,
-    "parts": PartsOptions,
-}
 #: So many replays at most are proposed first; what takes more comes after.
 FEW = 200
 TOPS = (5, 10, 20)  # percent of the cells
@@ -37,7 +29,11 @@ def ways(comparison: Comparison, pace: float = 0.0) -> dict[Card, Sequence[Way]]
     if len(comparison.recordings) > 1:
         offered = _of_two(clock, comparison.model)
     several = len(comparison.images) > 1
-    return {card: found for card, found in offered.items() if not (several and ASKED[card].OF_ONE_IMAGE)}
+    return {card: found for card, found in offered.items() if not (several and _is_of_one_image(found[0]))}
+
+
+def _is_of_one_image(way: Way) -> bool:
+    return QUESTIONS[str(way.options["question"])].OF_ONE_IMAGE
 
 
 def _of_two(clock: "_Clock", model: ModelInfo) -> dict[Card, Sequence[Way]]:
