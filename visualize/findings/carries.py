@@ -176,7 +176,8 @@ def _texts(explanation: Attribution, found: Measure) -> list[list[str]]:
 
 
 def _matrix(explanation: Attribution, found: Measure) -> Json:
-    limits = diverging_limits(np.nan_to_num(found).astype(np.float32), unit="nats")
+    values = np.append(np.nan_to_num(found), NOTHING)  # what is nothing looks like nothing
+    limits = diverging_limits(values.astype(np.float32), unit="nats")
     largest = np.unravel_index(int(np.nanargmax(np.abs(found))), found.shape)
     place = _place(tuple(map(int, largest)))
     alt = (

@@ -110,6 +110,15 @@ def test_the_few_heads_that_carry_it_are_counted_by_adding_up():
     assert heads.heads["top"] == "L2H1,L1H0,L3H2"  # those that work in its direction
 
 
+def test_the_colours_of_heads_that_carry_nothing_are_those_of_nothing():
+    by_head = np.zeros((LAYERS, HEADS))
+    for largest, high in ((2e-6, 0.01), (0.8, 0.8)):
+        by_head[2, 1] = -largest
+        picture = findings(attribution(by_head=by_head))[1].pictures[0]
+        limits = picture["limits"]
+        assert (limits["low"], limits["high"]) == (pytest.approx(-high), pytest.approx(high))
+
+
 def test_heads_that_carry_it_and_heads_that_changed_most_are_two_things():
     by_head, changed = np.zeros((LAYERS, HEADS)), np.zeros((LAYERS, HEADS))
     by_head[2, 1], by_head[1, 0] = 0.8, 0.6
