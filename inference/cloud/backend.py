@@ -10,11 +10,12 @@ import logging
 import threading
 import time
 from collections.abc import Callable, Generator, Iterable, Mapping
+from concurrent.futures import Future
 from itertools import islice
 from typing import Any, cast
 from uuid import uuid4
 
-from inference.cloud.calls import CALL_SECONDS, TRANSFER_SECONDS, Deployment, Handles
+from inference.cloud.calls import CALL_SECONDS, TRANSFER_SECONDS, Deployment, Handles, begin
 from inference.cloud.many import answer_all
 from inference.cloud.watch import Watch, follow
 from inference.errors import InputError, ModelLoadError, VersionMismatchError, VisualizerError
@@ -69,7 +70,7 @@ class ModalBackend:
         self._cloud = settings.cloud
         self.deployment = Deployment(settings.cloud, settings.model, handles)
         self._loaded: ModelInfo | None = None
-        self._warming: Any = None
+        self._warming: Future[Any] | None = None
         self._warmed = -float(self._cloud.modal_scaledown_window)
         self._listing = threading.Lock()
         self.deployment.refresh_catalog(CATALOG_SECONDS)
@@ -110,7 +111,7 @@ class ModalBackend:
         now = time.monotonic()
         if self._cloud.modal_prewarm and now - self._warmed > self._cloud.modal_scaledown_window / 2:
             self._warmed = now
-            threading.Thread(target=self._start_a_gpu, name="warm", daemon=True).start()
+            self._warming = begin(self._start_a_gpu)
 
     def compare(self, request: Request) -> Comparison:
         *_, comparison = self.stream(request)
@@ -170,20 +171,26 @@ class ModalBackend:
                 deployment.cancel(call)
         return result
 
-    def _start_a_gpu(self) -> None:
+    def _start_a_gpu(self) -> Any:
+        """Spawn a call that needs a GPU, and return it; None where that failed, within the call's deadline."""
+
         def warm(handles: Handles) -> Any:
             return handles.engine.warm.spawn()
 
         try:
-            self._warming = self.deployment.call(warm, CALL_SECONDS, self.deployment.cancel)
+            return self.deployment.call(warm, CALL_SECONDS, self.deployment.cancel)
         except VisualizerError as error:  # the request that follows will say what is wrong
             _log.warning("no GPU could be started beforehand: %s", type(error).__name__)
+            return None
 
     def _stop_warming(self) -> None:
-        """Make room: a container takes one call at a time, and a waiting request would start a second one."""
+        """Make room: a container takes one call at a time, and a waiting request would start a second one.
+
+        A call that is still being spawned is waited for, since the request would else meet it on its way.
+        """
         warming, self._warming = self._warming, None
-        if warming is not None:
-            self.deployment.cancel(warming)
+        if warming is not None and (call := warming.result()) is not None:
+            self.deployment.cancel(call)
 
 
 def _with_tuples(values: Mapping[str, Any]) -> dict[str, Any]:

@@ -127,6 +127,20 @@ def look_up(cloud: Cloud, model: str) -> Handles:
         raise translated(error, cloud) from error
 
 
+def begin(call: Callable[[], _T]) -> "Future[_T]":
+    """Call in a thread of its own, which holds up nobody's end."""
+    outcome: Future[_T] = Future()
+
+    def run() -> None:
+        try:
+            outcome.set_result(call())
+        except BaseException as error:  # noqa: BLE001 - carried to the caller's thread and raised there
+            outcome.set_exception(error)
+
+    threading.Thread(target=run, name="modal-call", daemon=True).start()
+    return outcome
+
+
 def in_time(seconds: float, call: Callable[[], _T], late: Callable[[_T], None] | None = None) -> _T:
     """Call in a thread of its own and wait for it at most so long.
 
@@ -138,15 +152,7 @@ def in_time(seconds: float, call: Callable[[], _T], late: Callable[[_T], None] |
     Raises:
         TimeoutError: it took longer.
     """
-    outcome: Future[_T] = Future()
-
-    def run() -> None:
-        try:
-            outcome.set_result(call())
-        except BaseException as error:  # noqa: BLE001 - carried to the caller's thread and raised there
-            outcome.set_exception(error)
-
-    threading.Thread(target=run, name="modal-call", daemon=True).start()
+    outcome = begin(call)
     try:
         return outcome.result(seconds)
     except TimeoutError:

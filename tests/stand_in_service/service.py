@@ -4,6 +4,7 @@ import contextlib
 import importlib
 import mmap
 import os
+import threading
 import time
 from pathlib import Path
 
@@ -61,8 +62,9 @@ def steps(count: int):
 def nap(seconds: float, name: str = "") -> str:
     """Sleep; say in the queue's partition `name` that it began, and how it ended."""
     try:
-        if name:
-            queue.put(("started", os.getpid()), partition=name)  # whoever hears it may cancel before this returns
+        if name:  # whoever hears it may cancel before this returns, and a wait of Modal's client may swallow that
+            started = threading.Thread(target=queue.put, args=[("started", os.getpid())], kwargs={"partition": name})
+            started.start()
         time.sleep(seconds)
     except modal.exception.InputCancellation:
         queue.put(("cancelled", os.getpid()), partition=name)

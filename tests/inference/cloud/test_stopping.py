@@ -1,6 +1,8 @@
 """Stop ends the remote work, not only the waiting for it."""
 
 import time
+from dataclasses import replace
+from typing import Any
 
 import pytest
 
@@ -54,12 +56,34 @@ def test_stop_while_no_container_is_there_leaves_nothing_behind(cloud, connect, 
     assert len(cloud.containers("RemoteEngine")) == before
 
 
+class LateNews:
+    """The deployed class, which starts a GPU at once and says so only after a while."""
+
+    def __init__(self, engine: Any, seconds: float) -> None:
+        self.engine, self.seconds = engine, seconds
+
+    def __getattr__(self, method: str) -> Any:
+        return getattr(self.engine, method)
+
+    @property
+    def warm(self) -> "LateNews":
+        return self
+
+    def spawn(self) -> Any:
+        call = self.engine.warm.spawn()
+        time.sleep(self.seconds)
+        return call
+
+
 @pytest.mark.slow
-def test_a_gpu_that_is_started_beforehand_is_the_one_that_answers(cloud, connect, dense, ask):
+@pytest.mark.parametrize("seconds", [0.0, 1.0], ids=["at work", "still being asked for"])
+def test_a_gpu_that_is_started_beforehand_is_the_one_that_answers(cloud, connect, handles, dense, ask, seconds):
     """Handing in a photo and pressing Analyze while it starts costs one container, not two."""
-    backend = connect(model=str(dense.parent / "dense0" / ".." / dense.name))  # a pool of its own
+    model = f"{dense.parent}/./{'./' * int(seconds)}{dense.name}"  # a pool of its own
+    deployed = handles(model=model)
+    backend = connect(model=model, handles=replace(deployed, engine=LateNews(deployed.engine, seconds)))
     before = len(cloud.containers("RemoteEngine"))
-    cloud.start_delay = 1.0
+    cloud.start_delay = 2.0 + seconds
     try:
         backend.warm()
         backend.warm()
