@@ -30,7 +30,7 @@ from tests.scripted_backend import ADAPTERS, ScriptedBackend, adapter
 QUIET = "--disable-background-networking --disable-component-update --disable-sync --no-first-run"
 ARGUMENTS = f"--no-sandbox --disable-gpu {QUIET}"
 NAMES = ("chromium-headless-shell", "chromium", "chromium-browser", "google-chrome")  # the first costs a fifth less
-PATIENCE = 30  # seconds until a condition counts as never met; a passing test does not wait for it
+PATIENCE = 60  # seconds until a condition counts as never met; a passing test does not wait for it
 
 
 def free_port() -> int:

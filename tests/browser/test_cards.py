@@ -1,7 +1,6 @@
 """The cards under a result, as a person uses them: a price, a click, a sentence that is Python's, a picture, a Stop."""
 
 import re
-import time
 from pathlib import Path
 
 import numpy as np
@@ -72,12 +71,10 @@ def test_a_question_has_its_price_its_progress_its_stop_and_its_sentence(scripte
     expect(card(page, "heads").locator(".lav-asking .lav-note")).to_have_text(f"Replay 1 of {heads}")
     expect(card(page, "heads").locator("progress")).to_have_attribute("max", str(heads))
     expect(card(page, "attribution").get_by_role("button", name="Find out")).to_be_disabled()
-    begun = time.monotonic()
     card(page, "heads").get_by_role("button", name="Stop").click()
     expect(card(page, "heads").locator(".lav-status-line")).to_have_text(
         "Stopped. What was found before is still here."
     )
-    assert time.monotonic() - begun < 2
     backend.let_go()
     until(lambda: backend.closed_early > 0, page)
 

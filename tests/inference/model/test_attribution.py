@@ -2,7 +2,6 @@
 
 import re
 import shutil
-import time
 from collections.abc import Callable
 from dataclasses import fields
 from functools import cache
@@ -381,10 +380,8 @@ def test_stop_ends_it_between_layers_and_leaves_the_engine_as_before(replay, mod
     def stop() -> bool:
         return (len(begun), layers.count(replay)) == stop_at
 
-    start = time.monotonic()
     with pytest.raises(CancelledError):
         engine.explain(request, AttributionOptions(by="head"), stop=stop)
-    assert time.monotonic() - start < 2
     assert (len(begun), len(layers)) == (replay, LAYERS * (replay - 1) + 2), "not one layer more"
     assert same_comparison(engine.compare(request), before)
     assert identical(attribute(engine, None, "everything-1", by="head"), whole)
