@@ -327,6 +327,38 @@ def test_what_stands_further_off_follows_a_hand_that_does_not_rest(viewer: Opene
     expect(viewer.page.locator(".lav-share-line b")).to_have_text(f"layer {viewer.choice('layer')}")
 
 
+def test_it_follows_part_by_part_so_that_no_picture_waits_for_all_of_it(viewer: Opened) -> None:
+    page = viewer.page
+    expect(page.locator(".lav-share-line b")).to_be_visible()
+    expect(page.locator(".lav-matrix-current")).to_be_visible()
+    page.wait_for_timeout(500)
+    counts = page.evaluate(
+        """async () => {
+            const shown = () => [
+                document.querySelector(".lav-share-line b").textContent,
+                document.querySelector(".lav-matrix-current").style.left,
+                document.querySelector("[style*='--lav-at']").style.getPropertyValue("--lav-at"), // of the chips
+            ];
+            const counts = [0, 0, 0], together = [];
+            let before = shown(), last = performance.now();
+            for (let step = 1, begun = last; Math.min(...counts) < 2 && last - begun < 20000; step++) {
+                viewer.choose({ layer: Math.floor(step * 1.3) % 4 }); // no part meets the same one each time
+                await new Promise(requestAnimationFrame);
+                const now = shown(), time = performance.now();
+                const changed = now.map((text, part) => Number(text !== before[part]));
+                if (time - last < 60) { // else it rested
+                    changed.forEach((one, part) => (counts[part] += one));
+                    together.push(changed.reduce((sum, one) => sum + one));
+                }
+                [before, last] = [now, time];
+            }
+            return [...counts, Math.max(...together)];
+        }"""
+    )
+    assert min(counts[:3]) >= 2
+    assert counts[3] == 1
+
+
 MOVE = """async (until) => {
     const begun = performance.now();
     for (let layer = 0; !until() && performance.now() - begun < 20000; layer = (layer + 1) % 4) {

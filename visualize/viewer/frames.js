@@ -3,7 +3,7 @@
 // the pictures first, and the rest once there is time; it is marked as behind them while the hand moves.
 
 const PAUSE = 100; // ms without another drawing after which the hand rests
-const LONGEST = 1000; // ms after which what stands further off is drawn all the same, as while layers play
+const LONGEST = 1000; // ms without a rest after which it is drawn all the same, one part with each picture
 const BEHIND = 150; // ms of motion after which what stands further off is marked as behind
 
 /**
@@ -16,10 +16,11 @@ export function createFrames(draw, behind) {
   let resting = 0;
   let moving = 0; // from a hand's first move until it rests
   let waits = 0; // since when something further off waits to be drawn
+  let turn = 0; // of the part that is drawn next, where no rest comes
   /** @type {(() => void) | null} draws what stands beside the pictures, where that is not done yet */
   let beside = null;
-  /** @type {(() => void) | null} draws what stands further off, where that is not done yet */
-  let afar = null;
+  /** @type {(() => void)[]} draw what stands further off, where that is not done yet */
+  let afar = [];
 
   function settleBeside() {
     beside?.();
@@ -29,8 +30,17 @@ export function createFrames(draw, behind) {
   function settle() {
     settleBeside();
     clearTimeout(resting);
-    afar?.();
-    afar = null;
+    afar.forEach((part) => part());
+    afar = [];
+    turn = 0;
+  }
+
+  /** No rest came: draw the next part with its pictures. @param {number} now */
+  function drawNext(now) {
+    const parts = [settleBeside, ...afar];
+    parts[turn]();
+    turn = (turn + 1) % parts.length;
+    if (turn === 0) waits = now;
   }
 
   /** The hand rests. */
@@ -51,18 +61,18 @@ export function createFrames(draw, behind) {
     /**
      * Draw what belongs to the pictures that were just drawn.
      * @param {() => void} near a frame after them
-     * @param {() => void} far once nothing else is drawn
+     * @param {(() => void)[]} far once nothing else is drawn
      * @param {boolean} moved whether they are of another layer or choice, and no nearer look at the same
      */
     follow(near, far, moved) {
       const now = performance.now();
-      if (!afar) waits = now;
+      if (!afar.length) waits = now;
       if (moved && !moving) moving = setTimeout(behind, BEHIND, true);
       [beside, afar] = [near, far];
       cancelAnimationFrame(following);
       clearTimeout(resting);
-      if (now - waits >= LONGEST) settle(); // with their pictures, since no rest came
-      else following = requestAnimationFrame(() => {
+      if (now - waits >= LONGEST) drawNext(now);
+      following = requestAnimationFrame(() => {
         if (!queued) settleBeside(); // else the next picture comes in this frame, and brings its own
       });
       resting = setTimeout(() => {
@@ -79,7 +89,9 @@ export function createFrames(draw, behind) {
     settleBeside,
     /** What belongs to other pictures is not drawn any more. */
     forget() {
-      beside = afar = null;
+      beside = null;
+      afar = [];
+      turn = 0;
       rest();
     },
     stop() {

@@ -209,13 +209,11 @@ export function createViewer(root, { auto = false } = {}) {
       matrix.element.classList.toggle("lav-waiting", !ofHeads);
       heads.draw(now);
       strip.draw(now); // last: it scrolls to its layer, which costs a layout of all that was written before
-    }, () => {
-      chips.draw(now);
-      shares.draw(now);
+    }, [() => chips.draw(now), () => shares.draw(now), () => {
       headChanges.take(shown); // now that the picture stands
       if (ofHeads) matrix.draw(now, ofHeads, boxed); // until they are here, it shows and names the ones before
       matrix.offer(effect, chance);
-    }, moved);
+    }], moved);
     clearTimeout(resting);
     resting = setTimeout(rest, REST);
   }
