@@ -10,20 +10,12 @@ from pathlib import Path
 from queue import SimpleQueue
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar, cast
 
+from inference.descriptions import AdapterInfo, BackendStatus, ModelInfo
 from inference.errors import BackendError, VisualizerError
 from inference.explanations import Explanation, ExplanationEvent
 from inference.imports import heavy_imports
 from inference.questions import Answer, Question
-from inference.records import (
-    AdapterInfo,
-    AnswerToken,
-    BackendStatus,
-    Comparison,
-    Event,
-    ModelInfo,
-    Outcomes,
-    Progress,
-)
+from inference.records import AnswerToken, Comparison, Event, Outcomes, Progress
 from inference.request import Request
 from inference.settings import AttentionMode, BackendKind, Settings
 

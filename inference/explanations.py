@@ -12,8 +12,10 @@ from typing import ClassVar, Literal, get_args
 import numpy as np
 from numpy.typing import NDArray
 
+from inference.descriptions import ModelInfo
 from inference.errors import CaptureError
-from inference.records import AnswerToken, CapturePath, ModelInfo, Progress, Token, check_array
+from inference.recording import CapturePath, Token, check_array
+from inference.records import AnswerToken, Progress
 
 OutcomeKind = Literal["logprob", "margin"]
 Numbers = NDArray[np.float64]

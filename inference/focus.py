@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from typing import Literal, get_args
 
 from inference.errors import SelectionError
-from inference.records import Token
+from inference.recording import Token
 from inference.said import said_in
 from inference.spelling import Spelling
 

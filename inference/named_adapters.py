@@ -2,8 +2,8 @@
 
 from collections.abc import Iterable
 
+from inference.descriptions import check_adapter_name
 from inference.errors import InputError
-from inference.records import check_adapter_name
 
 
 def split_adapter(given: str) -> tuple[str, str]:

@@ -11,9 +11,9 @@ from typing import ClassVar, Generic, Literal, TypeVar, get_args
 
 import numpy as np
 
+from inference.descriptions import ModelInfo
 from inference.errors import SelectionError
 from inference.explanations import Attribution, Blur, Chance, Explanation, Knockout, OutcomeKind, Parts
-from inference.records import ModelInfo
 
 AttributionParts = Literal["layer", "head"]
 KnockoutRows = Literal["text", "answer"]

@@ -27,6 +27,7 @@ import modal
 from inference.cloud.event_sender import EventSender
 from inference.cloud.image import container_image
 from inference.cloud.mounted_adapters import MountedAdapters
+from inference.descriptions import ModelInfo
 from inference.errors import (
     CancelledError,
     CrashedError,
@@ -39,7 +40,7 @@ from inference.errors import (
 from inference.explanations import Explanation
 from inference.imports import heavy_imports, process_is_ours
 from inference.logs import set_up
-from inference.records import AnswerToken, Comparison, ModelInfo, Progress
+from inference.records import AnswerToken, Comparison, Progress
 from inference.request import NEW_TOKENS
 from inference.serialization import pack_comparison, pack_explanation, unpack_question, unpack_request
 from inference.settings import Settings

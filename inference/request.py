@@ -16,11 +16,12 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from inference.conversation import Conversation
+from inference.descriptions import check_adapter_name
 from inference.errors import InputError, PromptError, SelectionError
 from inference.focus import WORDS, FocusWord
 from inference.messages import check_text, prompt_json, read_prompt
 from inference.photo import Photo, upright_rgb
-from inference.records import ExtraView, check_adapter_name
+from inference.recording import ExtraView
 
 Picture = Photo | Image.Image | NDArray[np.uint8]
 

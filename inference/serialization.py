@@ -23,6 +23,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from inference.archive import DAMAGE, Archive, ArchiveError, write_archive
+from inference.descriptions import ModelInfo
 from inference.errors import CaptureError, InputError, PromptError
 from inference.explanations import EXPLANATIONS, Explanation
 from inference.field_types import check_field_types
@@ -30,14 +31,8 @@ from inference.image_maps import PER_IMAGE, ImageMaps, SeenImage, in_order, with
 from inference.messages import prompt_json, read_prompt
 from inference.photo import Photo, upright_rgb
 from inference.questions import QUESTIONS, Question
-from inference.records import (
-    Comparison,
-    ModelInfo,
-    Recording,
-    Token,
-    background_of,
-    recording_shapes,
-)
+from inference.recording import Recording, Token, background_of, recording_shapes
+from inference.records import Comparison
 from inference.request import IMAGES, Request
 
 #: Arrays that are only ever drawn or reduced to a few digits.

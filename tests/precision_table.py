@@ -18,7 +18,7 @@ from transformers.models.qwen3_vl_moe.modeling_qwen3_vl_moe import Qwen3VLMoeTex
 
 from inference.adapters.catalog import AdapterCatalog
 from inference.model.engine import Engine
-from inference.records import Recording
+from inference.recording import Recording
 from inference.request import Request
 from inference.settings import Settings
 from tests import upstream

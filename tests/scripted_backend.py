@@ -9,22 +9,13 @@ from typing import cast
 import numpy as np
 
 from inference.conversation import Conversation
+from inference.descriptions import AdapterInfo, BackendStatus, ModelInfo
 from inference.errors import SelectionError, UnknownAdapterError, VisualizerError
 from inference.explanations import Explanation, ExplanationEvent
 from inference.focus import focus_of
 from inference.questions import Answer, Question
-from inference.records import (
-    AdapterInfo,
-    AnswerToken,
-    BackendStatus,
-    Comparison,
-    Event,
-    ModelInfo,
-    Outcomes,
-    Progress,
-    Recording,
-    Token,
-)
+from inference.recording import Recording, Token
+from inference.records import AnswerToken, Comparison, Event, Outcomes, Progress
 from inference.request import Request
 from inference.version import VERSION
 from tests.scripted_explanations import explanation

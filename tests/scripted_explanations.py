@@ -5,6 +5,7 @@ from typing import Any, cast
 import numpy as np
 from numpy.typing import NDArray
 
+from inference.descriptions import ModelInfo
 from inference.errors import SelectionError
 from inference.explanations import Attribution, Chance, Explanation, Knockout, Parts
 from inference.questions import (
@@ -14,7 +15,7 @@ from inference.questions import (
     PartsOptions,
     Question,
 )
-from inference.records import ModelInfo, Token
+from inference.recording import Token
 from inference.request import Request
 
 NAMES = ("vision tower", "q and k", "v and o", "MLP", "layers 0–1", "layers 2–3", "layers 4–5")

@@ -63,11 +63,13 @@ DRAW_LATE = {
 #: What of `inference` drawing knows.
 BENEATH_DRAWING = (
     "inference.boxes",
+    "inference.descriptions",
     "inference.errors",
     "inference.focus",
     "inference.explanations",
     "inference.measures",
     "inference.places",
+    "inference.recording",
     "inference.records",
     "inference.said",
 )

@@ -7,7 +7,8 @@ from typing import Any, cast
 from PIL import Image
 
 from inference.boxes import Box, on_photo
-from inference.records import AdapterInfo, Comparison, ModelInfo
+from inference.descriptions import AdapterInfo, ModelInfo
+from inference.records import Comparison
 from visualize.json_values import Json
 from visualize.numbers.caption import variant_name
 from visualize.numbers.group_shares import group_shares

@@ -21,9 +21,9 @@ from inference.adapters.files import (
     without_files,
 )
 from inference.adapters.search import Skipped, checkpoints, holds_adapter, search_adapters
+from inference.descriptions import AdapterInfo, check_adapter_name
 from inference.errors import AdapterRefusedError, InputError, UnknownAdapterError
 from inference.named_adapters import named_adapters
-from inference.records import AdapterInfo, check_adapter_name
 from inference.resolve_model import resolve_model
 from inference.settings import Settings
 

@@ -20,8 +20,8 @@ from safetensors import SafetensorError, safe_open
 from inference.adapters.kinds import refuse_untrue_kinds
 from inference.adapters.layout import current_keys, module_of, note
 from inference.adapters.search import ADAPTER_PICKLES, CONFIG_FILE, WEIGHTS_FILE
+from inference.descriptions import AdapterInfo
 from inference.errors import AdapterRefusedError
-from inference.records import AdapterInfo
 
 #: Of an adapter's config, and of its weights: rank 256 on every matrix of a 32B model takes 8 GB in float32.
 MOST_CONFIG_BYTES, MOST_WEIGHTS_BYTES = 2**20, 16 * 2**30

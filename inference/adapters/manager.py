@@ -26,8 +26,8 @@ from inference.adapters.files import AdapterFiles
 from inference.adapters.fit import Places, check_fit
 from inference.adapters.portion import Portion, group_of
 from inference.adapters.weights import read_weights
+from inference.descriptions import AdapterInfo
 from inference.errors import AdapterRefusedError, InputError, ModelLoadError
-from inference.records import AdapterInfo
 
 logger = logging.getLogger(__name__)
 

@@ -22,11 +22,11 @@ from inference.batch.run import Batch
 from inference.batch.set_files import TABLE, forget_set, set_section, write_set
 from inference.batch.variants import engine_digest, named_variants, variants_of_folder
 from inference.command_line import check_settings, settings_from, settings_parser
+from inference.descriptions import AdapterInfo
 from inference.errors import InputError, VisualizerError
 from inference.limits import check_limits
 from inference.logs import set_up
 from inference.named_adapters import split_adapter
-from inference.records import AdapterInfo
 from inference.request import NEW_TOKENS, Request
 from inference.settings import Settings
 

@@ -21,7 +21,8 @@ from itertools import islice
 from inference.backend import Backend
 from inference.errors import CaptureError, InputError, SelectionError, VisualizerError
 from inference.focus import digit_tokens, focus_of
-from inference.records import Comparison, Outcomes, Token
+from inference.recording import Token
+from inference.records import Comparison, Outcomes
 from inference.request import Request
 from inference.spelling import Spelling
 

@@ -8,7 +8,8 @@ from numpy.typing import NDArray
 
 from inference.batch.target import NOWHERE, Target
 from inference.boxes import Box, text_of
-from inference.records import Comparison, Recording
+from inference.recording import Recording
+from inference.records import Comparison
 
 Cell = str | int | float | None
 Row = Mapping[str, Cell]

@@ -26,7 +26,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from inference.batch.measures import Row, hits_of
-from inference.records import AdapterInfo
+from inference.descriptions import AdapterInfo
 
 Measured = Literal["said", "looked", "share"]
 MEASURED: tuple[Measured, ...] = ("said", "looked", "share")

@@ -7,8 +7,8 @@ from dataclasses import replace
 from typing import Any
 
 from inference.adapters.catalog import AdapterCatalog
+from inference.descriptions import AdapterInfo, ModelInfo
 from inference.errors import AdapterRefusedError, InputError, UnknownAdapterError
-from inference.records import AdapterInfo, ModelInfo
 from inference.resolve_model import resolve_model
 from inference.settings import Settings
 

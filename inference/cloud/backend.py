@@ -18,19 +18,11 @@ from uuid import uuid4
 from inference.cloud.calls import CALL_SECONDS, TRANSFER_SECONDS, Deployment, Handles, begin
 from inference.cloud.many import answer_all
 from inference.cloud.watch import Watch, follow
+from inference.descriptions import AdapterInfo, BackendStatus, ModelInfo
 from inference.errors import InputError, ModelLoadError, VersionMismatchError, VisualizerError
 from inference.explanations import Explanation, ExplanationEvent
 from inference.questions import Answer, Question
-from inference.records import (
-    AdapterInfo,
-    AnswerToken,
-    BackendStatus,
-    Comparison,
-    Event,
-    ModelInfo,
-    Outcomes,
-    Progress,
-)
+from inference.records import AnswerToken, Comparison, Event, Outcomes, Progress
 from inference.request import Request
 from inference.serialization import pack_question, pack_request, unpack_comparison, unpack_explanation
 from inference.settings import Settings

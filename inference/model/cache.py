@@ -16,7 +16,7 @@ from transformers import DynamicCache
 from transformers.cache_utils import DynamicLayer
 
 from inference.adapters.portion import Portion
-from inference.records import CapturePath, FloatArray
+from inference.recording import CapturePath, FloatArray
 
 Value = TypeVar("Value", bound="VisionFeatures | PrefixCache | Generation")
 

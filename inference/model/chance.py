@@ -14,7 +14,7 @@ from inference.model.cache import PrefixCache
 from inference.model.context import RequestContext
 from inference.model.replays import Replays
 from inference.questions import ChanceOptions
-from inference.records import CapturePath, FloatArray
+from inference.recording import CapturePath, FloatArray
 
 #: Opens a control by its seed, and gives what it read of the image.
 Control = Callable[[int], AbstractContextManager[PrefixCache]]

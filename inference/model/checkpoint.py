@@ -11,9 +11,9 @@ import torch
 from safetensors import SafetensorError
 from transformers import AutoConfig, AutoImageProcessor, AutoModelForImageTextToText, AutoTokenizer
 
+from inference.descriptions import ModelInfo
 from inference.errors import ModelLoadError, UnsupportedModelError
 from inference.model.facts import FAMILIES
-from inference.records import ModelInfo
 from inference.resolve_model import resolve_model
 from inference.version import VERSION
 

@@ -10,7 +10,8 @@ from dataclasses import dataclass, field
 from inference.errors import CancelledError, InputError, SelectionError
 from inference.focus import focus_of
 from inference.model.prompt import Prompt
-from inference.records import AnswerToken, Progress, Token
+from inference.recording import Token
+from inference.records import AnswerToken, Progress
 from inference.request import Request
 from inference.settings import MIB, environment_variable
 

@@ -24,6 +24,7 @@ import torch
 from inference.adapters.catalog import AdapterCatalog
 from inference.adapters.manager import AdapterManager, BaseChangedError
 from inference.conversation import Conversation
+from inference.descriptions import ModelInfo
 from inference.errors import AdapterRefusedError, OutOfMemoryError
 from inference.explanations import Explanation
 from inference.image_maps import SeenImage
@@ -38,7 +39,8 @@ from inference.model.passes import Passes
 from inference.model.prompt import Prompt, PromptBuilder
 from inference.model.variants import Variants
 from inference.questions import Question
-from inference.records import Comparison, ModelInfo, Recording
+from inference.recording import Recording
+from inference.records import Comparison
 from inference.request import Request
 from inference.settings import MIB, Settings
 

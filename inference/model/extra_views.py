@@ -12,7 +12,7 @@ from inference.model.context import RequestContext
 from inference.model.measured_row import MeasuredRow
 from inference.model.passes import Passes
 from inference.model.prompt import Prompt
-from inference.records import FloatArray, Token
+from inference.recording import FloatArray, Token
 
 _Values = NDArray[np.float64]
 

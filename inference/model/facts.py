@@ -6,8 +6,8 @@ from pathlib import Path
 from huggingface_hub import hf_hub_download
 from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
 
+from inference.descriptions import ModelInfo
 from inference.errors import ModelLoadError, UnsupportedModelError
-from inference.records import ModelInfo
 from inference.resolve_model import resolve_model
 from inference.version import VERSION
 

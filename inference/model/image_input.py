@@ -17,7 +17,7 @@ from transformers.models.qwen2_vl.image_processing_pil_qwen2_vl import smart_res
 
 from inference.errors import ImageTooLargeError, ImageTooThinError, UnsupportedModelError
 from inference.photo import Photo
-from inference.records import FloatArray
+from inference.recording import FloatArray
 
 
 @dataclass(frozen=True, slots=True, eq=False)

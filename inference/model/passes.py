@@ -24,7 +24,7 @@ from inference.model.image_input import ImageInput, read_image, unblock
 from inference.model.prompt import Prompt, PromptBuilder
 from inference.model.recorders import TextRecorder, VisionRecorder, WatchedRow
 from inference.photo import upright_rgb
-from inference.records import CapturePath
+from inference.recording import CapturePath
 from inference.settings import MIB, AttentionMode, Settings
 
 OnLayer = Callable[[], None]

@@ -21,7 +21,7 @@ from inference.errors import PromptError, UnsupportedModelError
 from inference.model.chat_template import SYSTEM, TEMPLATE, WORDS, ChatTemplate
 from inference.model.image_input import ImageInput
 from inference.model.pieces import decode_pieces
-from inference.records import GROUPS, Role, Token
+from inference.recording import GROUPS, Role, Token
 
 
 @dataclass(frozen=True, slots=True, eq=False)

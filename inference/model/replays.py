@@ -25,7 +25,7 @@ from inference.model.pieces import token_text
 from inference.model.prompt import answer_tokens
 from inference.photo import Photo
 from inference.questions import Question
-from inference.records import CapturePath
+from inference.recording import CapturePath
 
 #: Makes the model one of a request's variants, by its index, for as long as it is open.
 Switch = Callable[[int], AbstractContextManager[None]]

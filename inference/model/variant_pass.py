@@ -21,7 +21,8 @@ from inference.model.passes import Passes
 from inference.model.pieces import PieceDecoder
 from inference.model.prompt import answer_tokens
 from inference.model.recorders import TextRecorder
-from inference.records import AnswerToken, FloatArray, Recording, Token, background_of
+from inference.recording import FloatArray, Recording, Token, background_of
+from inference.records import AnswerToken
 
 #: What tells one variant from another: the loading of its adapter, and how much of it is on; None for base.
 Variant = tuple[str, Portion]

@@ -12,6 +12,7 @@ from collections.abc import Callable, Generator, Mapping
 from pathlib import Path
 
 from inference.backend import Backend
+from inference.descriptions import AdapterInfo, ModelInfo
 from inference.errors import (
     InputError,
     NotFoundError,
@@ -21,7 +22,8 @@ from inference.explanations import Explanation
 from inference.limits import check_limits
 from inference.photo import Photo
 from inference.questions import Question
-from inference.records import AdapterInfo, AnswerToken, Comparison, ExtraView, ModelInfo, Progress
+from inference.recording import ExtraView
+from inference.records import AnswerToken, Comparison, Progress
 from inference.request import Request, digest
 from inference.serialization import pack_question
 from inference.service.decoder import Decoder

@@ -12,11 +12,11 @@ from typing import Any
 import gradio as gr
 
 from inference.conversation import Conversation
+from inference.descriptions import AdapterInfo
 from inference.errors import CancelledError, SelectionError, VisualizerError
 from inference.limits import check_count, check_pixels
 from inference.messages import as_prompt
 from inference.photo import Photo
-from inference.records import AdapterInfo
 from inference.request import Request, digest
 from inference.service.analysis import AnalysisService
 from inference.service.examples import Example

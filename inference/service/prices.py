@@ -2,9 +2,10 @@
 
 from collections.abc import Sequence
 
+from inference.descriptions import ModelInfo
 from inference.explanations import Attribution, Explanation
 from inference.questions import QUESTIONS, AttributionOptions, ChanceOptions, KnockoutOptions, PartsOptions, Question
-from inference.records import Comparison, ModelInfo
+from inference.records import Comparison
 from inference.serialization import pack_question
 from visualize.findings.cards_json import Way
 from visualize.findings.carries import layers_that_matter

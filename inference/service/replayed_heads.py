@@ -4,7 +4,8 @@ from dataclasses import replace
 from typing import get_args
 
 from inference.errors import SelectionError
-from inference.records import Comparison, ExtraView
+from inference.recording import ExtraView
+from inference.records import Comparison
 from inference.request import Request
 from inference.service.results import Result
 from visualize.numbers.views import VIEWS, View

@@ -18,7 +18,8 @@ from inference.errors import InputError
 from inference.explanations import Explanation
 from inference.image_maps import ImageMaps
 from inference.photo import Photo
-from inference.records import Comparison, Recording
+from inference.recording import Recording
+from inference.records import Comparison
 from inference.request import Request
 from visualize.json_values import Json
 from visualize.numbers.rank_heads import KeptRanks

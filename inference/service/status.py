@@ -1,6 +1,6 @@
 """The line on top of the page, in words: which model, on what it runs, who works and who waits."""
 
-from inference.records import BackendStatus
+from inference.descriptions import BackendStatus
 from inference.service.analysis import AnalysisService
 from visualize.page import Json
 

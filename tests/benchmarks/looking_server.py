@@ -18,7 +18,9 @@ sys.path.insert(0, str(Path.cwd()))
 
 import app
 from inference import Settings
-from inference.records import AdapterInfo, AnswerToken, BackendStatus, Comparison, ModelInfo, Recording, Token
+from inference.descriptions import AdapterInfo, BackendStatus, ModelInfo
+from inference.recording import Recording, Token
+from inference.records import AnswerToken, Comparison
 from inference.request import Request
 from inference.settings import Limits
 

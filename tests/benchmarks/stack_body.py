@@ -18,7 +18,9 @@ from collections.abc import Callable
 import numpy as np
 from PIL import Image
 
-from inference.records import Comparison, ModelInfo, Recording, Token, background_of
+from inference.descriptions import ModelInfo
+from inference.recording import Recording, Token, background_of
+from inference.records import Comparison
 from visualize import Selection, StackChoice, heads_body, panes, scene_json, stack_body
 
 FOCUS = 40

@@ -20,7 +20,8 @@ import pytest
 from playwright.sync_api import Browser, ConsoleMessage, Page, Playwright, expect, sync_playwright
 
 from inference import Backend, Settings
-from inference.records import AdapterInfo, AnswerToken, Progress
+from inference.descriptions import AdapterInfo
+from inference.records import AnswerToken, Progress
 from inference.request import Request
 from inference.settings import Limits
 from tests import ROOT

@@ -11,7 +11,7 @@ import pytest
 from playwright.sync_api import Browser, Page, expect
 
 from inference.batch.pages import write_index
-from inference.records import AdapterInfo
+from inference.descriptions import AdapterInfo
 from tests.browser.conftest import ScriptedServer, Watched, open_page
 from tests.browser.steps import a_photo as plain_photo
 from tests.browser.steps import analyze, hand_in, panes, write_prompt

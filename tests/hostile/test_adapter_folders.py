@@ -13,9 +13,9 @@ import pytest
 from inference import Request
 from inference.adapters import patterns
 from inference.adapters.catalog import AdapterCatalog
+from inference.descriptions import AdapterInfo
 from inference.errors import AdapterRefusedError
 from inference.model.engine import Engine
-from inference.records import AdapterInfo
 from inference.settings import Settings
 from tests.conftest import picture
 from tests.hostile.adapter_folders import GOOD, Folder, folders, lay

@@ -4,7 +4,7 @@ import pytest
 
 from inference.errors import SelectionError
 from inference.focus import digit_tokens, focus_of, place_tokens
-from inference.records import Token
+from inference.recording import Token
 
 
 def answered(*pieces: str, end: bool = True) -> tuple[Token, ...]:

@@ -2,7 +2,9 @@
 
 import numpy as np
 
-from inference.records import Comparison, ModelInfo, Recording, Token
+from inference.descriptions import ModelInfo
+from inference.recording import Recording, Token
+from inference.records import Comparison
 
 LAYERS, HEADS = 4, 3
 GRID = (3, 5)

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from inference.descriptions import AdapterInfo
 from inference.errors import SelectionError
-from inference.records import AdapterInfo
 from tests.visualize import written_out
 from tests.visualize.factory import MODEL, comparison, photo, recording, tokens, with_sinks
 from visualize import Marks, overlay

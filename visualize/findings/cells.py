@@ -7,7 +7,7 @@ import numpy as np
 from inference.boxes import Box
 from inference.errors import SelectionError
 from inference.measures import cell_coverage
-from inference.records import FloatArray
+from inference.recording import FloatArray
 
 
 def top_cells(heat: FloatArray, percent: float) -> tuple[int, ...]:

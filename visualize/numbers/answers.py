@@ -4,7 +4,8 @@ from collections.abc import Mapping
 from typing import Literal
 
 from inference.measures import Measure
-from inference.records import Comparison, Recording
+from inference.recording import Recording
+from inference.records import Comparison
 from visualize.numbers.caption import variant_name
 from visualize.numbers.tokens import label_of
 

@@ -12,7 +12,7 @@ from typing import TypeVar
 import numpy as np
 
 from inference.measures import Measure
-from inference.records import FloatArray
+from inference.recording import FloatArray
 
 _Found = TypeVar("_Found")
 _MOST_THREADS = 4

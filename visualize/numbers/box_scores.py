@@ -18,7 +18,8 @@ from numpy.typing import NDArray
 from inference.boxes import Box, on_photo
 from inference.errors import SelectionError
 from inference.measures import Measure, attention_ratio, box_share, cell_coverage, pointing_game
-from inference.records import Comparison, Recording
+from inference.recording import Recording
+from inference.records import Comparison
 from visualize.numbers.caption import variant_name
 from visualize.numbers.reduce import Selection, around, select
 from visualize.numbers.side_by_side import recordings_of

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from inference.records import Recording, Token
+from inference.recording import Recording, Token
 from visualize.numbers.head_choice import head_words
 from visualize.numbers.reduce import Layer, Selection
 from visualize.numbers.token_choice import token_indices

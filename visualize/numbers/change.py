@@ -13,7 +13,8 @@ import numpy as np
 
 from inference.errors import SelectionError
 from inference.measures import Measure, row_divergence
-from inference.records import Comparison, Recording
+from inference.recording import Recording
+from inference.records import Comparison
 from visualize.numbers.at_once import at_once
 from visualize.numbers.token_choice import answer_indices, token_indices
 

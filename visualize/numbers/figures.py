@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from inference.measures import Measure, entropy, image_share, js_divergence, row_divergence
-from inference.records import FloatArray, Recording
+from inference.recording import FloatArray, Recording
 from visualize.numbers.head_choice import Head
 from visualize.numbers.token_choice import TokenChoice, token_indices
 

@@ -6,7 +6,7 @@ These are the recorded shares (`Recording.group_share`), which are known for eve
 import numpy as np
 
 from inference.measures import Measure
-from inference.records import Recording
+from inference.recording import Recording
 from visualize.numbers.reduce import Selection, check_heads, check_layers
 from visualize.numbers.token_choice import token_indices
 

@@ -10,7 +10,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from inference.records import FloatArray
+from inference.recording import FloatArray
 from visualize.numbers.scale import (
     ColourLimits,
     diverging_limits,

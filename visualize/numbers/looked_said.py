@@ -12,7 +12,8 @@ from dataclasses import dataclass, replace
 from inference.boxes import MOST_BOXES, Box
 from inference.measures import box_share
 from inference.places import Frame, Place, Point, Said
-from inference.records import Comparison, FloatArray, Recording
+from inference.recording import FloatArray, Recording
+from inference.records import Comparison
 from inference.said import frame_in, said_in
 from visualize.numbers.caption import plain, variant_name
 from visualize.numbers.reduce import select

@@ -7,7 +7,8 @@ import numpy as np
 
 from inference.focus import digit_tokens, place_tokens
 from inference.measures import row_divergence
-from inference.records import Comparison, Recording, Token
+from inference.recording import Recording, Token
+from inference.records import Comparison
 from visualize.numbers.change import LargestChange, largest_change, row_changes
 from visualize.numbers.token_choice import TokenChoice, answer_indices
 

@@ -13,7 +13,7 @@ from typing import Literal, TypeAlias
 import numpy as np
 
 from inference.measures import image_share, row_divergence
-from inference.records import Recording
+from inference.recording import Recording
 from visualize.numbers.reduce import Layer, check_layers
 from visualize.numbers.scale import number
 

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from inference.errors import SelectionError
-from inference.records import FloatArray, Recording
+from inference.recording import FloatArray, Recording
 from visualize.numbers.head_choice import Head, check_head_choice, head_words
 from visualize.numbers.sinks import check_sinks_known, sink_cells
 from visualize.numbers.token_choice import (

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from inference.errors import SelectionError
-from inference.records import FloatArray
+from inference.recording import FloatArray
 
 #: What a value counts. Shares are stored 0–1 and shown to people in percent, their differences in percentage points.
 Unit = Literal["share", "share difference", "bits", "nats", "ratio", "ratio difference", "logits", "logit difference"]

@@ -7,7 +7,8 @@ import numpy as np
 
 from inference.errors import SelectionError
 from inference.measures import Measure, entropy, image_share, js_divergence
-from inference.records import Comparison, FloatArray
+from inference.recording import FloatArray
+from inference.records import Comparison
 from visualize.numbers.at_once import at_once
 from visualize.numbers.change import check_same_tokens, pair_of
 

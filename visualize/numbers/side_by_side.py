@@ -10,7 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from inference.errors import SelectionError
-from inference.records import Comparison, FloatArray, Recording
+from inference.recording import FloatArray, Recording
+from inference.records import Comparison
 from visualize.numbers.caption import variant_name
 from visualize.numbers.reduce import Selection, difference, select, sinks_of
 

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from inference.errors import SelectionError
-from inference.records import Recording
+from inference.recording import Recording
 
 #: A sink's 10th-percentile share is at least this many times the share of a cell if the mean row were spread evenly.
 SINK_MULTIPLE = 8.0

@@ -17,7 +17,8 @@ import numpy as np
 
 from inference.errors import SelectionError
 from inference.measures import peak_cell
-from inference.records import Comparison, FloatArray, Recording
+from inference.recording import FloatArray, Recording
+from inference.records import Comparison
 from visualize.numbers.at_once import each_at_once
 from visualize.numbers.caption import LIMITS, alternative_text, caption, heading, variant_name
 from visualize.numbers.figures import Change, Measures, changes_of, measures_of, probability_of

@@ -7,7 +7,7 @@ import numpy as np
 
 from inference.errors import SelectionError
 from inference.focus import focus_of, place_tokens
-from inference.records import Recording, Token
+from inference.recording import Recording, Token
 
 #: One token, a range `(first, last)` with both ends included, or a set of tokens that has a name.
 TokenChoice = int | tuple[int, int] | Literal["answer", "focus", "digits"]

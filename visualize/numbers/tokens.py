@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from inference.records import Recording, Role
+from inference.recording import Recording, Role
 from visualize.numbers.caption import bare
 from visualize.numbers.reduce import Layer, check_layers
 

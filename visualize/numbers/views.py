@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Literal, NamedTuple
 
-from inference.records import ExtraView
+from inference.recording import ExtraView
 from visualize.numbers.scale import Unit
 
 View = Literal["raw", "sink-masked", "contrast", "relative", "gradient", "named", "named alone"]

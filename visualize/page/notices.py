@@ -1,7 +1,8 @@
 """Decide how the page says what happens: notices of progress, refusals, and what an adapter is, in a few lines."""
 
+from inference.descriptions import AdapterInfo
 from inference.errors import VisualizerError
-from inference.records import AdapterInfo, AnswerToken, Progress
+from inference.records import AnswerToken, Progress
 from visualize.json_values import Json
 
 

@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from inference.records import FloatArray
+from inference.recording import FloatArray
 from visualize.numbers.scale import ColourLimits
 from visualize.pictures.marks import Marks
 from visualize.pictures.overlay import overlay

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from inference.errors import SelectionError
-from inference.records import FloatArray
+from inference.recording import FloatArray
 from visualize.numbers.scale import ColourLimits
 from visualize.pictures.marks import Marks, draw_marks
 from visualize.pictures.palette import check_colormap, colour_table

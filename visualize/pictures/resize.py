@@ -12,7 +12,7 @@ from collections.abc import Iterator
 import numpy as np
 from numpy.typing import NDArray
 
-from inference.records import FloatArray
+from inference.recording import FloatArray
 
 #: Rows of pixels computed at once, so that a large photo never needs several float copies of itself.
 BAND_ROWS = 256

@@ -21,7 +21,8 @@ from typing import Any, get_args
 from inference.boxes import Box, text_of
 from inference.errors import SelectionError
 from inference.focus import digit_tokens
-from inference.records import Comparison, Recording
+from inference.recording import Recording
+from inference.records import Comparison
 from visualize.json_values import Json
 from visualize.numbers.head_choice import Head
 from visualize.numbers.rank_heads import KeptRanks

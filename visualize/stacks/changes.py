@@ -7,7 +7,8 @@ from typing import Protocol
 import numpy as np
 
 from inference.measures import Measure
-from inference.records import Comparison, Recording
+from inference.recording import Recording
+from inference.records import Comparison
 from visualize.json_values import Json
 from visualize.numbers.caption import variant_name
 from visualize.numbers.change import LargestChange, largest_change, row_changes

@@ -1,7 +1,8 @@
 """Decide what a browser gets of the heads of one layer: small maps in the order of rank, on one scale."""
 
 from inference.errors import SelectionError
-from inference.records import Comparison, FloatArray
+from inference.recording import FloatArray
+from inference.records import Comparison
 from visualize.json_values import Json
 from visualize.numbers.caption import variant_name
 from visualize.numbers.layer_limits import pane_limits

@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from inference.records import FloatArray
+from inference.recording import FloatArray
 from visualize.json_values import Json
 from visualize.numbers.scale import Unit
 

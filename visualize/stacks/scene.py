@@ -12,7 +12,8 @@ from typing import get_args
 import numpy as np
 
 from inference.focus import digit_tokens
-from inference.records import Comparison, Recording, Role
+from inference.recording import Recording, Role
+from inference.records import Comparison
 from visualize.json_values import Json
 from visualize.numbers.answers import legend, own_words, replayed_by, warnings
 from visualize.numbers.caption import variant_name

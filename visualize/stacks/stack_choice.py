@@ -8,7 +8,8 @@ from reprlib import repr as shortened
 
 from inference.errors import SelectionError
 from inference.focus import digit_tokens
-from inference.records import Comparison, Recording
+from inference.recording import Recording
+from inference.records import Comparison
 from visualize.json_values import Json
 from visualize.numbers.caption import variant_name
 from visualize.numbers.head_choice import Head, head_text

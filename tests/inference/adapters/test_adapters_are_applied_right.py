@@ -16,7 +16,7 @@ from inference.model.context import RequestContext, Stages
 from inference.model.engine import Engine
 from inference.model.passes import Passes
 from inference.model.variant_pass import VariantPass
-from inference.records import Recording
+from inference.recording import Recording
 from inference.request import Request
 from inference.settings import Settings
 from tests import upstream

@@ -12,7 +12,7 @@ from inference.adapters.catalog import AdapterCatalog
 from inference.adapters.layout import current_config, current_keys
 from inference.errors import AdapterRefusedError
 from inference.model.engine import Engine
-from inference.records import Recording
+from inference.recording import Recording
 from inference.request import Request
 from inference.settings import Settings
 from tests import upstream

@@ -9,7 +9,7 @@ from PIL import Image
 from inference import Comparison, Request
 from inference.batch.focus import Focus
 from inference.errors import InputError, SelectionError
-from inference.records import Token
+from inference.recording import Token
 from tests.inference.batch.conftest import (
     batch,
     check_equal,

@@ -17,7 +17,7 @@ from inference.batch.measures import hits_of, measured
 from inference.batch.over_set import Interval, SetScore, SetScores, interval, sentence, set_scores
 from inference.batch.set_files import set_section, write_set
 from inference.batch.target import Target
-from inference.records import AdapterInfo
+from inference.descriptions import AdapterInfo
 from tests.inference.batch.conftest import batch, photos, prompts
 from tests.scripted_backend import ADAPTERS, HOSTILE, ScriptedBackend, adapter
 

@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 
 from inference import AnswerToken, Attribution, Comparison, Progress
+from inference.descriptions import BackendStatus
 from inference.errors import InputError, SelectionError, UnknownAdapterError
 from inference.questions import AttributionOptions
-from inference.records import BackendStatus
 from inference.serialization import split_comparison
 from tests.inference.cloud.conftest import EXACT
 

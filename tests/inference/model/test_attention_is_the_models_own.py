@@ -10,7 +10,7 @@ from inference.model.capture import EAGER, tiled_attention
 from inference.model.engine import Engine
 from inference.model.image_input import unblock
 from inference.model.recorders import TextRecorder
-from inference.records import Recording
+from inference.recording import Recording
 from inference.request import Request
 from inference.settings import Limits, Settings
 from tests import upstream

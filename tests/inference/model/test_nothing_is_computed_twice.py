@@ -18,7 +18,8 @@ from inference.model.cache import CacheKey, Generation, InferenceCache, PrefixCa
 from inference.model.capture import tiled_attention
 from inference.model.engine import Engine
 from inference.model.image_input import ImageInput
-from inference.records import AnswerToken, Recording
+from inference.recording import Recording
+from inference.records import AnswerToken
 from inference.request import Request
 from inference.settings import Settings
 from tests import upstream

@@ -11,7 +11,7 @@ from inference.errors import InputError, PromptError, SelectionError, UnknownAda
 from inference.limits import check_limits
 from inference.model.engine import Engine
 from inference.questions import AttributionOptions, BlurOptions, ChanceOptions, KnockoutOptions, PartsOptions
-from inference.records import GROUPS, Recording
+from inference.recording import GROUPS, Recording
 from inference.request import Request, digest
 from inference.serialization import pack_comparison, pack_request, unpack_comparison, unpack_request
 from inference.settings import Limits, Settings

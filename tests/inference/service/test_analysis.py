@@ -10,9 +10,10 @@ from typing import Any
 
 import pytest
 
+from inference.descriptions import AdapterInfo
 from inference.errors import BackendError, BusyError, CancelledError, InputError, NotAnImageError, UnexpectedError
 from inference.photo import Photo, upright_rgb
-from inference.records import AdapterInfo, AnswerToken, Progress
+from inference.records import AnswerToken, Progress
 from inference.request import Request
 from inference.service.analysis import LONGEST_NAME, AnalysisService
 from inference.service.decoder import Decoder

@@ -12,7 +12,8 @@ from PIL import Image
 from starlette.testclient import TestClient
 
 from inference.demo import EXAMPLE_SCREENS
-from inference.records import Comparison, Recording
+from inference.recording import Recording
+from inference.records import Comparison
 from inference.service.tickets import EVERYONE
 from inference.settings import Settings
 from tests.built_page import build_handlers, build_server_of

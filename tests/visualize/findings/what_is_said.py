@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 
 from inference.explanations import Attribution, Chance, Explanation, Knockout, Parts
-from inference.records import Token
+from inference.recording import Token
 from tests.visualize.factory import HEADS, LAYERS, comparison, recording, tokens
 from tests.visualize.findings.explained import ABOUT, attribution, chance, knockout, parts
 from tests.visualize.kept import Kept, keep, plain

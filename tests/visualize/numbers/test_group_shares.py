@@ -9,7 +9,7 @@ from matplotlib.colors import to_hex
 from matplotlib.figure import Figure
 
 from inference.errors import SelectionError
-from inference.records import GROUPS
+from inference.recording import GROUPS
 from tests import ROOT
 from tests.visualize.factory import HEADS, LAYERS, comparison, recording
 from visualize import Selection, group_shares, shares_picture

@@ -1,7 +1,8 @@
 """How the page says what happens."""
 
+from inference.descriptions import AdapterInfo
 from inference.errors import SelectionError
-from inference.records import AdapterInfo, AnswerToken, Progress
+from inference.records import AnswerToken, Progress
 from visualize.page import adapter_lines, notice, progress_notice, refusal
 
 

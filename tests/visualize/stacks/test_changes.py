@@ -8,7 +8,8 @@ import pytest
 
 from inference.errors import SelectionError
 from inference.image_maps import PER_IMAGE, ImageMaps, SeenImage
-from inference.records import Comparison, Recording
+from inference.recording import Recording
+from inference.records import Comparison
 from tests.visualize.factory import comparison, recording
 from visualize.numbers.change import row_changes
 from visualize.stacks import changes

@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from inference.records import GROUPS
+from inference.recording import GROUPS
 from tests.visualize.factory import LAYERS, comparison, recording
 from tests.visualize.read_body import read_body
 from visualize import StackChoice, stack_body
