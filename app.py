@@ -40,12 +40,13 @@ from inference.service.ending import end, told_to_end
 from inference.service.endpoints import Endpoints
 from inference.service.examples import examples, first_result
 from inference.service.exports import Exports
+from inference.service.fields import BASE, PROMPT
 from inference.service.handlers import Handlers
 from inference.service.listening import cannot_listen
 from inference.service.metrics_server import serve
 from inference.service.origins import names_of
+from inference.service.page_form import MOST_ADAPTERS, PageForm
 from inference.service.routes import TITLE, app_kwargs
-from inference.service.schema import BASE, MOST_ADAPTERS, PROMPT, PageForm
 from inference.service.uploads import use_own_folder
 from inference.service.view import View
 from inference.settings import Limits

@@ -13,11 +13,13 @@ from inference.records import Comparison
 from inference.service.analysis import AnalysisService
 from inference.service.cells import cells_of
 from inference.service.failures import unforeseen
+from inference.service.fields import parse
 from inference.service.page_events import page_event
+from inference.service.page_form import choice_of
 from inference.service.prices import further
 from inference.service.replayed_heads import extra_views
 from inference.service.results import Explained, Result
-from inference.service.schema import QuestionFields, choice_of, parse
+from inference.service.schema import QuestionFields
 from inference.service.session import Session
 from inference.service.status import status_json
 from inference.service.uploads import address_of

@@ -16,9 +16,10 @@ from inference.questions import QUESTIONS, Question
 from inference.request import NEW_TOKENS, Request
 from inference.service.analysis import AnalysisService
 from inference.service.cells import cells_of
+from inference.service.fields import PROMPT, parse
 from inference.service.page_events import page_event
 from inference.service.results import Result
-from inference.service.schema import PROMPT, AnalyzeFields, ExplainFields, parse
+from inference.service.schema import AnalyzeFields, ExplainFields
 from inference.service.slots import check_stop
 from inference.service.uploads import address_of, uploaded
 from visualize.analysis_json import adapter_json, analysis_json, model_json

@@ -10,8 +10,8 @@ from inference.demo import DESCRIBED_BY, EXAMPLE_SCENES, EXAMPLE_SCREENS, FIRST_
 from inference.records import Comparison
 from inference.request import Request, digest
 from inference.resolve_model import resolve_model
+from inference.service.fields import PROMPT
 from inference.service.results import Result
-from inference.service.schema import PROMPT
 from inference.settings import Settings
 from visualize.page import Json, data_url
 

@@ -14,8 +14,8 @@ from inference.records import Comparison
 from inference.service.analysis import AnalysisService
 from inference.service.failures import unforeseen
 from inference.service.page_events import page_event
+from inference.service.page_form import choice_of, image_of
 from inference.service.replayed_heads import extra_views
-from inference.service.schema import choice_of, image_of
 from inference.service.uploads import address_of
 from visualize import animation, report_html, sheet
 from visualize.page import Choice, Json, data_url, draw, refusal

@@ -21,10 +21,11 @@ from inference.request import Request, digest
 from inference.service.analysis import AnalysisService
 from inference.service.examples import Example
 from inference.service.failures import unforeseen
+from inference.service.fields import BASE
 from inference.service.page_events import page_event
+from inference.service.page_form import PageForm, choice_of, image_of, with_answer
 from inference.service.replayed_heads import extra_views
 from inference.service.results import Result
-from inference.service.schema import BASE, PageForm, choice_of, image_of, with_answer
 from inference.service.session import Session
 from inference.service.status import status_json
 from inference.service.uploads import address_of, uploaded

@@ -21,10 +21,10 @@ from inference.boxes import Box, as_boxes
 from inference.errors import SelectionError
 from inference.records import Comparison
 from inference.service.analysis import AnalysisService
+from inference.service.fields import Expected, HeadChoice, Index, number_of, parse
 from inference.service.prices import ways
 from inference.service.replayed_heads import extra_views
 from inference.service.results import Result
-from inference.service.schema import Expected, HeadChoice, Index, number_of, parse
 from visualize.findings.cards_json import offers_json
 from visualize.numbers.token_choice import TokenChoice, token_indices
 from visualize.numbers.views import View

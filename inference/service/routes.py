@@ -29,12 +29,13 @@ from inference.service.analysis import AnalysisService
 from inference.service.documentation import documentation
 from inference.service.endpoints import answered, question_of, shown
 from inference.service.failures import told
+from inference.service.fields import parse
 from inference.service.gradio_guard import GradioGuard
 from inference.service.looking import Looking
 from inference.service.middleware import RouteGuard, error_json
 from inference.service.origins import OriginGuard, names_of
 from inference.service.request_ids import RequestIds
-from inference.service.schema import AnalyzeFields, ExplainFields, parse
+from inference.service.schema import AnalyzeFields, ExplainFields
 from inference.service.slots import counted
 from inference.settings import Limits
 from visualize.analysis_json import adapter_json, model_json

@@ -1,78 +1,43 @@
-"""What programs and the page send, as typed models: read here and nowhere else, and refused in our words.
+"""What programs send over HTTP, as typed models: read here and nowhere else.
 
 It knows no web framework and no engine. A visitor names the operator's adapters, never a path and never a Hub id.
 """
 
 import base64
 import binascii
-import re
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
-from reprlib import repr as shortened
-from typing import Annotated, Any, Literal, Self, TypeVar, get_args
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Annotated, Literal, Self, get_args
 
-from pydantic import (
-    BaseModel,
-    BeforeValidator,
-    ConfigDict,
-    Field,
-    InstanceOf,
-    StrictStr,
-    ValidationError,
-    WithJsonSchema,
-    model_validator,
-)
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StrictStr, WithJsonSchema, model_validator
 
-from inference.boxes import Box, as_boxes, on_photo
-from inference.conversation import Conversation
+from inference.boxes import on_photo
 from inference.errors import InputError, NotAnImageError, PromptError, SelectionError
 from inference.explanations import Explanation
-from inference.messages import as_prompt, read_messages
 from inference.photo import Photo
 from inference.questions import CONTROLS, Question
-from inference.request import MAX_SCALE, NEW_TOKENS, Request
+from inference.request import NEW_TOKENS, Request
 from inference.serialization import unpack_question
+from inference.service.fields import (
+    PROMPT,
+    Expected,
+    HeadChoice,
+    Index,
+    Messages,
+    Names,
+    NewTokens,
+    PhotoBoxes,
+    Scale,
+    number_of,
+    numbers_of,
+    variant_of,
+)
 from visualize.analysis_json import PICTURE_SIDE
-from visualize.numbers.head_choice import read_head
 from visualize.numbers.views import VIEWS, View
-
-BASE = "base"
-PROMPT = "Describe the image."
-MOST_ADAPTERS = 4  # beside the variant that they are compared with
-Model = TypeVar("Model", bound=BaseModel)
 
 #: Fields that the seed's JSON body had, and their like: they say where an image lies on the server or elsewhere.
 _PATHS = ("image_path", "image_url", "path", "url")
-_MOST = 10**9  # of any index or count: what is beyond is no number that a sentence should repeat
-_NUMBER = re.compile(r"-?\d{1,9}(\.\d{0,17})?(e-?\d)?", re.ASCII)  # float() reads 0_5 and other scripts' digits too
 _VIEWS = ", ".join(get_args(View))
-
-
-@dataclass(frozen=True, slots=True)
-class Expected:
-    """What a field holds, for the sentence of a refusal, and the member of the tree that refuses it."""
-
-    words: str
-    error: type[InputError] = InputError
-
-
-def number_of(value: object) -> object:
-    """A form's text, or a slider's 32.0, as the number that it writes; anything else is left to be refused."""
-    number = float(value) if isinstance(value, str) and _NUMBER.fullmatch(value) else value
-    return int(number) if isinstance(number, float) and number.is_integer() else number
-
-
-def _list(value: object) -> object:
-    given = [value] if isinstance(value, str) or not isinstance(value, Sequence) else value
-    return [name for name in given if name not in (None, "")]
-
-
-def _numbers(value: object) -> object:
-    """One number, several, or text with commas between them, as a list; anything else is left to be refused."""
-    given = value.split(",") if isinstance(value, str) else value
-    if isinstance(given, Sequence):
-        return [number_of(part.strip() if isinstance(part, str) else part) for part in given]
-    return [given] if isinstance(given, (int, float)) else given
 
 
 def _images(value: object) -> tuple[bytes, ...]:
@@ -91,54 +56,6 @@ def _image_bytes(value: object) -> bytes:
         return base64.b64decode("".join(encoded.split()), validate=True)
     except (binascii.Error, ValueError) as error:
         raise NotAnImageError("The field 'image' is not base64.", "Encode the file's bytes, not its name.") from error
-
-
-def _messages(value: object) -> Conversation:
-    """Messages as JSON text, which a form sends, or as the list or object that JSON makes of it."""
-    return value if isinstance(value, Conversation) else read_messages(value)
-
-
-Index = Annotated[int, Field(strict=True, ge=0, le=_MOST)]
-HeadChoice = Annotated[
-    Index | Literal["mean", "max"] | tuple[tuple[Index, Index], ...],
-    Field(
-        description="mean (default), max, a 0-based head, or the mean of heads of any layers, such as L1H3,L0H2",
-    ),
-    BeforeValidator(lambda value: read_head(number_of(value))),
-    Expected("a 0-based index, 'mean', 'max' or heads such as L1H3,L0H2", SelectionError),
-]
-Names = Annotated[list[StrictStr], BeforeValidator(_list), Expected("a name, or a list of names")]
-NewTokens = Annotated[
-    int,
-    Field(strict=True, ge=1, le=_MOST, description=f"most tokens of an answer; default {NEW_TOKENS}"),
-    BeforeValidator(number_of),
-    Expected("a whole number, 1 or more"),
-]
-Scale = Annotated[
-    float,
-    Field(strict=True, ge=0, le=MAX_SCALE, description="strength of the adapters, 1 as trained"),
-    BeforeValidator(number_of),
-    Expected(f"a number from 0 to {MAX_SCALE:g}"),
-]
-
-
-PhotoBoxes = Annotated[
-    tuple[Box, ...],
-    BeforeValidator(as_boxes),
-    Field(
-        description="measure in a box of the photo, for a knockout close its cells: top,left,bottom,right in pixels; "
-        "repeatable, or several separated by ; (in JSON also four numbers, or a list of boxes); several are one area",
-        json_schema_extra={"type": "array", "items": {"type": "string"}},
-    ),
-    Expected("top,left,bottom,right in pixels of the photo", SelectionError),
-]
-
-
-Messages = Annotated[
-    InstanceOf[Conversation],
-    BeforeValidator(_messages),
-    WithJsonSchema({"type": "array", "items": {"type": "object"}}),
-]
 
 
 class AnalyzeFields(BaseModel):
@@ -259,8 +176,8 @@ class AnalyzeFields(BaseModel):
             image=photos,
             prompt=self.prompt if self.messages is None else self.messages,
             system=self.system or None,
-            adapters=[_variant(name) for name in (*self.adapter, *self.adapter_name)] or (None,),
-            answer_from=_variant(self.answer_from),
+            adapters=[variant_of(name) for name in (*self.adapter, *self.adapter_name)] or (None,),
+            answer_from=variant_of(self.answer_from),
             focus=(self.token,) if isinstance(self.token, int) else "digits" if self.token == "digits" else None,
             max_new_tokens=self.max_new_tokens,
             scale=self.scale,
@@ -290,7 +207,7 @@ class QuestionFields(BaseModel):
     layers: Annotated[
         list[Index] | None,
         Field(description="attribution: whose heads; knockout: in which layers; default all"),
-        BeforeValidator(_numbers),
+        BeforeValidator(numbers_of),
         Expected("0-based layers", SelectionError),
     ] = None
     outcome: Annotated[
@@ -301,7 +218,7 @@ class QuestionFields(BaseModel):
     cells: Annotated[
         list[Index] | None,
         Field(description="knockout: cells of the image, cell (y, x) is y · grid_w + x"),
-        BeforeValidator(_numbers),
+        BeforeValidator(numbers_of),
         Expected("0-based cells", SelectionError),
     ] = None
     top: Annotated[
@@ -336,7 +253,7 @@ class QuestionFields(BaseModel):
     strengths: Annotated[
         list[float] | None,
         Field(description="parts: strengths of the whole adapter, rising, 1 as trained"),
-        BeforeValidator(_numbers),
+        BeforeValidator(numbers_of),
         Expected("numbers, rising", SelectionError),
     ] = None
 
@@ -379,111 +296,3 @@ class ExplainFields(AnalyzeFields, QuestionFields):
         if len(asked.adapters) == 1 and asked.adapters[0] is not None:
             asked = replace(asked, adapters=(None, *asked.adapters), answer_from=asked.answer_from)
         return replace(asked, focus=None)
-
-
-class PageForm(BaseModel):
-    """What the page's input column sends, in the order of its fields; a browser may send anything."""
-
-    model_config = ConfigDict(frozen=True)
-
-    image: Annotated[dict[str, Any] | None, Expected("an uploaded picture")]
-    prompt: Annotated[StrictStr | None, Expected("text", PromptError)]
-    system: Annotated[StrictStr | None, Expected("text", PromptError)]
-    adapter: Annotated[
-        list[StrictStr],
-        BeforeValidator(_list),
-        Field(max_length=MOST_ADAPTERS),
-        Expected(f"at most {MOST_ADAPTERS} adapters' names"),
-    ]
-    compare: Annotated[StrictStr | None, Expected("an adapter's name, or base")]
-    replay: Annotated[Literal["adapter", "compare", "own"], Expected("adapter, compare or own")]
-    max_new_tokens: NewTokens
-    scale: Scale
-    modules: Annotated[Names, Expected("names of modules")]
-    more_images: Annotated[list[dict[str, Any]], BeforeValidator(_list), Expected("uploaded pictures")]
-
-    @classmethod
-    def of(cls, sent: Sequence[object]) -> "PageForm":
-        """Read the values of the widgets, in the order of the fields.
-
-        Raises:
-            InputError: a value that its widget cannot have.
-        """
-        return parse(cls, dict(zip(cls.model_fields, sent, strict=True)))
-
-    def request(self, *photos: Photo) -> Request:
-        """What the engine is asked of the photo and a conversation's other images.
-
-        Raises:
-            InputError: whatever is wrong, as the member of the tree that fits.
-        """
-        left, others = _variant(self.compare or BASE), [_variant(name) for name in self.adapter]
-        if left in others and left is not None:
-            raise SelectionError(f"{left} would be compared with itself.", "Choose another variant to compare with.")
-        adapters = tuple(dict.fromkeys([left, *others]))
-        return Request(
-            image=photos,
-            prompt=as_prompt(self.prompt or ""),
-            system=self.system or None,
-            adapters=adapters,
-            answer_from={"own": "own", "compare": left, "adapter": adapters[min(1, len(adapters) - 1)]}[self.replay],
-            max_new_tokens=self.max_new_tokens,
-            scale=self.scale,
-            modules=tuple(self.modules) or None,
-        )
-
-
-def choice_of(look: object) -> object:
-    """What the viewer says is looked at, unchecked: `Choice.read` checks it against a result."""
-    return look.get("choice") if isinstance(look, Mapping) else None
-
-
-def image_of(look: object) -> int | None:
-    """Which of several images the viewer says is looked at, unchecked; None is the one that a result shows."""
-    image = look.get("image") if isinstance(look, Mapping) else None
-    return image if isinstance(image, int) and not isinstance(image, bool) else None
-
-
-def with_answer(request: Request, look: object) -> Request:
-    """The same question with another answer replayed: a text that a person wrote, or a variant's own answer.
-
-    Raises:
-        PromptError: neither.
-        InputError: a variant that was not asked.
-    """
-    answer = look.get("answer") if isinstance(look, Mapping) else None
-    given = answer if isinstance(answer, Mapping) else {}
-    text, variant = given.get("text"), given.get("variant")
-    if isinstance(variant, str):
-        return replace(request, answer=None, answer_from=_variant(variant), focus=None)
-    if not isinstance(text, str) or not text.strip():
-        raise PromptError("There is no answer to replay.", "Write one.")
-    return replace(request, answer=text, focus=None)
-
-
-def parse(model: type[Model], values: Mapping[str, object]) -> Model:
-    """Read the fields of a model.
-
-    Raises:
-        InputError: what is wrong first, as the member of the tree that fits, in a sentence of ours.
-    """
-    try:
-        return model.model_validate(values)
-    except ValidationError as error:
-        first = error.errors(include_url=False, include_context=False)[0]
-        name = str(first["loc"][0])
-        raise _refused(model, name, first["type"], values.get(name)) from None
-
-
-def _refused(model: type[BaseModel], name: str, problem: str, value: object) -> InputError:
-    hint = "Reload the page, and try again." if model is PageForm else "GET /docs says what each field may hold."
-    if problem == "extra_forbidden":
-        return InputError(f"Unknown field {name[:40]!r}; known are {', '.join(model.model_fields)}.", hint)
-    if problem == "missing":
-        return InputError(f"There is no {name}.", "Send it as the form field 'image', or base64 in JSON.")
-    expected = next(part for part in model.model_fields[name].metadata if isinstance(part, Expected))
-    return expected.error(f"{name} must be {expected.words}; not {shortened(value)}.", hint)
-
-
-def _variant(name: str) -> str | None:
-    return None if name == BASE else name

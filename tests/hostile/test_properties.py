@@ -26,7 +26,9 @@ from inference.serialization import (
     unpack_question,
     unpack_request,
 )
-from inference.service.schema import AnalyzeFields, ExplainFields, PageForm, parse, with_answer
+from inference.service.fields import parse
+from inference.service.page_form import PageForm, with_answer
+from inference.service.schema import AnalyzeFields, ExplainFields
 from inference.settings import Limits
 from tests.conftest import picture
 from tests.hostile.adapter_folders import GOOD, KEYS, WEIGHTS

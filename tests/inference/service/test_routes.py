@@ -20,7 +20,8 @@ from inference.errors import BackendError, CancelledError, DeadlineError, OutOfM
 from inference.service import endpoints
 from inference.service.analysis import AnalysisService
 from inference.service.decoder import Decoder
-from inference.service.schema import AnalyzeFields, parse
+from inference.service.fields import parse
+from inference.service.schema import AnalyzeFields
 from inference.settings import Limits, Settings
 from tests.built_page import build_server, build_server_of
 from tests.conftest import picture
