@@ -91,7 +91,7 @@ class ScriptedBackend:
         try:
             yield Progress("vision", "Looking at the image", 0.0)
             if self.gate is not None:
-                self.gate.wait(10)
+                self.gate.wait(60)
             if self.fail is not None:
                 raise self.fail
             if request.answer is None:
@@ -130,7 +130,7 @@ class ScriptedBackend:
         try:
             yield Progress("prompt", "reading the image", 0.0)
             if self.gate is not None:
-                self.gate.wait(10)
+                self.gate.wait(60)
             if self.fail is not None:
                 raise self.fail
             answer = explanation(request, question, MODEL, _tokens(self.answer), _grid(request))

@@ -103,7 +103,7 @@ def started(python: Path, folder: Path, log: Path, **variables: str) -> Iterator
             yield address
         finally:
             process.terminate()
-            process.wait(20)
+            process.wait(60)
 
 
 def get(address: str) -> tuple[int, Any]:

