@@ -10,14 +10,14 @@ import logging
 import threading
 import time
 from collections.abc import Callable, Generator, Iterable, Mapping
-from concurrent.futures import Future
+from concurrent.futures import Future, wait
 from itertools import islice
 from typing import Any, cast
 from uuid import uuid4
 
 from inference.cloud.calls import CALL_SECONDS, TRANSFER_SECONDS, Deployment, Handles, begin
 from inference.cloud.many import answer_all
-from inference.cloud.watch import Watch, follow
+from inference.cloud.watch import POLL_SECONDS, Watch, follow
 from inference.descriptions import AdapterInfo, BackendStatus, ModelInfo
 from inference.errors import InputError, ModelLoadError, VersionMismatchError, VisualizerError
 from inference.explanations import Explanation, ExplanationEvent
@@ -151,7 +151,7 @@ class ModalBackend:
         deployment, watch = self.deployment, Watch(self._cloud, self.deployment.catalog)
         yield Progress("modal", "reaching Modal", 0.0)
         packed, channel = pack_request(request), uuid4().hex
-        self._stop_warming()
+        yield from self._stop_warming(watch)
         call = deployment.call(
             lambda handles: spawn(handles, packed, channel), TRANSFER_SECONDS, late=deployment.cancel
         )
@@ -164,7 +164,7 @@ class ModalBackend:
         return result
 
     def _start_a_gpu(self) -> Any:
-        """Spawn a call that needs a GPU, and return it; None where that failed, within the call's deadline."""
+        """Spawn a call that needs a GPU, and return it; None where that failed."""
 
         def warm(handles: Handles) -> Any:
             return handles.engine.warm.spawn()
@@ -175,13 +175,18 @@ class ModalBackend:
             _log.warning("no GPU could be started beforehand: %s", type(error).__name__)
             return None
 
-    def _stop_warming(self) -> None:
+    def _stop_warming(self, watch: Watch) -> Generator[Progress, None, None]:
         """Make room: a container takes one call at a time, and a waiting request would start a second one.
 
         A call that is still being spawned is waited for, since the request would else meet it on its way.
         """
-        warming, self._warming = self._warming, None
-        if warming is not None and (call := warming.result()) is not None:
+        warming = self._warming
+        if warming is None:
+            return
+        while not wait([warming], POLL_SECONDS).done:
+            yield Progress("modal", "reaching Modal", watch.elapsed)
+        self._warming = None
+        if warming.exception() is None and (call := warming.result()) is not None:
             self.deployment.cancel(call)
 
 

@@ -128,7 +128,7 @@ def look_up(cloud: Cloud, model: str) -> Handles:
 
 
 def begin(call: Callable[[], _T]) -> "Future[_T]":
-    """Call in a thread of its own, which holds up nobody's end."""
+    """Call in a thread of its own, which does not keep the process alive; its outcome or its error is the future's."""
     outcome: Future[_T] = Future()
 
     def run() -> None:

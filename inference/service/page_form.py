@@ -1,4 +1,7 @@
-"""What the page sends, as typed models: its input column, and what its viewer says is looked at."""
+"""What the page's input column sends, as a typed model, and what its viewer says is looked at, unchecked.
+
+It knows neither Gradio nor an engine.
+"""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace

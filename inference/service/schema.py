@@ -1,4 +1,4 @@
-"""What programs send over HTTP, as typed models: read here and nowhere else.
+"""What programs send over HTTP, and the questions that the page asks too, as typed models.
 
 It knows no web framework and no engine. A visitor names the operator's adapters, never a path and never a Hub id.
 """

@@ -65,6 +65,7 @@ def test_a_question_has_its_price_its_progress_its_stop_and_its_sentence(scripte
     expect(card(page, "heads").locator(".lav-price")).to_have_text(re.compile(f"^{heads} replays, about "))
 
     # progress and Stop, with the keyboard
+    closed = backend.closed_early
     backend.hold()
     card(page, "heads").get_by_role("button", name="Find out").focus()
     page.keyboard.press("Enter")
@@ -75,8 +76,9 @@ def test_a_question_has_its_price_its_progress_its_stop_and_its_sentence(scripte
     expect(card(page, "heads").locator(".lav-status-line")).to_have_text(
         "Stopped. What was found before is still here."
     )
+    assert backend.closed_early == closed, "said while the engine is still at that replay"
     backend.let_go()
-    until(lambda: backend.closed_early > 0, page)
+    until(lambda: backend.closed_early == closed + 1, page)
 
     # the sentence is Python's, on what was asked
     find_out(page, "heads")

@@ -88,6 +88,7 @@ def test_stop_leaves_the_result_that_was_there_whole(scripted: Watched, tmp_path
     analyze(page)
     shown = backend.requests[-1]
     watch(page)
+    closed = backend.closed_early
     backend.hold()
     write_prompt(page, "Never answered?")
     page.locator("#go").click()
@@ -96,7 +97,9 @@ def test_stop_leaves_the_result_that_was_there_whole(scripted: Watched, tmp_path
         set_layer(page, layer)
     page.locator("#stop").click()
     expect(page.locator(".lav-notice")).to_contain_text("Stopped")
+    assert backend.closed_early == closed
     backend.let_go()
+    until(lambda: backend.closed_early == closed + 1, page)
     assert_of(page, shown)
     expect(panes(page).first).to_have_attribute("data-layer", "1")
 

@@ -304,6 +304,7 @@ def test_tokens_appear_as_they_are_written_and_stop_stops(scripted: Watched, tmp
     page.locator("#stop").click()
     expect(page.locator(".lav-notice")).to_contain_text("Stopped")
     expect(page.locator("#go")).to_be_enabled()
+    assert backend.closed_early == closed, "said while the engine is still at that word"
     backend.let_go()
     until(lambda: backend.closed_early == closed + 1, page)
     expect(page.locator(".lav-notice")).to_contain_text("Stopped")

@@ -1,6 +1,7 @@
 // Decides when what is chosen is drawn: the pictures once per frame of the browser, what stands beside them a frame
-// after, and what stands further off, whose layout costs more than the pictures, once the hand rests. Whoever drags sees
-// the pictures first, and the rest once there is time; it is marked as behind them while the hand moves.
+// after, and what stands further off, whose layout costs more than the pictures, once the hand rests; where it does not
+// rest, part by part. Whoever drags sees the pictures first, and the rest once there is time; it is marked as behind them
+// while the hand moves.
 
 const PAUSE = 100; // ms without another drawing after which the hand rests
 const LONGEST = 1000; // ms without a rest after which it is drawn all the same, one part with each picture
@@ -61,7 +62,7 @@ export function createFrames(draw, behind) {
     /**
      * Draw what belongs to the pictures that were just drawn.
      * @param {() => void} near a frame after them
-     * @param {(() => void)[]} far once nothing else is drawn
+     * @param {(() => void)[]} far its parts, as many each time: once nothing else is drawn, or one with each picture
      * @param {boolean} moved whether they are of another layer or choice, and no nearer look at the same
      */
     follow(near, far, moved) {

@@ -1,12 +1,13 @@
 """Stop ends the remote work, not only the waiting for it."""
 
+import threading
 import time
 from dataclasses import replace
 from typing import Any
 
 import pytest
 
-from inference import AnswerToken, Progress, Settings
+from inference import AnswerToken, Comparison, Progress, Settings
 from inference.service.analysis import AnalysisService
 from tests.conftest import wait_until
 from tests.inference.cloud.conftest import SINGLE
@@ -57,10 +58,10 @@ def test_stop_while_no_container_is_there_leaves_nothing_behind(cloud, connect, 
 
 
 class LateNews:
-    """The deployed class, which starts a GPU at once and says so only after a while."""
+    """The deployed class, which starts a GPU at once, and of which nobody hears that it did until a test says so."""
 
-    def __init__(self, engine: Any, seconds: float) -> None:
-        self.engine, self.seconds = engine, seconds
+    def __init__(self, engine: Any) -> None:
+        self.engine, self.told = engine, threading.Event()
 
     def __getattr__(self, method: str) -> Any:
         return getattr(self.engine, method)
@@ -71,27 +72,58 @@ class LateNews:
 
     def spawn(self) -> Any:
         call = self.engine.warm.spawn()
-        time.sleep(self.seconds)
+        self.told.wait()
         return call
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("seconds", [0.0, 1.0], ids=["at work", "still being asked for"])
-def test_a_gpu_that_is_started_beforehand_is_the_one_that_answers(cloud, connect, handles, dense, ask, seconds):
+@pytest.mark.parametrize("when", ["asked-for", "still-being-asked-for"])
+def test_a_gpu_that_is_started_beforehand_is_the_one_that_answers(cloud, connect, handles, dense, ask, when):
     """Handing in a photo and pressing Analyze while it starts costs one container, not two."""
-    model = f"{dense.parent}/./{'./' * int(seconds)}{dense.name}"  # a pool of its own
+    (dense.parent / when).mkdir()
+    model = f"{dense.parent / when}/../{dense.name}"  # a pool of its own
     deployed = handles(model=model)
-    backend = connect(model=model, handles=replace(deployed, engine=LateNews(deployed.engine, seconds)))
+    late = LateNews(deployed.engine)
+    backend = connect(model=model, handles=replace(deployed, engine=late))
     before = len(cloud.containers("RemoteEngine"))
-    cloud.start_delay = 2.0 + seconds
+    cloud.start_delay = 2.0
     try:
         backend.warm()
         backend.warm()
         wait_until(lambda: len(cloud.containers("RemoteEngine")) == before + 1)
-        assert backend.compare(ask(max_new_tokens=1))
+        events = backend.stream(ask(max_new_tokens=1))
+        if when == "still-being-asked-for":
+            assert [next(events).stage, next(events).stage] == ["modal", "modal"]  # Stop is noticed between them
+        late.told.set()
+        assert isinstance(list(events)[-1], Comparison)
     finally:
+        late.told.set()
         cloud.start_delay = 0.0
     assert len(cloud.containers("RemoteEngine")) == before + 1
+
+
+def test_what_fails_beforehand_fails_no_request(connect, handles, ask):
+    class Broken:
+        def __init__(self, engine: Any) -> None:
+            self.engine, self.asked = engine, 0
+
+        def __getattr__(self, method: str) -> Any:
+            return getattr(self.engine, method)
+
+        @property
+        def warm(self) -> "Broken":
+            return self
+
+        def spawn(self) -> Any:
+            self.asked += 1
+            raise SystemExit("of Modal's client, and no Exception")
+
+    deployed = handles()
+    broken = Broken(deployed.engine)
+    backend = connect(handles=replace(deployed, engine=broken))
+    backend.warm()
+    assert backend.compare(ask(max_new_tokens=1))
+    assert broken.asked == 1
 
 
 def test_a_visitor_who_leaves_the_page_ends_the_work(connect, engine, slow, ask):

@@ -191,9 +191,9 @@ def test_a_queue_knows_for_how_long_it_has_been_busy():
     line = RequestQueue(longest=2, at_once=2)
     assert line.busy_seconds == 0
     with line.place("a") as one, line.place("b") as other:
-        one.began, other.began = one.began - 20, other.began - 5
+        one.began, other.began = one.began - 1_000, other.began - 500
         with line.place("c"):  # who waits has not begun
-            assert 20 <= line.busy_seconds < 80
+            assert 1_000 <= line.busy_seconds < 1_400
     assert line.busy_seconds == 0
 
 
