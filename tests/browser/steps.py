@@ -73,8 +73,8 @@ def caption(page: Page) -> Locator:
 
 
 def result_key(page: Page) -> str:
-    """Which result the pictures are of."""
-    keys = {pane.get_attribute("data-key") or "" for pane in panes(page).all()}
+    """Which result the pictures are of, all read at one moment."""
+    keys = set(panes(page).evaluate_all("(all) => all.map((one) => one.dataset.key)"))
     assert len(keys) <= 1, "a mixed picture"
     return keys.pop() if keys else ""
 
@@ -98,8 +98,13 @@ def set_layer(page: Page, layer: int) -> None:
 
 def analyze(page: Page) -> None:
     """Press the button, and wait for the new result."""
+    have_analyzed(page, page.locator("#go"))
+
+
+def have_analyzed(page: Page, pressed: Locator) -> None:
+    """Press what begins an analysis, and wait for the new result."""
     before = result_key(page)
-    page.locator("#go").click()
+    pressed.click()
     changed = "before => (document.querySelector('.lav-pane canvas[data-key]')?.dataset.key ?? before) !== before"
     page.wait_for_function(changed, arg=before)
     expect(page.locator("#stop")).to_be_disabled()

@@ -6,7 +6,7 @@ import pytest
 from playwright.sync_api import Page, expect
 
 from tests.browser.conftest import Watched
-from tests.browser.steps import analyze, where
+from tests.browser.steps import have_analyzed, panes, where
 
 pytestmark = [pytest.mark.browser, pytest.mark.slow]
 
@@ -57,9 +57,9 @@ def test_a_mean_chosen_on_purpose_stays_the_mean(visit: Watched) -> None:
 
 def described(page: Page) -> None:
     """The example that is a described scene, analysed: it opens on a token of the answer."""
-    page.locator(".lav-example", has_text="three objects").click()
+    expect(panes(page)).to_have_count(3)  # of the first visit
+    have_analyzed(page, page.locator(".lav-example", has_text="three objects"))
     expect(page.locator("#prompt textarea")).to_have_value("Describe the image.")
-    analyze(page)
 
 
 def test_heads_are_ranked_from_the_first_paint_on(visit: Watched) -> None:
