@@ -263,6 +263,23 @@ def test_a_file_that_comes_while_the_one_before_is_taken_away_is_checked_too(vis
     visit.complaints = [each for each in visit.complaints if "broken.png" not in each]
 
 
+def test_the_first_screen_holds_pictures_however_many_tokens_an_answer_has(visit: Watched) -> None:
+    """A row of many has its shares as bars; their numbers are in each token's name, and said where one points at it."""
+    page = visit.page
+    expect(panes(page)).to_have_count(3)
+    box = panes(page).first.bounding_box()
+    assert box is not None
+    assert box["y"] + box["height"] / 2 < 900
+    chip = page.locator(".lav-rows .lav-chip[data-token]").first
+    share = chip.locator("small").text_content()
+    assert re.fullmatch(r"[\d.]+ → [\d.]+ %", share or "")
+    assert chip.locator("small").evaluate("(share) => share.getBoundingClientRect().width") <= 1
+    expect(chip).to_have_accessible_name(f"<tool_call> {share}")
+    chip.hover()
+    expect(chip).to_have_attribute("title", share or "")
+    assert page.locator(".lav-folds .lav-chip small:visible").first.evaluate("(share) => share.clientWidth") > 40
+
+
 def test_an_example_is_one_click(visit: Watched) -> None:
     page = visit.page
     expect(panes(page)).to_have_count(3)

@@ -6,6 +6,7 @@ import { make, mark, words, write } from "./element.js";
 
 const SVG = "http://www.w3.org/2000/svg";
 const LINGER = 120; // ms on a chip before its token is previewed
+const LONG = 12; // tokens; a row of more has bars without their numbers, or it pushes the pictures off the screen
 
 /** @typedef {{ index: number, variants: string[], button: HTMLButtonElement, bars: HTMLElement[], share: HTMLElement }} Chip */
 /** @typedef {{ choose: (change: Change) => void, preview: (token: number | null) => void, replay: (answer: { text: string } | { variant: string }, word?: number) => void }} Acts */
@@ -54,6 +55,7 @@ export function createChips(acts) {
     const button = make("button", {
       type: "button", class: `lav-chip lav-${token.role}`, "aria-pressed": "false", "data-token": token.index,
       onclick: (/** @type {MouseEvent} */ event) => pin(token.index, event.shiftKey),
+      onpointerenter: () => mark(button, "title", share.textContent ?? ""),
       onpointermove: (/** @type {PointerEvent} */ event) => {
         // a chip that comes to lie under a resting mouse is not pointed at
         if (event.pointerType !== "mouse" || pointed === token.index || !(event.movementX || event.movementY)) return;
@@ -69,7 +71,7 @@ export function createChips(acts) {
 
   /** @param {Scene} scene @param {SceneToken[]} tokens @param {string[]} variants */
   function rowOf(scene, tokens, variants) {
-    const row = make("div", { class: "lav-chips lav-of-layer" }, ...tokens.map((token) => chipOf(scene, token, variants)));
+    const row = make("div", { class: `lav-chips lav-of-layer${tokens.length > LONG ? " lav-long" : ""}` }, ...tokens.map((token) => chipOf(scene, token, variants)));
     row.addEventListener("pointerleave", () => {
       clearTimeout(lingering);
       pointed = -1;
