@@ -115,7 +115,7 @@ def test_a_question_has_its_price_its_progress_its_stop_and_its_sentence(scripte
     before = sentence(page, "attribution").inner_text()
     find_out(page, "attribution")
     expect(card(page, "attribution")).not_to_have_class(re.compile("lav-old"))
-    assert sentence(page, "attribution").inner_text() != before
+    expect(sentence(page, "attribution")).not_to_have_text(before)
     asked = len(backend.questions)
     token(page, FIRST)
     expect(sentence(page, "attribution")).to_have_text(before)
@@ -153,7 +153,7 @@ def test_every_card_answers_and_a_refusal_is_its_sentence(scripted: Watched, tmp
     page.locator(f'.lav-rows .lav-chip[data-token="{FIRST + 1}"]').first.click(modifiers=["Shift"])
     find_out(page, "attribution")
     expect(card(page, "attribution").locator(".lav-status-line")).to_contain_text("Click one word of the answer")
-    assert sentence(page, "attribution").is_visible()
+    expect(sentence(page, "attribution")).to_be_visible()
     keep(page, "cards-all")
 
 
