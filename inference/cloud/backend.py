@@ -149,7 +149,7 @@ class ModalBackend:
     ) -> Generator[Progress | AnswerToken, None, bytes]:
         """Spawn a call with the packed request and a channel, yield what it says, and return its result."""
         deployment, watch = self.deployment, Watch(self._cloud, self.deployment.catalog)
-        yield Progress("modal", "reaching Modal", 0.0)
+        yield watch.reaching()
         packed, channel = pack_request(request), uuid4().hex
         yield from self._stop_warming(watch)
         call = deployment.call(
@@ -184,7 +184,7 @@ class ModalBackend:
         if warming is None:
             return
         while not wait([warming], POLL_SECONDS).done:
-            yield Progress("modal", "reaching Modal", watch.elapsed)
+            yield watch.reaching()
         self._warming = None
         if warming.exception() is None and (call := warming.result()) is not None:
             self.deployment.cancel(call)

@@ -31,7 +31,7 @@ class Watch:
         self._cloud, self._catalog = cloud, catalog
         self._started = self._begun = self._heard = time.monotonic()
         self._attempts = 0
-        self._last = Progress("modal", "reaching Modal", 0.0)
+        self._last = self.reaching()
         self._unreachable_since: float | None = None
         self.packed = 0  # bytes of the result, as soon as it is announced
 
@@ -39,6 +39,10 @@ class Watch:
     def elapsed(self) -> float:
         """Seconds since the request was made."""
         return time.monotonic() - self._started
+
+    def reaching(self) -> Progress:
+        """What to tell the person until the request is on Modal."""
+        return Progress("modal", "reaching Modal", self.elapsed)
 
     def take(self, message: Mapping[str, Any]) -> Progress | AnswerToken | None:
         """Take a message of the container.

@@ -35,7 +35,7 @@ from inference.service.fields import (
 from visualize.analysis_json import PICTURE_SIDE
 from visualize.numbers.views import VIEWS, View
 
-#: Fields that the seed's JSON body had, and their like: they say where an image lies on the server or elsewhere.
+#: Fields with which a program might say where an image lies, on the server or elsewhere.
 _PATHS = ("image_path", "image_url", "path", "url")
 _VIEWS = ", ".join(get_args(View))
 

@@ -277,6 +277,11 @@ def test_the_first_screen_holds_pictures_however_many_tokens_an_answer_has(visit
     expect(chip).to_have_accessible_name(f"<tool_call> {share}")
     chip.hover()
     expect(chip).to_have_attribute("title", share or "")
+    set_layer(page, 3)  # whose share is another
+    expect(chip).not_to_have_attribute("title", share or "")
+    expect(chip).to_have_attribute("title", chip.locator("small").text_content() or "")
+    page.mouse.move(0, 0)
+    expect(chip).not_to_have_attribute("title", re.compile(""))
     assert page.locator(".lav-folds .lav-chip small:visible").first.evaluate("(share) => share.clientWidth") > 40
 
 

@@ -56,6 +56,7 @@ export function createChips(acts) {
       type: "button", class: `lav-chip lav-${token.role}`, "aria-pressed": "false", "data-token": token.index,
       onclick: (/** @type {MouseEvent} */ event) => pin(token.index, event.shiftKey),
       onpointerenter: () => mark(button, "title", share.textContent ?? ""),
+      onpointerleave: () => button.removeAttribute("title"),
       onpointermove: (/** @type {PointerEvent} */ event) => {
         // a chip that comes to lie under a resting mouse is not pointed at
         if (event.pointerType !== "mouse" || pointed === token.index || !(event.movementX || event.movementY)) return;
@@ -162,6 +163,7 @@ export function createChips(acts) {
         if (button.closest("details:not([open])")) continue;
         const text = variants.map((variant) => scene.shares[variant]?.[index]?.[shown.layer] ?? "").join(" → ");
         write(share, `${text} %`);
+        if (button.title) mark(button, "title", `${text} %`); // the mouse rests on it while the layer changes
         bars.forEach((bar, at) => (bar.style.transform = `scaleX(${scene.bars[variants[at]]?.[index]?.[shown.layer] ?? 0})`));
       }
     },

@@ -2,6 +2,7 @@
 
 import threading
 import time
+from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
@@ -57,23 +58,18 @@ def test_stop_while_no_container_is_there_leaves_nothing_behind(cloud, connect, 
     assert len(cloud.containers("RemoteEngine")) == before
 
 
-class LateNews:
-    """The deployed class, which starts a GPU at once, and of which nobody hears that it did until a test says so."""
+class Beforehand:
+    """The deployed class, of which a test decides how a GPU is started beforehand."""
 
-    def __init__(self, engine: Any) -> None:
-        self.engine, self.told = engine, threading.Event()
+    def __init__(self, engine: Any, spawn: Callable[[], Any]) -> None:
+        self.engine, self.spawn = engine, spawn
 
     def __getattr__(self, method: str) -> Any:
         return getattr(self.engine, method)
 
     @property
-    def warm(self) -> "LateNews":
+    def warm(self) -> "Beforehand":
         return self
-
-    def spawn(self) -> Any:
-        call = self.engine.warm.spawn()
-        self.told.wait()
-        return call
 
 
 @pytest.mark.slow
@@ -82,9 +78,14 @@ def test_a_gpu_that_is_started_beforehand_is_the_one_that_answers(cloud, connect
     """Handing in a photo and pressing Analyze while it starts costs one container, not two."""
     (dense.parent / when).mkdir()
     model = f"{dense.parent / when}/../{dense.name}"  # a pool of its own
-    deployed = handles(model=model)
-    late = LateNews(deployed.engine)
-    backend = connect(model=model, handles=replace(deployed, engine=late))
+    deployed, told = handles(model=model), threading.Event()
+
+    def spawn() -> Any:
+        call = deployed.engine.warm.spawn()
+        told.wait()  # a GPU is started, and nobody hears yet that it is
+        return call
+
+    backend = connect(model=model, handles=replace(deployed, engine=Beforehand(deployed.engine, spawn)))
     before = len(cloud.containers("RemoteEngine"))
     cloud.start_delay = 2.0
     try:
@@ -94,36 +95,25 @@ def test_a_gpu_that_is_started_beforehand_is_the_one_that_answers(cloud, connect
         events = backend.stream(ask(max_new_tokens=1))
         if when == "still-being-asked-for":
             assert [next(events).stage, next(events).stage] == ["modal", "modal"]  # Stop is noticed between them
-        late.told.set()
+        told.set()
         assert isinstance(list(events)[-1], Comparison)
     finally:
-        late.told.set()
+        told.set()
         cloud.start_delay = 0.0
     assert len(cloud.containers("RemoteEngine")) == before + 1
 
 
 def test_what_fails_beforehand_fails_no_request(connect, handles, ask):
-    class Broken:
-        def __init__(self, engine: Any) -> None:
-            self.engine, self.asked = engine, 0
+    deployed, asked = handles(), threading.Event()
 
-        def __getattr__(self, method: str) -> Any:
-            return getattr(self.engine, method)
+    def spawn() -> Any:
+        asked.set()
+        raise SystemExit("of Modal's client, and no Exception")
 
-        @property
-        def warm(self) -> "Broken":
-            return self
-
-        def spawn(self) -> Any:
-            self.asked += 1
-            raise SystemExit("of Modal's client, and no Exception")
-
-    deployed = handles()
-    broken = Broken(deployed.engine)
-    backend = connect(handles=replace(deployed, engine=broken))
+    backend = connect(handles=replace(deployed, engine=Beforehand(deployed.engine, spawn)))
     backend.warm()
     assert backend.compare(ask(max_new_tokens=1))
-    assert broken.asked == 1
+    assert asked.is_set()
 
 
 def test_a_visitor_who_leaves_the_page_ends_the_work(connect, engine, slow, ask):

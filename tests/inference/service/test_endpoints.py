@@ -36,7 +36,7 @@ def test_the_fields_and_what_they_are_where_nothing_is_said_are_those_of_the_rou
     page: Any, backend: ScriptedBackend, uploads: Path
 ):
     taken = inspect.signature(Endpoints(page.service).analyze).parameters
-    assert taken.keys() - {"request"} == AnalyzeFields.model_fields.keys() - {"adapter_name"}  # the seed's JSON body's
+    assert taken.keys() - {"request"} == AnalyzeFields.model_fields.keys() - {"adapter_name"}  # adapter again
     given = {name: each.default for name, each in taken.items() if name not in ("image", "request")}
     usual = AnalyzeFields(image=b"")
     assert AnalyzeFields.model_validate({"image": b"", **given}) == usual

@@ -136,7 +136,6 @@ def test_the_json_body_with_base64_works(client: TestClient, prefix: str):
 
 
 def test_adapter_name_is_another_word_for_adapter(client: TestClient):
-    """The seed's JSON body called it so."""
     usual = ask(client, adapter=["find-red", "silent"]).json()
     assert [each["adapter"] for each in usual["maps"]] == ["find-red", "silent"]
     assert ask(client, adapter_name=["find-red", "silent"]).json() == usual
